@@ -1,0 +1,19 @@
+//! The cookies: which attributes they have, and how they are read, set and cleared.
+//!
+//! [`CookiePolicy`] is the only part that applications see; its defaults need no change for a
+//! website of one host.
+
+mod policy;
+mod read;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub(crate) use self::{
+    policy::{Cookies, DEFAULT_ACCESS_NAME},
+    read::values,
+    spec::{CookieSpec, Prefix},
+    write::{append, append_missing},
+};
+pub use self::policy::{CookiePolicy, SameSite};

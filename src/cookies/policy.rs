@@ -1,0 +1,255 @@
+use super::spec::{CookieSpec, Prefix};
+use crate::ConfigError;
+
+/// The `SameSite` attribute (RFC 6265bis §5.6.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SameSite {
+    /// Sent on requests from the same site only.
+    Strict,
+    /// Also sent on top-level navigations from other sites.
+    Lax,
+    /// Sent on every request; needs `Secure`.
+    None,
+}
+
+/// Names and attributes of the three cookies.
+///
+/// The defaults are the strictest that work everywhere:
+///
+/// | cookie | name | attributes |
+/// |---|---|---|
+/// | access token | `__Host-access` | `Path=/; Secure; HttpOnly; SameSite=Strict` |
+/// | refresh token | `__Host-refresh` | `Path=/; Secure; HttpOnly; SameSite=Strict` |
+/// | XSRF token | `XSRF-TOKEN` | `Path=/; Secure; SameSite=Strict`, readable by script |
+///
+/// With a domain or another path, the prefix becomes `__Secure-`. Contradictions are found when the
+/// policy is used to build `Sessions`. The same specification sets and clears.
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::{CookiePolicy, KeyRing, MemoryStore, Sessions, cookies::SameSite};
+///
+/// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// let lax = CookiePolicy::new().with_domain("shop.example").with_same_site(SameSite::Lax);
+/// Sessions::<()>::builder(keys.clone(), MemoryStore::new()).with_cookies(lax).build()?;
+///
+/// let contradiction = CookiePolicy::new().with_access_name("__Host-a").with_domain("shop.example");
+/// let error = Sessions::<()>::builder(keys, MemoryStore::new()).with_cookies(contradiction).build().unwrap_err();
+/// assert!(error.to_string().contains("__Host-"));
+/// # Ok::<(), tower_cookie_jwt::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct CookiePolicy {
+    access_name: Option<Box<str>>,
+    refresh_name: Option<Box<str>>,
+    /// `None` for no such cookie.
+    xsrf_name: Option<Box<str>>,
+    path: Box<str>,
+    refresh_path: Option<Box<str>>,
+    domain: Option<Box<str>>,
+    same_site: SameSite,
+    secure: bool,
+    partitioned: bool,
+    former: Vec<Self>,
+}
+
+/// The checked specifications of a policy.
+#[derive(Clone, Debug)]
+pub(crate) struct Cookies {
+    pub(crate) access: CookieSpec,
+    pub(crate) refresh: CookieSpec,
+    pub(crate) xsrf: Option<CookieSpec>,
+    pub(crate) former: Vec<CookieSpec>,
+}
+
+impl CookiePolicy {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self {
+            access_name: None,
+            refresh_name: None,
+            xsrf_name: Some(DEFAULT_XSRF_NAME.into()),
+            path: "/".into(),
+            refresh_path: None,
+            domain: None,
+            same_site: SameSite::Strict,
+            secure: true,
+            partitioned: false,
+            former: Vec::new(),
+        }
+    }
+
+    /// Names the access cookie exactly this, prefix included.
+    ///
+    /// Defaults to `access` behind the prefix that the attributes allow.
+    pub fn with_access_name(mut self, name: impl Into<String>) -> Self {
+        self.access_name = Some(name.into().into_boxed_str());
+        self
+    }
+
+    /// Names the refresh cookie exactly this, prefix included.
+    ///
+    /// Defaults to `refresh` behind the prefix that the attributes allow.
+    pub fn with_refresh_name(mut self, name: impl Into<String>) -> Self {
+        self.refresh_name = Some(name.into().into_boxed_str());
+        self
+    }
+
+    /// Names the readable cookie that carries the XSRF token to the page's script.
+    ///
+    /// Defaults to `XSRF-TOKEN`, which axios, Angular and AngularJS read by themselves.
+    pub fn with_xsrf_name(mut self, name: impl Into<String>) -> Self {
+        self.xsrf_name = Some(name.into().into_boxed_str());
+        self
+    }
+
+    /// Sets no cookie for the XSRF token: the client learns it from the sign-in response's body.
+    pub fn without_xsrf_cookie(mut self) -> Self {
+        self.xsrf_name = None;
+        self
+    }
+
+    /// Sends the cookies on this path and below only.
+    ///
+    /// Defaults to `/`. Any other gives up the `__Host-` prefix.
+    pub fn with_path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into().into_boxed_str();
+        self
+    }
+
+    /// Sends the refresh cookie on this path and below only; it must cover sign-out as well as the
+    /// refresh service, and refreshing then happens only there.
+    ///
+    /// Defaults to the path of the others. Any other than `/` gives up the `__Host-` prefix.
+    pub fn with_refresh_path(mut self, path: impl Into<String>) -> Self {
+        self.refresh_path = Some(path.into().into_boxed_str());
+        self
+    }
+
+    /// Shares the cookies with all hosts of this domain.
+    ///
+    /// Defaults to none: the host alone. Any domain gives up the `__Host-` prefix, and every host of
+    /// the domain can then read and set the cookies.
+    pub fn with_domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = Some(domain.into().into_boxed_str());
+        self
+    }
+
+    /// Sets `SameSite`.
+    ///
+    /// Defaults to [`SameSite::Strict`].
+    pub const fn with_same_site(mut self, same_site: SameSite) -> Self {
+        self.same_site = same_site;
+        self
+    }
+
+    /// Keeps the cookies apart for each top-level site that embeds the application (`Partitioned`, CHIPS).
+    ///
+    /// Defaults to off.
+    pub const fn with_partitioned(mut self) -> Self {
+        self.partitioned = true;
+        self
+    }
+
+    /// Drops `Secure` and the prefixes, for browsers that refuse them on `http://localhost` (Safari).
+    ///
+    /// Chromium and Firefox accept secure cookies on `http://localhost`: there this is not needed.
+    /// Building `Sessions` with it says so at `warn`.
+    ///
+    /// # Security
+    ///
+    /// Without `Secure`, anybody on the network path reads the session. Never deploy it.
+    pub fn for_local_http_development(mut self) -> Self {
+        self.secure = false;
+        for name in [&mut self.access_name, &mut self.refresh_name, &mut self.xsrf_name].into_iter().flatten() {
+            *name = Prefix::strip(name).into();
+        }
+        self
+    }
+
+    /// Also clears cookies as a former policy set them, so that a change of name, path or domain
+    /// leaves nothing behind in browsers.
+    ///
+    /// Defaults to none.
+    pub fn with_former(mut self, former: Self) -> Self {
+        self.former.push(former);
+        self
+    }
+
+    /// Checks the policy.
+    pub(crate) fn check(&self) -> Result<Cookies, ConfigError> {
+        let cookies = self.specify()?;
+        if !self.secure {
+            crate::trace::warn_insecure_cookies();
+        }
+        Ok(cookies)
+    }
+
+    fn specify(&self) -> Result<Cookies, ConfigError> {
+        let refresh_path = self.refresh_path.as_ref().unwrap_or(&self.path);
+        let access = self.spec(self.access_name.as_deref(), DEFAULT_ACCESS_NAME, &self.path, true)?;
+        let refresh = self.spec(self.refresh_name.as_deref(), DEFAULT_REFRESH_NAME, refresh_path, true)?;
+        let xsrf = match &self.xsrf_name {
+            Some(name) => Some(self.spec(Some(name), DEFAULT_XSRF_NAME, &self.path, false)?),
+            None => None,
+        };
+        let names = [Some(&access), Some(&refresh), xsrf.as_ref()];
+        let mut names: Vec<_> = names.into_iter().flatten().map(|spec| &spec.name).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(ConfigError::new("two cookies have the same name; give each its own"));
+        }
+        let mut former = Vec::new();
+        for policy in &self.former {
+            let mut cookies = policy.specify()?;
+            former.extend([cookies.access, cookies.refresh]);
+            former.extend(cookies.xsrf);
+            former.append(&mut cookies.former);
+        }
+        Ok(Cookies { access, refresh, xsrf, former })
+    }
+
+    fn spec(
+        &self,
+        name: Option<&str>,
+        default_name: &str,
+        path: &str,
+        http_only: bool,
+    ) -> Result<CookieSpec, ConfigError> {
+        let name = match name {
+            Some(name) => name.into(),
+            None => {
+                let prefix = match self.secure {
+                    false => "",
+                    true if self.domain.is_none() && path == "/" => Prefix::HOST,
+                    true => Prefix::SECURE,
+                };
+                [prefix, default_name].concat().into_boxed_str()
+            }
+        };
+        let spec = CookieSpec {
+            name,
+            path: path.into(),
+            domain: self.domain.clone(),
+            secure: self.secure,
+            http_only,
+            same_site: self.same_site,
+            partitioned: self.partitioned,
+        };
+        spec.check()?;
+        Ok(spec)
+    }
+}
+
+impl Default for CookiePolicy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+pub(crate) const DEFAULT_ACCESS_NAME: &str = "access";
+const DEFAULT_REFRESH_NAME: &str = "refresh";
+const DEFAULT_XSRF_NAME: &str = "XSRF-TOKEN";

@@ -1,0 +1,137 @@
+use std::time::Duration;
+
+use cookie::{Cookie, time::Duration as CookieDuration};
+use http::HeaderValue;
+
+use super::SameSite;
+use crate::{
+    ConfigError,
+    token::{IssueError, IssueErrorKind},
+};
+
+/// How one cookie is set and cleared: always by the same specification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CookieSpec {
+    pub(crate) name: Box<str>,
+    pub(crate) path: Box<str>,
+    pub(crate) domain: Option<Box<str>>,
+    pub(crate) secure: bool,
+    pub(crate) http_only: bool,
+    pub(crate) same_site: SameSite,
+    pub(crate) partitioned: bool,
+}
+
+/// Cookie name prefixes (RFC 6265bis §4.1.3); browsers compare them without case.
+pub(crate) struct Prefix;
+
+impl Prefix {
+    pub(crate) const HOST: &'static str = "__Host-";
+    pub(crate) const SECURE: &'static str = "__Secure-";
+
+    fn is(prefix: &str, name: &str) -> bool {
+        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    }
+
+    pub(crate) fn strip(name: &str) -> &str {
+        match [Self::HOST, Self::SECURE].into_iter().find(|prefix| Self::is(prefix, name)) {
+            Some(prefix) => &name[prefix.len()..],
+            None => name,
+        }
+    }
+}
+
+impl CookieSpec {
+    /// Whether no other host can set a cookie of this name.
+    pub(crate) fn is_host_bound(&self) -> bool {
+        Prefix::is(Prefix::HOST, &self.name)
+    }
+
+    /// The `Set-Cookie` value that sets the cookie for `max_age`.
+    pub(crate) fn set(&self, value: &str, max_age: Duration) -> Result<HeaderValue, IssueError> {
+        let len = self.name.len() + value.len();
+        if len > MAX_NAME_AND_VALUE {
+            return Err(IssueError::new(IssueErrorKind::CookieTooLarge { len }));
+        }
+        Ok(self.header(value, max_age.as_secs()))
+    }
+
+    /// The `Set-Cookie` value that clears it: browsers replace a cookie only by one of the same name,
+    /// path and domain, and a secure one only by a secure one.
+    pub(crate) fn clear(&self) -> HeaderValue {
+        self.header("", 0)
+    }
+
+    fn header(&self, value: &str, max_age: u64) -> HeaderValue {
+        let mut cookie = Cookie::build((&*self.name, value))
+            .path(&*self.path)
+            .secure(self.secure)
+            .http_only(self.http_only)
+            .same_site(match self.same_site {
+                SameSite::Strict => cookie::SameSite::Strict,
+                SameSite::Lax => cookie::SameSite::Lax,
+                SameSite::None => cookie::SameSite::None,
+            })
+            .max_age(CookieDuration::seconds(i64::try_from(max_age).unwrap_or(i64::MAX)));
+        if let Some(domain) = &self.domain {
+            cookie = cookie.domain(&**domain);
+        }
+        if self.partitioned {
+            cookie = cookie.partitioned(true);
+        }
+        HeaderValue::try_from(cookie.build().to_string())
+            .expect("name, path and domain were checked at construction, and our values are base64url and dots")
+    }
+
+    /// Finds attributes that contradict each other or that no browser would take.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let name = &self.name;
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(ConfigError::new(format!(
+                "`{}` is no cookie name: use letters, digits, `-` and `_`",
+                name.escape_debug()
+            )));
+        }
+        let printable = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b',');
+        if !self.path.starts_with('/') || !printable(&self.path) {
+            return Err(ConfigError::new(format!(
+                "`{}` is no cookie path: it must begin with `/` and hold no `;`",
+                self.path.escape_debug()
+            )));
+        }
+        if let Some(domain) = &self.domain
+            && (!domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
+                || domain.trim_matches('.').is_empty())
+        {
+            return Err(ConfigError::new(format!(
+                "`{}` is no cookie domain: give the host name alone, such as `shop.example`",
+                domain.escape_debug()
+            )));
+        }
+        if Prefix::is(Prefix::HOST, name) && !(self.secure && self.path.as_ref() == "/" && self.domain.is_none()) {
+            return Err(ConfigError::new(format!(
+                "browsers drop `{name}`: the `__Host-` prefix needs `Secure`, the path `/` and no domain; use \
+                 `__Secure-` or no prefix"
+            )));
+        }
+        if Prefix::is(Prefix::SECURE, name) && !self.secure {
+            return Err(ConfigError::new(format!("browsers drop `{name}`: the `__Secure-` prefix needs `Secure`")));
+        }
+        if self.same_site == SameSite::None && !self.secure {
+            return Err(ConfigError::new(
+                "browsers drop cookies with `SameSite=None` that are not `Secure`; keep `SameSite=Strict` or `Secure`",
+            ));
+        }
+        if self.partitioned && !self.secure {
+            return Err(ConfigError::new("browsers drop `Partitioned` cookies that are not `Secure`"));
+        }
+        Ok(())
+    }
+}
+
+/// `tchar` of RFC 9110 §5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Browsers ignore a cookie whose name and value together are longer (RFC 6265bis §5.6).
+pub(crate) const MAX_NAME_AND_VALUE: usize = 4096;

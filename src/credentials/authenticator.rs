@@ -1,0 +1,209 @@
+use std::{fmt, sync::Arc};
+
+use http::{HeaderMap, request::Parts};
+use serde::de::DeserializeOwned;
+
+use super::{Candidate, Checked, Outcome, RefreshReader, Sources};
+use crate::{
+    Claims, Verifier, cookies,
+    token::{Budget, Source, TokenError, TokenErrorKind},
+};
+
+/// Finds and verifies a request's access token, once for all the layers that share it.
+pub(crate) struct Authenticator<C> {
+    pub(crate) verifier: Verifier<C>,
+    pub(crate) sources: Arc<Sources>,
+    /// With cookie names that a neighbour could set, an access cookie counts only when it belongs to
+    /// the session of the refresh cookie.
+    companion: Option<RefreshReader>,
+}
+
+/// What a request's token says.
+pub(crate) struct Presented<C> {
+    pub(crate) claims: Result<Claims<C>, TokenErrorKind>,
+    /// A header carried the candidate.
+    pub(crate) by_header: bool,
+    /// The store has confirmed that the session is live.
+    pub(crate) live: bool,
+}
+
+impl<C> Authenticator<C> {
+    pub(crate) fn new(verifier: Verifier<C>, sources: Sources) -> Self {
+        Self { verifier, sources: Arc::new(sources), companion: None }
+    }
+
+    pub(crate) fn with_companion(mut self, companion: Option<RefreshReader>) -> Self {
+        self.companion = companion;
+        self
+    }
+
+    pub(crate) fn change_sources(&mut self, change: impl FnOnce(&mut Sources)) {
+        change(Arc::make_mut(&mut self.sources));
+    }
+}
+
+impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
+    /// Verifies the request's token, or recalls what the identical verifier has found. Claims of
+    /// anybody else are removed from the extensions.
+    pub(crate) fn check(&self, parts: &mut Parts) -> Presented<C> {
+        if let Some(presented) = self.recall(parts) {
+            return presented;
+        }
+        let mut budget = parts.extensions.get::<Checked>().map_or_else(Budget::default, |checked| checked.budget);
+        let (claims, by_header) = self.find(&parts.headers, &mut budget);
+        let outcome = match &claims {
+            Ok(claims) => Outcome::Verified(claims.erase(), claims.source()),
+            Err(kind) => Outcome::Refused(TokenError::new(*kind)),
+        };
+        self.publish(parts, claims.as_ref().ok(), outcome, by_header, budget);
+        Presented { claims, by_header, live: false }
+    }
+
+    /// Lets the request go on as the user of `claims`, which the store has just granted.
+    pub(crate) fn settle(&self, parts: &mut Parts, claims: Claims<C>) {
+        let claims = claims.found_in(Source::Cookie);
+        let outcome = Outcome::Verified(claims.erase(), Source::Cookie);
+        self.publish(parts, Some(&claims), outcome, false, Budget::default());
+        self.mark_live(parts);
+    }
+
+    /// Lets the request go on without a user.
+    pub(crate) fn settle_refused(&self, parts: &mut Parts, kind: TokenErrorKind) {
+        let by_header = parts.extensions.get::<Checked>().is_some_and(|checked| checked.by_header);
+        let outcome = Outcome::Refused(TokenError::new(kind));
+        self.publish(parts, None, outcome, by_header, Budget::default());
+    }
+
+    /// Lets the request pass without looking at its token.
+    pub(crate) fn settle_exempt(&self, parts: &mut Parts) {
+        self.publish(parts, None, Outcome::Exempt, false, Budget::default());
+    }
+
+    pub(crate) fn mark_live(&self, parts: &mut Parts) {
+        if let Some(checked) = parts.extensions.get_mut::<Checked>() {
+            checked.live = true;
+        }
+    }
+
+    /// Notes that `CookieJwtLayer` has acted on the outcome.
+    pub(crate) fn mark_enforced(&self, parts: &mut Parts) {
+        if let Some(checked) = parts.extensions.get_mut::<Checked>() {
+            checked.enforced = true;
+        }
+    }
+
+    fn recall(&self, parts: &mut Parts) -> Option<Presented<C>> {
+        let checked = parts.extensions.get::<Checked>()?;
+        let same_sources = Arc::ptr_eq(&checked.sources, &self.sources) || checked.sources == self.sources;
+        if checked.by != self.verifier.id() || !same_sources {
+            return None;
+        }
+        let (by_header, live) = (checked.by_header, checked.live);
+        match &checked.outcome {
+            Outcome::Verified(erased, _) => {
+                // Something in between may have put other claims there: then verify again.
+                let claims = parts.extensions.get::<Claims<C>>().filter(|claims| claims.is(erased))?;
+                Some(Presented { claims: Ok(claims.clone()), by_header, live })
+            }
+            Outcome::Refused(error) => {
+                let kind = error.kind();
+                parts.extensions.remove::<Claims<C>>();
+                Some(Presented { claims: Err(kind), by_header, live })
+            }
+            Outcome::Exempt => None,
+        }
+    }
+
+    fn publish(
+        &self,
+        parts: &mut Parts,
+        claims: Option<&Claims<C>>,
+        outcome: Outcome,
+        by_header: bool,
+        budget: Budget,
+    ) {
+        match claims {
+            Some(claims) => parts.extensions.insert(claims.clone()),
+            None => parts.extensions.remove::<Claims<C>>(),
+        };
+        parts.extensions.insert(Checked {
+            by: self.verifier.id(),
+            sources: self.sources.clone(),
+            outcome,
+            by_header,
+            enforced: false,
+            live: false,
+            budget,
+        });
+    }
+
+    fn find(&self, headers: &HeaderMap, budget: &mut Budget) -> (Result<Claims<C>, TokenErrorKind>, bool) {
+        let mut verify = |token: &[u8], source| {
+            self.verifier.verify_within(token, source, budget).map_err(|failed| failed.kind)
+        };
+        match self.sources.candidate(headers) {
+            None => (Err(TokenErrorKind::Missing), false),
+            Some(Candidate::Bearer(token)) => (verify(token, Source::Bearer), true),
+            Some(Candidate::AccessTokenHeader(token)) => (verify(token, Source::AccessTokenHeader), true),
+            Some(Candidate::Cookie) => (self.check_cookies(headers, budget), false),
+        }
+    }
+
+    /// Several cookies of one name: those that verify count, whatever their order.
+    fn check_cookies(&self, headers: &HeaderMap, budget: &mut Budget) -> Result<Claims<C>, TokenErrorKind> {
+        let session = self.companion.as_ref().and_then(|companion| companion.session_id(headers, budget));
+        let mut chosen: Option<Claims<C>> = None;
+        let mut refused = None;
+        let mut seen: Vec<&[u8]> = Vec::new();
+        for token in cookies::values(headers, &self.sources.cookie) {
+            if seen.contains(&token) {
+                continue;
+            }
+            seen.push(token);
+            match self.verifier.verify_within(token, Source::Cookie, budget) {
+                Ok(claims) if session.as_deref().is_some_and(|own| claims.session_id() != Some(own)) => {}
+                Ok(claims) => chosen = Some(choose(chosen, claims)?),
+                // "Expired" says more than "garbage": it is ours.
+                Err(failed) if refused.is_none() || failed.kind == TokenErrorKind::Expired => {
+                    refused = Some(failed.kind);
+                }
+                Err(_) => {}
+            }
+        }
+        chosen.ok_or(refused.unwrap_or(TokenErrorKind::Missing))
+    }
+}
+
+/// The later of two tokens of one session; two sessions are ambiguous (cookie tossing).
+fn choose<C>(former: Option<Claims<C>>, claims: Claims<C>) -> Result<Claims<C>, TokenErrorKind> {
+    let Some(former) = former else {
+        return Ok(claims);
+    };
+    let same_session = match (former.session_id(), claims.session_id()) {
+        (None, None) => former.subject().is_some() && former.subject() == claims.subject(),
+        (one, other) => one == other,
+    };
+    if !same_session {
+        return Err(TokenErrorKind::Ambiguous);
+    }
+    Ok(if claims.issued_at() > former.issued_at() { claims } else { former })
+}
+
+impl<C> Clone for Authenticator<C> {
+    fn clone(&self) -> Self {
+        Self {
+            verifier: self.verifier.clone(),
+            sources: self.sources.clone(),
+            companion: self.companion.clone(),
+        }
+    }
+}
+
+impl<C> fmt::Debug for Authenticator<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator")
+            .field("verifier", &self.verifier)
+            .field("sources", &self.sources)
+            .finish_non_exhaustive()
+    }
+}

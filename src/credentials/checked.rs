@@ -1,0 +1,60 @@
+use std::sync::Arc;
+
+use http::Extensions;
+
+use super::Sources;
+use crate::token::{Budget, ErasedClaims, Source, TokenError, VerifierId};
+
+/// What the layers share about a request, in one extension: the outcome of verifying its token,
+/// and by which verifier.
+///
+/// An outcome is reused by the identical verifier alone, so a router with other keys or another
+/// audience never takes over somebody else's.
+#[derive(Clone)]
+pub(crate) struct Checked {
+    pub(crate) by: VerifierId,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) outcome: Outcome,
+    /// A header carried the token: nothing ambient authenticates the request.
+    pub(crate) by_header: bool,
+    /// `CookieJwtLayer` has acted on the outcome.
+    pub(crate) enforced: bool,
+    /// The store has confirmed that the session is live.
+    pub(crate) live: bool,
+    pub(crate) budget: Budget,
+}
+
+#[derive(Clone)]
+pub(crate) enum Outcome {
+    Verified(ErasedClaims, Source),
+    Refused(TokenError),
+    /// The request needs no token: an exempt path or a CORS preflight.
+    Exempt,
+}
+
+impl TokenError {
+    /// Why the request goes on without claims, where a layer in optional mode let it pass.
+    ///
+    /// `None` when it has claims, is exempt, or no layer has run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_cookie_jwt::token::{TokenError, TokenErrorKind};
+    ///
+    /// fn hint<B>(request: &Request<B>) -> &'static str {
+    ///     match TokenError::of(request.extensions()).map(TokenError::kind) {
+    ///         Some(TokenErrorKind::Expired) => "your session has expired",
+    ///         _ => "hello",
+    ///     }
+    /// }
+    /// # assert_eq!(hint(&Request::new(())), "hello");
+    /// ```
+    pub fn of(extensions: &Extensions) -> Option<&Self> {
+        match &extensions.get::<Checked>()?.outcome {
+            Outcome::Refused(error) => Some(error),
+            Outcome::Verified(..) | Outcome::Exempt => None,
+        }
+    }
+}

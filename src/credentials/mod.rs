@@ -1,0 +1,18 @@
+//! Credentials of a request: where its tokens are found, which one counts, and the one extension in
+//! which the layers share the outcome.
+
+mod authenticator;
+mod checked;
+mod exempt;
+mod refresh_token;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::{
+    authenticator::{Authenticator, Presented},
+    checked::{Checked, Outcome},
+    exempt::Exempt,
+    refresh_token::{PresentedRefresh, REFRESH_TYPE, RefreshReader, RefreshToken, SessionSecret},
+    source::{Candidate, Sources},
+};

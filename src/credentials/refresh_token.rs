@@ -1,0 +1,129 @@
+use std::{fmt, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::HeaderMap;
+
+use crate::{
+    Verifier, cookies,
+    keys::crypto::{random, sha256},
+    token::{Budget, Registered, Source, TokenErrorKind},
+};
+
+/// `typ` of refresh tokens. An access token is never accepted as one, nor the other way round.
+pub(crate) const REFRESH_TYPE: &str = "refresh+jwt";
+
+/// The 128-bit secret of a session: only its hash is stored, only the refresh token carries it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SessionSecret([u8; 16]);
+
+impl SessionSecret {
+    pub(crate) fn generate() -> Self {
+        Self(random())
+    }
+
+    pub(crate) fn hash(&self) -> [u8; 32] {
+        sha256(&self.0)
+    }
+}
+
+impl fmt::Debug for SessionSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionSecret")
+    }
+}
+
+/// What a refresh token says once its signature and expiry have been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RefreshToken {
+    pub(crate) session_id: Box<str>,
+    pub(crate) generation: u32,
+    pub(crate) secret: SessionSecret,
+}
+
+impl RefreshToken {
+    /// The `jti` claim: generation and secret.
+    pub(crate) fn token_id(&self) -> String {
+        format!("{}.{}", self.generation, URL_SAFE_NO_PAD.encode(self.secret.0))
+    }
+
+    fn from_claims(registered: &Registered) -> Option<Self> {
+        let (generation, secret) = registered.token_id.as_deref()?.split_once('.')?;
+        let secret = URL_SAFE_NO_PAD.decode(secret).ok()?.try_into().ok()?;
+        Some(Self {
+            session_id: registered.session_id.clone()?,
+            generation: generation.parse().ok()?,
+            secret: SessionSecret(secret),
+        })
+    }
+}
+
+/// Which refresh token a request presents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PresentedRefresh {
+    /// None that is ours: no cookie, or one that we have not signed.
+    Nothing,
+    /// One that we have signed and that has expired: beyond use.
+    Expired,
+    /// Tokens of different sessions: somebody has tossed a cookie.
+    Ambiguous(Vec<RefreshToken>),
+    One(RefreshToken),
+}
+
+/// Reads refresh cookies. Nothing forged or expired gets past it, so none ever reaches the store.
+#[derive(Clone, Debug)]
+pub(crate) struct RefreshReader {
+    verifier: Verifier<()>,
+    cookie: Arc<str>,
+}
+
+impl RefreshReader {
+    pub(crate) fn new(verifier: Verifier<()>, cookie: &str) -> Self {
+        Self { verifier: verifier.with_types([REFRESH_TYPE]), cookie: cookie.into() }
+    }
+
+    /// The refresh token of the request; of several of one session the highest generation.
+    pub(crate) fn read(&self, headers: &HeaderMap, budget: &mut Budget) -> PresentedRefresh {
+        let mut tokens: Vec<RefreshToken> = Vec::new();
+        let mut expired = false;
+        let mut seen: Vec<&[u8]> = Vec::new();
+        for value in cookies::values(headers, &self.cookie) {
+            if seen.contains(&value) {
+                continue;
+            }
+            seen.push(value);
+            match self.verifier.verify_within(value, Source::Cookie, budget) {
+                Ok(claims) => {
+                    if let Some(token) = RefreshToken::from_claims(claims.registered()) {
+                        add(&mut tokens, token);
+                    }
+                }
+                Err(failed) => {
+                    expired |= failed.kind == TokenErrorKind::Expired && failed.signed.is_some();
+                }
+            }
+        }
+        match tokens.len() {
+            0 if expired => PresentedRefresh::Expired,
+            0 => PresentedRefresh::Nothing,
+            1 => PresentedRefresh::One(tokens.remove(0)),
+            _ => PresentedRefresh::Ambiguous(tokens),
+        }
+    }
+
+    /// The session of the request's only valid refresh token.
+    pub(crate) fn session_id(&self, headers: &HeaderMap, budget: &mut Budget) -> Option<Box<str>> {
+        match self.read(headers, budget) {
+            PresentedRefresh::One(token) => Some(token.session_id),
+            _ => None,
+        }
+    }
+}
+
+/// Keeps the highest generation of each session.
+fn add(tokens: &mut Vec<RefreshToken>, token: RefreshToken) {
+    match tokens.iter_mut().find(|other| other.session_id == token.session_id) {
+        Some(other) if token.generation > other.generation => *other = token,
+        Some(_) => {}
+        None => tokens.push(token),
+    }
+}

@@ -1,0 +1,34 @@
+//! The error of a configuration that cannot work.
+
+use std::{borrow::Cow, error::Error as StdError, fmt};
+
+/// A mistake in the configuration, found at construction.
+///
+/// The message says what is wrong and how to put it right. It never contains key material.
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::KeyRing;
+///
+/// let error = KeyRing::hs256("too short").unwrap_err();
+/// assert!(error.to_string().contains("at least 32 bytes"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    message: Cow<'static, str>,
+}
+
+impl ConfigError {
+    pub(crate) fn new(message: impl Into<Cow<'static, str>>) -> Self {
+        Self { message: message.into() }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for ConfigError {}

@@ -1,0 +1,358 @@
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use jsonwebtoken::{DecodingKey, EncodingKey, jwk::EllipticCurve};
+
+use super::{
+    Algorithm,
+    algorithm::Family,
+    crypto::{provider, random},
+    prepared,
+};
+use crate::ConfigError;
+
+/// A key for exactly one algorithm, with an optional id.
+///
+/// A private or secret key signs and verifies, a public key only verifies. `Debug` shows the
+/// algorithm and the id, never the key.
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::keys::{Algorithm, Key};
+///
+/// let key = Key::generate(Algorithm::EdDSA)?.with_id("2026-11");
+/// assert_eq!(key.id(), Some("2026-11"));
+/// assert!(key.can_sign());
+/// assert!(!format!("{key:?}").contains("private"));
+/// # Ok::<(), tower_cookie_jwt::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct Key {
+    /// Tells keys apart in the per-thread store of prepared verifiers.
+    uid: u64,
+    algorithm: Algorithm,
+    id: Option<Box<str>>,
+    signing: Option<EncodingKey>,
+    verifying: DecodingKey,
+}
+
+impl Key {
+    /// A shared secret for HS256: at least 32 bytes of randomness, not a password.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for a secret under 32 bytes (RFC 7518 §3.2).
+    pub fn hs256(secret: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        Self::hmac(Algorithm::HS256, secret)
+    }
+
+    /// A shared secret for one of the HMAC algorithms.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for another algorithm, and for a secret shorter than the hash: 32, 48 or 64
+    /// bytes (RFC 7518 §3.2).
+    pub fn hmac(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        let secret = secret.as_ref();
+        require_family(algorithm, Family::Hmac, "HS256, HS384 or HS512")?;
+        if secret.len() < algorithm.min_secret_len() {
+            return Err(ConfigError::new(format!(
+                "the {algorithm} secret has {} bytes, but needs at least {} bytes of randomness \
+                 (RFC 7518, section 3.2); make one with `openssl rand -base64 48`",
+                secret.len(),
+                algorithm.min_secret_len(),
+            )));
+        }
+        Ok(Self::from_parts(
+            algorithm,
+            Some(EncodingKey::from_secret(secret)),
+            DecodingKey::from_secret(secret),
+        ))
+    }
+
+    /// A private key in PEM: PKCS#8, or PKCS#1 for RSA.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when the PEM is not a private key for `algorithm`, and for RSA keys under
+    /// 2048 bits.
+    pub fn from_private_pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        let pem = pem.as_ref();
+        let signing = match algorithm.family() {
+            Family::Hmac => return Err(secret_is_not_a_key_pair(algorithm)),
+            Family::Rsa => EncodingKey::from_rsa_pem(pem),
+            Family::Ec => EncodingKey::from_ec_pem(pem),
+            Family::Ed => EncodingKey::from_ed_pem(pem),
+        };
+        Self::from_signing(algorithm, signing.map_err(|_| not_a_private_key(algorithm))?)
+    }
+
+    /// A private key in DER: PKCS#8 for ECDSA and EdDSA, PKCS#1 for RSA.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_private_pem`](Self::from_private_pem).
+    pub fn from_private_der(algorithm: Algorithm, der: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        let der = der.as_ref();
+        let signing = match algorithm.family() {
+            Family::Hmac => return Err(secret_is_not_a_key_pair(algorithm)),
+            Family::Rsa => EncodingKey::from_rsa_der(der),
+            Family::Ec => EncodingKey::from_ec_der(der),
+            Family::Ed => EncodingKey::from_ed_der(der),
+        };
+        Self::from_signing(algorithm, signing)
+    }
+
+    /// A public key in PEM: SubjectPublicKeyInfo, or PKCS#1 for RSA. It only verifies.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when the PEM is not a public key for `algorithm` (a private key is refused
+    /// too: a verifying service should not hold one), and for RSA keys under 2048 bits.
+    pub fn from_public_pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        let pem = pem.as_ref();
+        let holds_private = pem.windows(PRIVATE_LABEL.len()).any(|window| window == PRIVATE_LABEL);
+        if holds_private {
+            return Err(not_a_public_key(algorithm));
+        }
+        let verifying = match algorithm.family() {
+            Family::Hmac => return Err(secret_is_not_a_key_pair(algorithm)),
+            Family::Rsa => DecodingKey::from_rsa_pem(pem),
+            Family::Ec => DecodingKey::from_ec_pem(pem),
+            Family::Ed => DecodingKey::from_ed_pem(pem),
+        };
+        Self::from_verifying(algorithm, verifying.map_err(|_| not_a_public_key(algorithm))?)
+    }
+
+    /// A raw public key: PKCS#1 DER for RSA, an uncompressed point (`04 || x || y`) for ECDSA, the
+    /// 32 bytes of an Ed25519 key.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_public_pem`](Self::from_public_pem).
+    pub fn from_public_bytes(algorithm: Algorithm, bytes: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        let bytes = bytes.as_ref();
+        let verifying = match algorithm.family() {
+            Family::Hmac => return Err(secret_is_not_a_key_pair(algorithm)),
+            Family::Rsa => DecodingKey::from_rsa_der(bytes),
+            Family::Ec => DecodingKey::from_ec_der(bytes),
+            Family::Ed => DecodingKey::from_ed_der(bytes),
+        };
+        Self::from_verifying(algorithm, verifying)
+    }
+
+    /// An RSA public key by modulus and exponent, both big-endian. It only verifies.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for an algorithm that is not RSA and for a modulus under 2048 bits.
+    pub fn from_rsa_components(
+        algorithm: Algorithm,
+        modulus: impl AsRef<[u8]>,
+        exponent: impl AsRef<[u8]>,
+    ) -> Result<Self, ConfigError> {
+        require_family(algorithm, Family::Rsa, "an RS or PS algorithm")?;
+        let (modulus, exponent) = (modulus.as_ref(), exponent.as_ref());
+        require_strong_modulus(modulus)?;
+        if exponent.is_empty() {
+            return Err(not_a_public_key(algorithm));
+        }
+        let verifying = DecodingKey::from_rsa_raw_components(modulus, exponent);
+        Ok(Self::from_parts(algorithm, None, verifying))
+    }
+
+    /// A fresh random key, for tests and for applications whose tokens need not outlive the
+    /// process.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for the RSA algorithms: make such a key with `openssl genpkey`.
+    pub fn generate(algorithm: Algorithm) -> Result<Self, ConfigError> {
+        match algorithm.family() {
+            Family::Hmac => Self::hmac(algorithm, random::<64>()),
+            Family::Ed => Self::from_private_der(algorithm, [ED25519_PKCS8, &random::<32>()].concat()),
+            Family::Ec => generate_ec(algorithm),
+            Family::Rsa => Err(ConfigError::new(format!(
+                "an {algorithm} key cannot be generated here; make one with `openssl genpkey \
+                 -algorithm RSA -pkeyopt rsa_keygen_bits:2048` and load it with `Key::from_private_pem`"
+            ))),
+        }
+    }
+
+    /// Gives the key an id, written to the `kid` header parameter of the tokens it signs
+    /// (RFC 7515 §4.1.4).
+    ///
+    /// Defaults to none: the key is then tried for any token of its algorithm.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into().into_boxed_str());
+        self
+    }
+
+    /// The algorithm, the only one that this key signs or accepts.
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The id, if it has one.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Whether this key can sign: true for secrets and private keys.
+    pub const fn can_sign(&self) -> bool {
+        self.signing.is_some()
+    }
+
+    /// Signs `message`; `None` when this key only verifies or the provider fails.
+    pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+        let signing = self.signing.as_ref()?;
+        let signer = (provider().signer_factory)(&self.algorithm.to_jsonwebtoken(), signing).ok()?;
+        signer.try_sign(message).ok()
+    }
+
+    /// Whether `signature` is this key's signature of `message`; in constant time for HMAC.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &Vec<u8>) -> bool {
+        prepared::verify(self.uid, self.algorithm, &self.verifying, message, signature)
+    }
+
+    fn from_signing(algorithm: Algorithm, signing: EncodingKey) -> Result<Self, ConfigError> {
+        let invalid = |_| not_a_private_key(algorithm);
+        let der = signing.as_bytes();
+        let utils = &provider().key_utils;
+        let verifying = match algorithm.family() {
+            Family::Hmac => return Err(secret_is_not_a_key_pair(algorithm)),
+            Family::Rsa => {
+                let (n, e) = (utils.rsa_pub_components_from_private_key)(der).map_err(invalid)?;
+                require_strong_modulus(&n)?;
+                DecodingKey::from_rsa_raw_components(&n, &e)
+            }
+            Family::Ec => {
+                let (_, x, y) = (utils.ec_pub_components_from_private_key)(der, algorithm.to_jsonwebtoken())
+                    .map_err(invalid)?;
+                DecodingKey::from_ec_der(&[&[UNCOMPRESSED], &x[..], &y[..]].concat())
+            }
+            Family::Ed => {
+                let curve = EllipticCurve::Ed25519;
+                let x = (utils.ed_pub_components_from_private_key)(der, &curve).map_err(invalid)?;
+                DecodingKey::from_ed_der(&x)
+            }
+        };
+        let key = Self::from_parts(algorithm, Some(signing), verifying);
+        // A key that cannot sign is better found now than at the first sign-in.
+        if key.sign(b"self-test").is_none() {
+            return Err(not_a_private_key(algorithm));
+        }
+        Ok(key)
+    }
+
+    fn from_verifying(algorithm: Algorithm, verifying: DecodingKey) -> Result<Self, ConfigError> {
+        let bytes = verifying.try_get_as_bytes().map_err(|_| not_a_public_key(algorithm))?;
+        let well_formed = match algorithm.family() {
+            Family::Hmac => false,
+            Family::Rsa => {
+                let (n, _) = (provider().key_utils.rsa_pub_components_from_public_key)(bytes)
+                    .map_err(|_| not_a_public_key(algorithm))?;
+                require_strong_modulus(&n)?;
+                true
+            }
+            Family::Ec => bytes.len() == algorithm.point_len() && bytes[0] == UNCOMPRESSED,
+            // One provider slices these bytes unchecked: another length must never reach it.
+            Family::Ed => bytes.len() == ED25519_PUBLIC_LEN,
+        };
+        let usable = well_formed && (provider().verifier_factory)(&algorithm.to_jsonwebtoken(), &verifying).is_ok();
+        if !usable {
+            return Err(not_a_public_key(algorithm));
+        }
+        Ok(Self::from_parts(algorithm, None, verifying))
+    }
+
+    fn from_parts(algorithm: Algorithm, signing: Option<EncodingKey>, verifying: DecodingKey) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let uid = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { uid, algorithm, id: None, signing, verifying }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("algorithm", &self.algorithm)
+            .field("id", &self.id)
+            .field("can_sign", &self.can_sign())
+            .finish_non_exhaustive()
+    }
+}
+
+fn generate_ec(algorithm: Algorithm) -> Result<Key, ConfigError> {
+    // A random scalar is out of range about once in 2^32 (P-256): then the provider refuses it.
+    for _ in 0..8 {
+        let der = match algorithm {
+            Algorithm::ES384 => [P384_PKCS8, &random::<48>()[..]].concat(),
+            _ => [P256_PKCS8, &random::<32>()[..]].concat(),
+        };
+        if let Ok(key) = Key::from_private_der(algorithm, der) {
+            return Ok(key);
+        }
+    }
+    Err(ConfigError::new(format!("no {algorithm} key could be generated; load one with `Key::from_private_pem`")))
+}
+
+fn require_family(algorithm: Algorithm, family: Family, wanted: &str) -> Result<(), ConfigError> {
+    if algorithm.family() == family {
+        return Ok(());
+    }
+    Err(ConfigError::new(format!("{algorithm} does not fit this kind of key; choose {wanted}")))
+}
+
+fn require_strong_modulus(modulus: &[u8]) -> Result<(), ConfigError> {
+    let significant = modulus.iter().position(|byte| *byte != 0).map_or(&[][..], |start| &modulus[start..]);
+    let bits = significant.first().map_or(0, |first| significant.len() * 8 - first.leading_zeros() as usize);
+    if bits < MIN_RSA_BITS {
+        return Err(ConfigError::new(format!(
+            "the RSA key has {bits} bits, but needs at least {MIN_RSA_BITS} (RFC 7518, section 3.3)"
+        )));
+    }
+    Ok(())
+}
+
+fn secret_is_not_a_key_pair(algorithm: Algorithm) -> ConfigError {
+    ConfigError::new(format!("{algorithm} uses a shared secret: make the key with `Key::hmac`"))
+}
+
+fn not_a_private_key(algorithm: Algorithm) -> ConfigError {
+    ConfigError::new(format!(
+        "this is not a private key for {algorithm}: ECDSA and EdDSA keys must be in PKCS#8 \
+         (`openssl pkcs8 -topk8 -nocrypt`), RSA keys in PKCS#8 or PKCS#1, and of the algorithm's curve"
+    ))
+}
+
+fn not_a_public_key(algorithm: Algorithm) -> ConfigError {
+    ConfigError::new(format!(
+        "this is not a public key for {algorithm}: give the output of `openssl pkey -pubout`, or load a \
+         private key with `Key::from_private_pem`"
+    ))
+}
+
+const MIN_RSA_BITS: usize = 2048;
+const ED25519_PUBLIC_LEN: usize = 32;
+/// First byte of an uncompressed point (SEC 1, section 2.3.3).
+const UNCOMPRESSED: u8 = 4;
+const PRIVATE_LABEL: &[u8] = b"PRIVATE KEY";
+
+/// PKCS#8 v1 around an Ed25519 seed (RFC 8410 §7).
+const ED25519_PKCS8: &[u8] =
+    &[0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+/// PKCS#8 around an ECPrivateKey (RFC 5915) that holds a P-256 scalar alone.
+const P256_PKCS8: &[u8] = &[
+    0x30, 0x41, 0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08,
+    0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x04, 0x27, 0x30, 0x25, 0x02, 0x01, 0x01, 0x04, 0x20,
+];
+/// The same for P-384.
+const P384_PKCS8: &[u8] = &[
+    0x30, 0x4e, 0x02, 0x01, 0x00, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05,
+    0x2b, 0x81, 0x04, 0x00, 0x22, 0x04, 0x37, 0x30, 0x35, 0x02, 0x01, 0x01, 0x04, 0x30,
+];

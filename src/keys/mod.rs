@@ -1,0 +1,36 @@
+//! Keys that sign and verify tokens, and the ring that holds them.
+//!
+//! A [`Key`] is for exactly one [`Algorithm`]; the `alg` of a token must equal it (RFC 8725 §3.1).
+//! A [`KeyRing`] is the active key together with all that are still accepted.
+//!
+//! # Examples
+//!
+//! One secret, for a single application:
+//!
+//! ```
+//! use tower_cookie_jwt::KeyRing;
+//!
+//! let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+//! # Ok::<(), tower_cookie_jwt::ConfigError>(())
+//! ```
+//!
+//! A website that only verifies what an authorization server has signed:
+//!
+//! ```
+//! use tower_cookie_jwt::keys::{Algorithm, Key, KeyRing};
+//!
+//! let pem = "-----BEGIN PUBLIC KEY-----\n\
+//!            MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
+//!            -----END PUBLIC KEY-----";
+//! let keys = KeyRing::verify_only([Key::from_public_pem(Algorithm::EdDSA, pem)?.with_id("2026-11")])?;
+//! assert!(!keys.can_sign());
+//! # Ok::<(), tower_cookie_jwt::ConfigError>(())
+//! ```
+
+mod algorithm;
+pub(crate) mod crypto;
+mod key;
+mod prepared;
+mod ring;
+
+pub use self::{algorithm::Algorithm, key::Key, ring::KeyRing};

@@ -1,0 +1,42 @@
+//! What kind of request a browser is making.
+
+use http::{
+    HeaderMap, Method,
+    header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, UPGRADE},
+    request::Parts,
+};
+
+/// Whether the method may change something: all but the safe ones of RFC 9110 §9.2.1, by an
+/// allow-list, so an unknown method is unsafe.
+pub(crate) fn is_unsafe(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+}
+
+/// Whether the request opens a connection that the browser's script then owns: a WebSocket over
+/// HTTP/1 (`Upgrade`) or HTTP/2 (`CONNECT`, RFC 8441). Such a request cannot carry an XSRF header.
+pub(crate) fn is_handshake(parts: &Parts) -> bool {
+    parts.method == Method::CONNECT || upgrades_to_websocket(&parts.headers)
+}
+
+fn upgrades_to_websocket(headers: &HeaderMap) -> bool {
+    headers.get_all(UPGRADE).iter().any(|value| {
+        value.as_bytes().split(|byte| *byte == b',').any(|protocol| {
+            let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
+            name.trim_ascii().eq_ignore_ascii_case(b"websocket")
+        })
+    })
+}
+
+/// Whether this is a CORS preflight, which never carries credentials; any other OPTIONS is a
+/// request like all others (Fetch §4.8).
+pub(crate) fn is_preflight(parts: &Parts) -> bool {
+    parts.method == Method::OPTIONS
+        && parts.headers.contains_key(ORIGIN)
+        && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Whether the user is opening a page: a link from another site may renew the session.
+pub(crate) fn is_top_level_navigation(parts: &Parts) -> bool {
+    let says = |name: &str, value: &str| parts.headers.get(name).is_some_and(|found| found == value);
+    parts.method == Method::GET && says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document")
+}

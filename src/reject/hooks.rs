@@ -1,0 +1,123 @@
+use std::fmt;
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderMap},
+    request::Parts,
+};
+use serde_json::json;
+
+use super::Refusal;
+
+/// Builds the response to a refused request.
+///
+/// Closures that take `(&Refusal, &Parts)` implement it; [`reject_fn`] spares them the annotations.
+pub trait Reject<B> {
+    /// Builds the answer to a request refused because of `refusal`.
+    fn reject(&self, refusal: &Refusal, request: &Parts) -> Response<B>;
+}
+
+impl<F, B> Reject<B> for F
+where
+    F: Fn(&Refusal, &Parts) -> Response<B>,
+{
+    fn reject(&self, refusal: &Refusal, request: &Parts) -> Response<B> {
+        self(refusal, request)
+    }
+}
+
+/// A hook from a closure whose arguments then need no type annotations.
+///
+/// See the [module docs](crate::reject) for an example.
+pub const fn reject_fn<F, B>(hook: F) -> RejectFn<F>
+where
+    F: Fn(&Refusal, &Parts) -> Response<B>,
+{
+    RejectFn { hook }
+}
+
+/// The hook that [`reject_fn`] returns.
+#[derive(Clone, Copy)]
+pub struct RejectFn<F> {
+    hook: F,
+}
+
+impl<F, B> Reject<B> for RejectFn<F>
+where
+    F: Fn(&Refusal, &Parts) -> Response<B>,
+{
+    fn reject(&self, refusal: &Refusal, request: &Parts) -> Response<B> {
+        (self.hook)(refusal, request)
+    }
+}
+
+impl<F> fmt::Debug for RejectFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RejectFn")
+    }
+}
+
+/// Answers with the status, its headers and an empty body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DefaultReject;
+
+impl<B: Default> Reject<B> for DefaultReject {
+    fn reject(&self, refusal: &Refusal, _: &Parts) -> Response<B> {
+        answer(refusal, B::default())
+    }
+}
+
+/// Answers with problem details (RFC 9457): `type`, `title`, `status` and a stable `code`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProblemJson;
+
+impl<B: From<Bytes>> Reject<B> for ProblemJson {
+    fn reject(&self, refusal: &Refusal, _: &Parts) -> Response<B> {
+        let body = json!({
+            "type": "about:blank",
+            "title": refusal.to_string(),
+            "status": refusal.status().as_u16(),
+            "code": refusal.code(),
+        });
+        let mut response = answer(refusal, B::from(Bytes::from(body.to_string())));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
+}
+
+/// Answers as gRPC does: HTTP 200 with a trailers-only status, 16 `UNAUTHENTICATED`, 7
+/// `PERMISSION_DENIED` or 14 `UNAVAILABLE`.
+///
+/// # Security
+///
+/// For stacks that serve gRPC and nothing else: a client that looks only at the HTTP status would
+/// take a refusal for success.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GrpcStatus;
+
+impl<B: Default> Reject<B> for GrpcStatus {
+    fn reject(&self, refusal: &Refusal, _: &Parts) -> Response<B> {
+        let (code, message) = match refusal.status() {
+            StatusCode::UNAUTHORIZED => ("16", refusal.code()),
+            StatusCode::FORBIDDEN => ("7", refusal.code()),
+            _ => ("14", refusal.code()),
+        };
+        let mut response = Response::new(B::default());
+        let headers: &mut HeaderMap = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(GRPC_STATUS, HeaderValue::from_static(code));
+        headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
+        response
+    }
+}
+
+fn answer<B>(refusal: &Refusal, body: B) -> Response<B> {
+    let mut response = Response::new(body);
+    *response.status_mut() = refusal.status();
+    refusal.write_headers(response.headers_mut());
+    response
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");

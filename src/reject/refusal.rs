@@ -1,0 +1,131 @@
+use std::{error::Error as StdError, fmt, time::Duration};
+
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{RETRY_AFTER, WWW_AUTHENTICATE},
+};
+
+use crate::{
+    origin::OriginError,
+    token::{InsufficientScope, TokenError, TokenErrorKind, XsrfError, XsrfErrorKind},
+};
+
+/// Why a layer refused a request.
+///
+/// One type for all the layers, so one [`Reject`](super::Reject) hook serves all. It is left in
+/// the extensions of the response, for layers further out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No token, or none that verifies: 401.
+    Token(TokenError),
+    /// The XSRF token was missing or wrong: 403.
+    Xsrf(XsrfError),
+    /// The request came from elsewhere: 403.
+    Origin(OriginError),
+    /// The token verifies but was not granted enough: 403.
+    Scope(InsufficientScope),
+    /// The session store cannot be asked just now: 503.
+    Unavailable,
+}
+
+impl Refusal {
+    /// The status of the answer.
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Token(_) => StatusCode::UNAUTHORIZED,
+            Self::Xsrf(_) | Self::Origin(_) | Self::Scope(_) => StatusCode::FORBIDDEN,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// A stable code for programs, the `code` member of [`ProblemJson`](super::ProblemJson).
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Token(error) => match error.kind() {
+                TokenErrorKind::Missing => "token_missing",
+                TokenErrorKind::Expired => "token_expired",
+                TokenErrorKind::Ambiguous => "token_ambiguous",
+                TokenErrorKind::Revoked => "session_revoked",
+                _ => "token_invalid",
+            },
+            Self::Xsrf(error) => match error.kind() {
+                XsrfErrorKind::Missing | XsrfErrorKind::LayerMissing => "xsrf_missing",
+                XsrfErrorKind::Mismatch | XsrfErrorKind::NoClaim => "xsrf_mismatch",
+            },
+            Self::Origin(_) => "origin_refused",
+            Self::Scope(_) => "insufficient_scope",
+            Self::Unavailable => "store_unavailable",
+        }
+    }
+
+    /// How long a client should wait before it tries again, where trying again can help.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable => Some(RETRY),
+            _ => None,
+        }
+    }
+
+    /// The `WWW-Authenticate` challenge; without an `error` when no token came (RFC 6750 §3.1).
+    pub(crate) fn challenge(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Token(error) if error.kind() == TokenErrorKind::Missing => {
+                Some(HeaderValue::from_static("Bearer"))
+            }
+            Self::Token(_) => Some(HeaderValue::from_static("Bearer error=\"invalid_token\"")),
+            Self::Scope(_) => Some(HeaderValue::from_static("Bearer error=\"insufficient_scope\"")),
+            Self::Xsrf(_) | Self::Origin(_) | Self::Unavailable => None,
+        }
+    }
+
+    /// Writes the headers that belong to the status.
+    pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(wait) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(error) => error.fmt(f),
+            Self::Xsrf(error) => error.fmt(f),
+            Self::Origin(error) => error.fmt(f),
+            Self::Scope(error) => error.fmt(f),
+            Self::Unavailable => f.write_str("sessions cannot be looked up just now"),
+        }
+    }
+}
+
+impl StdError for Refusal {}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        Self::Token(error)
+    }
+}
+
+impl From<XsrfError> for Refusal {
+    fn from(error: XsrfError) -> Self {
+        Self::Xsrf(error)
+    }
+}
+
+impl From<OriginError> for Refusal {
+    fn from(error: OriginError) -> Self {
+        Self::Origin(error)
+    }
+}
+
+impl From<InsufficientScope> for Refusal {
+    fn from(error: InsufficientScope) -> Self {
+        Self::Scope(error)
+    }
+}
+
+const RETRY: Duration = Duration::from_secs(5);

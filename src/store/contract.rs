@@ -1,0 +1,124 @@
+use std::{error::Error as StdError, sync::Arc, time::SystemTime};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::{NewRecord, SessionId, SessionRecord};
+use crate::keys::crypto::random;
+
+/// Where sessions are kept: one record per session, changed by compare-and-set.
+///
+/// Implementations must be linearizable for one session: a read sees every write that finished
+/// before it began. When that is broken, the worst that an attacker gains is a second use of a
+/// stolen refresh token that goes unnoticed; honest users are not signed out, but a signed-out
+/// session may live on where the sign-out was lost. An operation that cannot be completed in a few
+/// seconds must fail: the layers then answer 503 and clear nothing.
+///
+/// `testing::store_contract` runs the whole contract against an implementation.
+pub trait RefreshStore: Send + Sync + 'static {
+    /// What the backend reports when it cannot answer. Its text goes to the log: keep secrets out.
+    type Error: StdError + Send + Sync + 'static;
+
+    /// A fresh id for a session of `subject`, unguessable and never used before.
+    ///
+    /// Defaults to 128 random bits in base64url. A store that places sessions by their id adds what
+    /// it needs; the text goes into every token.
+    fn new_id(&self, subject: &str) -> SessionId {
+        let _ = subject;
+        SessionId::new(URL_SAFE_NO_PAD.encode(random::<16>()))
+    }
+
+    /// Stores a new session, begun at the store's present time, and returns its record.
+    ///
+    /// A full store refuses with [`Created::Full`] and evicts nobody.
+    fn create(&self, session: NewRecord) -> impl Future<Output = Result<Created, Self::Error>> + Send;
+
+    /// The record of a session, if there is one, and the store's present time.
+    ///
+    /// An expired record may or may not be there still: callers check it against the time.
+    fn read(&self, id: &SessionId) -> impl Future<Output = Result<Snapshot, Self::Error>> + Send;
+
+    /// Replaces the stored record by `record` if its version is still `record.version`, and
+    /// increments the version, in one atomic step.
+    ///
+    /// Of any number of concurrent calls with one version, exactly one returns [`Update::Done`].
+    /// A removed or missing session is never written: nothing revives it.
+    fn update(&self, record: &SessionRecord) -> impl Future<Output = Result<Update, Self::Error>> + Send;
+
+    /// Removes a session for good; true when there was one.
+    fn remove(&self, id: &SessionId) -> impl Future<Output = Result<bool, Self::Error>> + Send;
+
+    /// The live sessions of `subject`, oldest first.
+    fn list(&self, subject: &str) -> impl Future<Output = Result<Vec<SessionRecord>, Self::Error>> + Send;
+
+    /// Removes all sessions of `subject` but `keep`, and says how many there were.
+    fn remove_all(
+        &self,
+        subject: &str,
+        keep: Option<&SessionId>,
+    ) -> impl Future<Output = Result<u64, Self::Error>> + Send;
+}
+
+/// The outcome of [`RefreshStore::create`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// The session exists now, with this record.
+    Done(SessionRecord),
+    /// There is no room for another session.
+    Full,
+}
+
+/// The outcome of [`RefreshStore::read`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The record, if there is one.
+    pub record: Option<SessionRecord>,
+    /// The store's present time: rules are decided by it, so that nodes need not agree on clocks.
+    pub now: SystemTime,
+}
+
+/// The outcome of [`RefreshStore::update`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// Written.
+    Done,
+    /// Somebody else has written since the record was read.
+    Conflict,
+    /// There is no such session any more.
+    Gone,
+}
+
+impl<T: RefreshStore> RefreshStore for Arc<T> {
+    type Error = T::Error;
+
+    fn new_id(&self, subject: &str) -> SessionId {
+        (**self).new_id(subject)
+    }
+
+    fn create(&self, session: NewRecord) -> impl Future<Output = Result<Created, T::Error>> + Send {
+        (**self).create(session)
+    }
+
+    fn read(&self, id: &SessionId) -> impl Future<Output = Result<Snapshot, T::Error>> + Send {
+        (**self).read(id)
+    }
+
+    fn update(&self, record: &SessionRecord) -> impl Future<Output = Result<Update, T::Error>> + Send {
+        (**self).update(record)
+    }
+
+    fn remove(&self, id: &SessionId) -> impl Future<Output = Result<bool, T::Error>> + Send {
+        (**self).remove(id)
+    }
+
+    fn list(&self, subject: &str) -> impl Future<Output = Result<Vec<SessionRecord>, T::Error>> + Send {
+        (**self).list(subject)
+    }
+
+    fn remove_all(
+        &self,
+        subject: &str,
+        keep: Option<&SessionId>,
+    ) -> impl Future<Output = Result<u64, T::Error>> + Send {
+        (**self).remove_all(subject, keep)
+    }
+}

@@ -1,0 +1,174 @@
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+/// The id of a session, as the `sid` claim carries it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(Arc<str>);
+
+impl SessionId {
+    /// An id with this text.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into().into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({})", self.0)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for SessionId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+/// All that is stored about one session: one sign-in on one device.
+///
+/// `Debug` shows neither the secret's hash nor the claims nor the XSRF token.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionRecord {
+    /// The session's id.
+    pub id: SessionId,
+    /// Whom the session belongs to.
+    pub subject: Box<str>,
+    /// SHA-256 of the session's 128-bit secret, which only its refresh tokens carry.
+    pub secret_hash: [u8; 32],
+    /// How often the session has been rotated.
+    pub generation: u32,
+    /// When a token of the current generation was first seen from the client.
+    pub confirmed_at: Option<SystemTime>,
+    /// When the current generation began.
+    pub rotated_at: SystemTime,
+    /// When the user signed in.
+    pub created_at: SystemTime,
+    /// When the session was last rotated or confirmed.
+    pub last_seen_at: SystemTime,
+    /// When the session ends unless it is used.
+    pub idle_expires_at: SystemTime,
+    /// When the session ends however it is used.
+    pub absolute_expires_at: SystemTime,
+    /// The granted scopes, separated by spaces.
+    pub scope: Box<str>,
+    /// The application's claims as JSON.
+    pub claims: Box<str>,
+    /// The XSRF token, stable within the session.
+    pub xsrf_token: Box<str>,
+    /// What the user recognizes the device by, from the user agent.
+    pub label: Box<str>,
+    /// Incremented by each write.
+    pub version: u64,
+}
+
+/// What a new session begins with; the rest follows from it.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct NewRecord {
+    /// The session's id.
+    pub id: SessionId,
+    /// Whom the session belongs to.
+    pub subject: Box<str>,
+    /// SHA-256 of the session's secret.
+    pub secret_hash: [u8; 32],
+    /// The granted scopes, separated by spaces.
+    pub scope: Box<str>,
+    /// The application's claims as JSON.
+    pub claims: Box<str>,
+    /// The XSRF token.
+    pub xsrf_token: Box<str>,
+    /// What the user recognizes the device by.
+    pub label: Box<str>,
+    /// How long the session lives without being used.
+    pub idle: Duration,
+    /// How long the session lives in all.
+    pub absolute: Duration,
+}
+
+impl NewRecord {
+    /// The parts of a new session that have no default; scope, claims, XSRF token and label are
+    /// empty, the lifetimes 14 and 90 days.
+    pub fn new(id: SessionId, subject: impl Into<String>, secret_hash: [u8; 32]) -> Self {
+        Self {
+            id,
+            subject: subject.into().into_boxed_str(),
+            secret_hash,
+            scope: "".into(),
+            claims: "{}".into(),
+            xsrf_token: "".into(),
+            label: "".into(),
+            idle: Duration::from_secs(14 * DAY),
+            absolute: Duration::from_secs(90 * DAY),
+        }
+    }
+
+    /// The record of the new session, were it created at `now`, by the store's clock.
+    pub fn begin(self, now: SystemTime) -> SessionRecord {
+        let absolute_expires_at = crate::clock::later(now, self.absolute);
+        SessionRecord {
+            id: self.id,
+            subject: self.subject,
+            secret_hash: self.secret_hash,
+            generation: 0,
+            confirmed_at: None,
+            rotated_at: now,
+            created_at: now,
+            last_seen_at: now,
+            idle_expires_at: crate::clock::later(now, self.idle).min(absolute_expires_at),
+            absolute_expires_at,
+            scope: self.scope,
+            claims: self.claims,
+            xsrf_token: self.xsrf_token,
+            label: self.label,
+            version: 0,
+        }
+    }
+}
+
+impl SessionRecord {
+    /// Whether the session has not ended by `now`.
+    pub fn is_live(&self, now: SystemTime) -> bool {
+        now < self.expires_at()
+    }
+
+    /// When the session ends unless it is used: never after its absolute expiry.
+    pub fn expires_at(&self) -> SystemTime {
+        self.idle_expires_at.min(self.absolute_expires_at)
+    }
+}
+
+impl fmt::Debug for SessionRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionRecord")
+            .field("id", &self.id)
+            .field("subject", &self.subject)
+            .field("generation", &self.generation)
+            .field("confirmed_at", &self.confirmed_at)
+            .field("expires_at", &self.expires_at())
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for NewRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewRecord").field("id", &self.id).field("subject", &self.subject).finish_non_exhaustive()
+    }
+}
+
+const DAY: u64 = 24 * 60 * 60;

@@ -1,0 +1,77 @@
+//! The JOSE header of a token (RFC 7515 §4), parsed once and strictly.
+
+use std::borrow::Cow;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny},
+};
+
+use super::{TokenErrorKind, json::is_object};
+use crate::keys::Algorithm;
+
+/// What of the header matters for the choice of a key. `jku`, `x5u`, `jwk` and `x5c` are known only
+/// so that they cannot be given twice: they are never followed.
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "present_text")]
+    typ: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present_text")]
+    kid: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "refuse")]
+    #[allow(dead_code, reason = "its presence alone refuses")]
+    crit: (),
+    #[serde(default)]
+    #[allow(dead_code, reason = "known so that a second one is refused")]
+    jku: Option<IgnoredAny>,
+    #[serde(default)]
+    #[allow(dead_code, reason = "known so that a second one is refused")]
+    jwk: Option<IgnoredAny>,
+    #[serde(default)]
+    #[allow(dead_code, reason = "known so that a second one is refused")]
+    x5u: Option<IgnoredAny>,
+    #[serde(default)]
+    #[allow(dead_code, reason = "known so that a second one is refused")]
+    x5c: Option<IgnoredAny>,
+    #[serde(default)]
+    #[allow(dead_code, reason = "known so that a second one is refused")]
+    x5t: Option<IgnoredAny>,
+    #[serde(default, rename = "x5t#S256")]
+    #[allow(dead_code, reason = "known so that a second one is refused")]
+    x5t_s256: Option<IgnoredAny>,
+    #[serde(default)]
+    #[allow(dead_code, reason = "known so that a second one is refused")]
+    cty: Option<IgnoredAny>,
+}
+
+pub(super) struct Header<'a> {
+    pub(super) algorithm: Algorithm,
+    pub(super) typ: Option<Cow<'a, str>>,
+    pub(super) kid: Option<Cow<'a, str>>,
+}
+
+impl<'a> Header<'a> {
+    pub(super) fn parse(json: &'a [u8]) -> Result<Self, TokenErrorKind> {
+        if !is_object(json) {
+            return Err(TokenErrorKind::Malformed);
+        }
+        let wire: Wire<'a> = serde_json::from_slice(json).map_err(|_| TokenErrorKind::Malformed)?;
+        // An algorithm that does not exist here is one that no key has.
+        let algorithm = Algorithm::from_name(&wire.alg).ok_or(TokenErrorKind::UnknownKey)?;
+        Ok(Self { algorithm, typ: wire.typ, kid: wire.kid })
+    }
+}
+
+/// A string that must be one when the parameter is there: `null` is another type.
+fn present_text<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    Text::deserialize(deserializer).map(|text| Some(text.0))
+}
+
+/// Any `crit` refuses: no extension is understood here (RFC 7515 §4.1.11).
+fn refuse<'de, D: Deserializer<'de>>(_: D) -> Result<(), D::Error> {
+    Err(D::Error::custom("crit"))
+}

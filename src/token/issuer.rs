@@ -1,0 +1,275 @@
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{IssueError, IssueErrorKind, Scopes, verifier::XSRF_CLAIM, wire::RESERVED};
+use crate::{
+    Clock, KeyRing,
+    clock::{END_OF_YEAR_9999, SharedClock, later, unix_seconds},
+};
+
+/// `typ` of access tokens (RFC 9068 §2.1).
+pub(crate) const ACCESS_TYPE: &str = "at+jwt";
+
+/// Signs tokens with the active key of a [`KeyRing`].
+///
+/// Applications that use `Sessions` need none; it is for authorization servers of their own and
+/// for tests.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_cookie_jwt::{KeyRing, Verifier, token::{Issuer, NewToken}};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct User { name: String }
+///
+/// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// let token = Issuer::new(keys.clone())
+///     .with_issuer("https://shop.example")
+///     .issue(&NewToken::access("ada", Duration::from_secs(900)), &User { name: "Ada".into() })?;
+///
+/// let claims = Verifier::<User>::new(keys).verify(&token)?;
+/// assert_eq!(claims.issuer(), Some("https://shop.example"));
+/// assert_eq!(claims.custom().name, "Ada");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    keys: KeyRing,
+    issuer: Option<Box<str>>,
+    audience: Option<Box<str>>,
+    xsrf_claim: Box<str>,
+    clock: SharedClock,
+}
+
+/// What a token is to say besides the application's own claims.
+///
+/// `Debug` does not show the token id and the XSRF token.
+#[derive(Clone)]
+#[must_use]
+pub struct NewToken {
+    pub(crate) typ: &'static str,
+    pub(crate) subject: Option<Box<str>>,
+    pub(crate) expiry: Expiry,
+    pub(crate) authenticated_at: Option<SystemTime>,
+    pub(crate) token_id: Option<Box<str>>,
+    pub(crate) session_id: Option<Box<str>>,
+    pub(crate) generation: Option<u32>,
+    pub(crate) scope: Option<Scopes>,
+    pub(crate) xsrf_token: Option<Box<str>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Expiry {
+    After(Duration),
+    At(SystemTime),
+}
+
+impl NewToken {
+    /// An access token about `subject` that expires after `lifetime`, counted in whole seconds.
+    pub fn access(subject: impl Into<String>, lifetime: Duration) -> Self {
+        Self::of_type(ACCESS_TYPE, Expiry::After(lifetime)).with_subject(subject)
+    }
+
+    pub(crate) const fn of_type(typ: &'static str, expiry: Expiry) -> Self {
+        Self {
+            typ,
+            subject: None,
+            expiry,
+            authenticated_at: None,
+            token_id: None,
+            session_id: None,
+            generation: None,
+            scope: None,
+            xsrf_token: None,
+        }
+    }
+
+    pub(crate) fn with_subject(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into().into_boxed_str());
+        self
+    }
+
+    /// Sets `jti`.
+    ///
+    /// Defaults to none.
+    pub fn with_token_id(mut self, id: impl Into<String>) -> Self {
+        self.token_id = Some(id.into().into_boxed_str());
+        self
+    }
+
+    /// Sets `sid`.
+    ///
+    /// Defaults to none.
+    pub fn with_session_id(mut self, id: impl Into<String>) -> Self {
+        self.session_id = Some(id.into().into_boxed_str());
+        self
+    }
+
+    /// Sets `gen`, the generation of the session.
+    ///
+    /// Defaults to none.
+    pub const fn with_generation(mut self, generation: u32) -> Self {
+        self.generation = Some(generation);
+        self
+    }
+
+    /// Sets `scope`.
+    ///
+    /// Defaults to none.
+    pub fn with_scope(mut self, scope: Scopes) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    /// Sets the XSRF claim.
+    ///
+    /// Defaults to none: the token then serves unsafe requests only as a bearer token.
+    pub fn with_xsrf_token(mut self, value: impl Into<String>) -> Self {
+        self.xsrf_token = Some(value.into().into_boxed_str());
+        self
+    }
+
+    /// Sets `auth_time`, when the user signed in.
+    ///
+    /// Defaults to none.
+    pub const fn with_authenticated_at(mut self, time: SystemTime) -> Self {
+        self.authenticated_at = Some(time);
+        self
+    }
+}
+
+impl Issuer {
+    /// An issuer that signs with the active key of `keys`, also after it has been replaced.
+    pub fn new(keys: KeyRing) -> Self {
+        Self { keys, issuer: None, audience: None, xsrf_claim: XSRF_CLAIM.into(), clock: SharedClock::default() }
+    }
+
+    /// Writes `iss`.
+    ///
+    /// Defaults to none.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = Some(issuer.into().into_boxed_str());
+        self
+    }
+
+    /// Writes `aud`.
+    ///
+    /// Defaults to none.
+    #[must_use]
+    pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = Some(audience.into().into_boxed_str());
+        self
+    }
+
+    /// Writes the XSRF token into the claim of this name.
+    ///
+    /// Defaults to `xsrfToken`.
+    #[must_use]
+    pub fn with_xsrf_claim(mut self, name: impl Into<String>) -> Self {
+        self.xsrf_claim = name.into().into_boxed_str();
+        self
+    }
+
+    /// Takes the time from `clock`.
+    ///
+    /// Defaults to the operating system's clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = SharedClock::new(clock);
+        self
+    }
+
+    /// Signs a token with the application's `custom` claims beside the registered ones.
+    ///
+    /// # Errors
+    ///
+    /// [`IssueError`] when the ring cannot sign, `custom` is no JSON object, a field of it has the
+    /// name of a registered claim, or the expiry is out of range.
+    pub fn issue<C: Serialize>(&self, token: &NewToken, custom: &C) -> Result<String, IssueError> {
+        let custom = to_object(custom)?;
+        self.sign(token, custom)
+    }
+
+    pub(crate) fn sign(&self, token: &NewToken, custom: Map<String, Value>) -> Result<String, IssueError> {
+        self.check_names(&custom)?;
+        let claims = self.claims(token, custom)?;
+        let keys = self.keys.keys();
+        let key = keys.active().ok_or(IssueError::new(IssueErrorKind::CannotSign))?;
+        let mut header = json!({ "typ": token.typ, "alg": key.algorithm().name() });
+        if let Some(id) = key.id() {
+            header["kid"] = id.into();
+        }
+        let mut text = URL_SAFE_NO_PAD.encode(header.to_string());
+        text.push('.');
+        URL_SAFE_NO_PAD.encode_string(Value::Object(claims).to_string(), &mut text);
+        let signature = key.sign(text.as_bytes()).ok_or(IssueError::new(IssueErrorKind::CannotSign))?;
+        text.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut text);
+        Ok(text)
+    }
+
+    /// An application's claim never overwrites a registered one, nor the other way round.
+    pub(crate) fn check_names(&self, custom: &Map<String, Value>) -> Result<(), IssueError> {
+        match custom.keys().find(|name| RESERVED.contains(&name.as_str()) || ***name == *self.xsrf_claim) {
+            None => Ok(()),
+            Some(name) => Err(IssueError::new(IssueErrorKind::Collision(name.clone()))),
+        }
+    }
+
+    fn claims(&self, token: &NewToken, mut claims: Map<String, Value>) -> Result<Map<String, Value>, IssueError> {
+        let now = self.clock.now();
+        let expires_at = unix_seconds(match token.expiry {
+            Expiry::After(lifetime) => later(now, lifetime),
+            Expiry::At(time) => time,
+        });
+        if expires_at <= unix_seconds(now) || expires_at > END_OF_YEAR_9999 {
+            return Err(IssueError::new(IssueErrorKind::InvalidExpiry));
+        }
+        let mut put = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                claims.insert(name.to_owned(), value);
+            }
+        };
+        put("iss", self.issuer.as_deref().map(Value::from));
+        put("aud", self.audience.as_deref().map(Value::from));
+        put("sub", token.subject.as_deref().map(Value::from));
+        put("exp", Some(expires_at.into()));
+        put("iat", Some(unix_seconds(now).into()));
+        put("auth_time", token.authenticated_at.map(|time| unix_seconds(time).into()));
+        put("jti", token.token_id.as_deref().map(Value::from));
+        put("sid", token.session_id.as_deref().map(Value::from));
+        put("gen", token.generation.map(Value::from));
+        let scope = token.scope.as_ref().filter(|scope| !scope.is_empty());
+        put("scope", scope.map(|scope| scope.as_str().into()));
+        put(&self.xsrf_claim, token.xsrf_token.as_deref().map(Value::from));
+        Ok(claims)
+    }
+}
+
+/// The application's claims as an object; `()` and other nulls are an empty one.
+pub(crate) fn to_object<C: Serialize>(custom: &C) -> Result<Map<String, Value>, IssueError> {
+    match serde_json::to_value(custom) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(Value::Null) => Ok(Map::new()),
+        Ok(_) => Err(IssueError::not_an_object(None)),
+        Err(error) => Err(IssueError::not_an_object(Some(error))),
+    }
+}
+
+impl fmt::Debug for NewToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewToken")
+            .field("typ", &self.typ)
+            .field("subject", &self.subject)
+            .field("expiry", &self.expiry)
+            .field("session_id", &self.session_id)
+            .finish_non_exhaustive()
+    }
+}

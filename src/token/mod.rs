@@ -1,0 +1,70 @@
+//! Tokens: verifying, issuing, and the typed claims that come out.
+//!
+//! A token is a compact JWS whose payload holds the registered claims and the application's own
+//! fields side by side. [`Verifier`] reads one header, checks one signature and parses the payload
+//! once; its answer is [`Claims`] or a [`TokenError`] whose kind a caller can act on.
+//!
+//! # Examples
+//!
+//! The default set-up, and what it refuses:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower_cookie_jwt::{KeyRing, Verifier, token::{Issuer, NewToken, TokenErrorKind}};
+//! # #[derive(serde::Serialize, serde::Deserialize)] struct User { name: String }
+//!
+//! let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+//! let user = User { name: "Ada".into() };
+//! let token = Issuer::new(keys.clone()).issue(&NewToken::access("ada", Duration::from_secs(60)), &user)?;
+//!
+//! let verifier = Verifier::<User>::new(keys);
+//! assert_eq!(verifier.verify(&token)?.custom().name, "Ada");
+//! assert_eq!(verifier.verify("no.token.here").unwrap_err().kind(), TokenErrorKind::Malformed);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Tokens of another issuer, for this audience only and with less tolerance for clocks:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower_cookie_jwt::{KeyRing, Verifier, token::{Issuer, NewToken, TokenErrorKind}};
+//!
+//! let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+//! let verifier = Verifier::<()>::new(keys.clone())
+//!     .with_issuer("https://id.example")
+//!     .with_audience("shop")
+//!     .with_leeway(Duration::from_secs(5));
+//!
+//! let foreign = Issuer::new(keys).issue(&NewToken::access("ada", Duration::from_secs(60)), &())?;
+//! assert_eq!(verifier.verify(&foreign).unwrap_err().kind(), TokenErrorKind::WrongIssuer);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod claims;
+mod error;
+mod header;
+mod issuer;
+mod json;
+mod scope;
+mod verifier;
+mod wire;
+pub(crate) mod xsrf;
+
+pub use self::{
+    claims::{Claims, Source},
+    error::{
+        InsufficientScope, IssueError, IssueErrorKind, TokenError, TokenErrorKind, XsrfError, XsrfErrorKind,
+    },
+    issuer::{Issuer, NewToken},
+    scope::{InvalidScope, Scopes},
+    verifier::Verifier,
+};
+pub(crate) use self::{
+    claims::{ErasedClaims, verify_xsrf},
+    issuer::{ACCESS_TYPE, Expiry, to_object},
+    verifier::{Budget, Failed, VerifierId},
+    wire::Registered,
+};
+
+/// Longest token in bytes that is looked at; a longer one is refused before any cryptography.
+pub const MAX_TOKEN_LEN: usize = 8 * 1024;

@@ -1,0 +1,86 @@
+use std::fmt;
+
+/// A set of scopes, as the `scope` claim lists them: separated by spaces (RFC 6749 §3.3, RFC 8693 §4.2).
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::token::Scopes;
+///
+/// let granted = Scopes::new("orders:read orders:write")?;
+/// assert!(granted.contains("orders:read"));
+/// assert!(Scopes::new("orders:read")?.is_subset(&granted));
+/// assert!(!granted.contains("orders"));
+/// # Ok::<(), tower_cookie_jwt::token::InvalidScope>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scopes {
+    text: Box<str>,
+}
+
+impl Scopes {
+    /// The scopes in a space-separated list; the order does not matter, repeated ones count once.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidScope`] when a character is not allowed in a scope (RFC 6749 §3.3).
+    pub fn new(list: impl AsRef<str>) -> Result<Self, InvalidScope> {
+        let list = list.as_ref();
+        let allowed = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ';
+        if !list.chars().all(allowed) {
+            return Err(InvalidScope(()));
+        }
+        let mut scopes: Vec<&str> = list.split(' ').filter(|scope| !scope.is_empty()).collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        Ok(Self { text: scopes.join(" ").into_boxed_str() })
+    }
+
+    /// Whether the set holds exactly this scope.
+    pub fn contains(&self, scope: &str) -> bool {
+        self.iter().any(|granted| granted == scope)
+    }
+
+    /// Whether every scope of this set is one of `other`.
+    pub fn is_subset(&self, other: &Self) -> bool {
+        self.iter().all(|scope| other.contains(scope))
+    }
+
+    /// Whether there is no scope at all.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The scopes in alphabetical order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.text.split(' ').filter(|scope| !scope.is_empty())
+    }
+
+    /// The space-separated list, in alphabetical order.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A scope with a character that scopes may not have (RFC 6749 §3.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidScope(());
+
+impl fmt::Display for InvalidScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a scope holds a character that is not allowed")
+    }
+}
+
+impl std::error::Error for InvalidScope {}
+
+/// Whether a space-separated list, as it stands in a token, holds exactly `scope`.
+pub(super) fn list_contains(list: &str, scope: &str) -> bool {
+    !scope.is_empty() && list.split(' ').any(|granted| granted == scope)
+}

@@ -1,0 +1,369 @@
+use std::{
+    fmt,
+    marker::PhantomData,
+    str,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::de::DeserializeOwned;
+
+use super::{
+    Claims, MAX_TOKEN_LEN, Source, TokenError, TokenErrorKind,
+    header::Header,
+    wire::{self, Registered, Unreadable},
+};
+use crate::{
+    Clock, KeyRing,
+    clock::{SharedClock, since_epoch},
+    keys::Key,
+};
+
+const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
+/// Signature checks spent on one request in all, however many tokens and keys there are.
+const MAX_SIGNATURE_CHECKS: u8 = 4;
+
+/// Default name of the XSRF claim.
+pub(crate) const XSRF_CLAIM: &str = "xsrfToken";
+
+/// Verifies tokens and gives their claims, the application's own as `C`.
+///
+/// Accepts tokens of the types `at+jwt` and `JWT` and of no type. Issuer and audience are checked
+/// when they are configured: a token must then have them (RFC 8725 §3.8 and §3.9).
+///
+/// Cheap to clone. A request's token is verified at most once per verifier, however many layers
+/// use clones of it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_cookie_jwt::{KeyRing, Verifier, token::{Issuer, NewToken, TokenErrorKind}};
+///
+/// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// let issuer = Issuer::new(keys.clone()).with_audience("shop");
+/// let token = issuer.issue(&NewToken::access("ada", Duration::from_secs(900)), &())?;
+///
+/// let verifier = Verifier::<()>::new(keys).with_audience("shop");
+/// assert_eq!(verifier.verify(&token)?.subject(), Some("ada"));
+///
+/// let admin = verifier.with_audience("admin");
+/// assert_eq!(admin.verify(&token).unwrap_err().kind(), TokenErrorKind::WrongAudience);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Verifier<C> {
+    policy: Arc<Policy>,
+    claims: PhantomData<fn() -> C>,
+}
+
+/// Everything but the application's type.
+#[derive(Clone)]
+struct Policy {
+    id: VerifierId,
+    keys: KeyRing,
+    issuer: Option<Box<str>>,
+    audience: Option<Box<str>>,
+    types: Vec<Box<str>>,
+    without_type: bool,
+    leeway: Duration,
+    xsrf_claim: Box<str>,
+    clock: SharedClock,
+}
+
+/// Tells verifiers apart; clones of one are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct VerifierId(u64);
+
+impl VerifierId {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The signature checks that are left for a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget(u8);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(MAX_SIGNATURE_CHECKS)
+    }
+}
+
+impl Budget {
+    fn spend(&mut self) -> bool {
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl<C> Verifier<C> {
+    /// A verifier that accepts what the keys of `keys` have signed.
+    pub fn new(keys: KeyRing) -> Self {
+        Self {
+            policy: Arc::new(Policy {
+                id: VerifierId::next(),
+                keys,
+                issuer: None,
+                audience: None,
+                types: vec!["at+jwt".into(), "JWT".into()],
+                without_type: true,
+                leeway: DEFAULT_LEEWAY,
+                xsrf_claim: XSRF_CLAIM.into(),
+                clock: SharedClock::default(),
+            }),
+            claims: PhantomData,
+        }
+    }
+
+    /// Demands that `iss` is exactly this (RFC 8725 §3.8).
+    ///
+    /// Defaults to accepting any issuer.
+    #[must_use]
+    pub fn with_issuer(self, issuer: impl Into<String>) -> Self {
+        self.with(|policy| policy.issuer = Some(issuer.into().into_boxed_str()))
+    }
+
+    /// Demands that `aud` is exactly this or lists it (RFC 8725 §3.9).
+    ///
+    /// Defaults to accepting any audience.
+    #[must_use]
+    pub fn with_audience(self, audience: impl Into<String>) -> Self {
+        self.with(|policy| policy.audience = Some(audience.into().into_boxed_str()))
+    }
+
+    /// Accepts only tokens whose `typ` is one of these, compared as media types (RFC 7515 §4.1.9);
+    /// tokens without `typ` are then refused.
+    ///
+    /// Defaults to `at+jwt` and `JWT`, and tokens without `typ`.
+    #[must_use]
+    pub fn with_types<T: Into<String>>(self, types: impl IntoIterator<Item = T>) -> Self {
+        self.with(|policy| {
+            policy.types = types.into_iter().map(|name| name.into().into_boxed_str()).collect();
+            policy.without_type = false;
+        })
+    }
+
+    /// Tolerates this much clock skew around `exp` and `nbf`.
+    ///
+    /// Defaults to 30 seconds.
+    #[must_use]
+    pub fn with_leeway(self, leeway: Duration) -> Self {
+        self.with(|policy| policy.leeway = leeway)
+    }
+
+    /// Reads the XSRF token from the claim of this name.
+    ///
+    /// Defaults to `xsrfToken`.
+    #[must_use]
+    pub fn with_xsrf_claim(self, name: impl Into<String>) -> Self {
+        self.with(|policy| policy.xsrf_claim = name.into().into_boxed_str())
+    }
+
+    /// Takes the time from `clock`.
+    ///
+    /// Defaults to the operating system's clock.
+    #[must_use]
+    pub fn with_clock(self, clock: impl Clock) -> Self {
+        self.with(|policy| policy.clock = SharedClock::new(clock))
+    }
+
+    /// A changed verifier is another one: outcomes of the former must not count for it.
+    fn with(mut self, change: impl FnOnce(&mut Policy)) -> Self {
+        let policy = Arc::make_mut(&mut self.policy);
+        change(policy);
+        policy.id = VerifierId::next();
+        self
+    }
+
+    pub(crate) fn id(&self) -> VerifierId {
+        self.policy.id
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.policy.clock.now()
+    }
+}
+
+impl<C: DeserializeOwned> Verifier<C> {
+    /// Verifies one token, as if it had come as a bearer token.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError`] whose kind says what was wrong.
+    pub fn verify(&self, token: &str) -> Result<Claims<C>, TokenError> {
+        self.verify_within(token.as_bytes(), Source::Bearer, &mut Budget::default()).map_err(Failed::into_error)
+    }
+
+    /// Verifies one of a request's tokens within what is left of its signature checks.
+    pub(crate) fn verify_within(
+        &self,
+        token: &[u8],
+        source: Source,
+        budget: &mut Budget,
+    ) -> Result<Claims<C>, Failed> {
+        let policy = &*self.policy;
+        if token.len() > MAX_TOKEN_LEN {
+            return Err(TokenErrorKind::TooLarge.into());
+        }
+        let parts = split(token).ok_or(TokenErrorKind::Malformed)?;
+        let header = decode(parts.header)?;
+        let header = Header::parse(&header)?;
+        if !policy.accepts_type(header.typ.as_deref()) {
+            return Err(TokenErrorKind::WrongType.into());
+        }
+        let signature = decode(parts.signature)?;
+        policy.check_signature(&header, parts.message, &signature, budget)?;
+        let payload = decode(parts.payload)?;
+        policy.read_claims(&payload, source)
+    }
+}
+
+/// A refused token, and the registered claims of one that is ours all the same: correctly signed.
+pub(crate) struct Failed {
+    pub(crate) kind: TokenErrorKind,
+    pub(crate) signed: Option<Box<Registered>>,
+}
+
+impl Failed {
+    fn into_error(self) -> TokenError {
+        TokenError::new(self.kind)
+    }
+}
+
+impl From<TokenErrorKind> for Failed {
+    fn from(kind: TokenErrorKind) -> Self {
+        Self { kind, signed: None }
+    }
+}
+
+impl Policy {
+    fn accepts_type(&self, typ: Option<&str>) -> bool {
+        match typ {
+            None => self.without_type,
+            Some(typ) => self.types.iter().any(|accepted| same_media_type(accepted, typ)),
+        }
+    }
+
+    fn check_signature(
+        &self,
+        header: &Header<'_>,
+        message: &[u8],
+        signature: &Vec<u8>,
+        budget: &mut Budget,
+    ) -> Result<(), TokenErrorKind> {
+        let keys = self.keys.keys();
+        let mut refused = TokenErrorKind::UnknownKey;
+        for key in keys.candidates(header.algorithm, header.kid.as_deref()) {
+            refused = TokenErrorKind::BadSignature;
+            if !budget.spend() {
+                break;
+            }
+            if Key::verifies(key, message, signature) {
+                return Ok(());
+            }
+        }
+        Err(refused)
+    }
+
+    fn read_claims<C: DeserializeOwned>(&self, payload: &[u8], source: Source) -> Result<Claims<C>, Failed> {
+        let refused = |kind, registered| Failed { kind, signed: Some(Box::new(registered)) };
+        match wire::read::<C>(payload, &self.xsrf_claim) {
+            Ok((registered, custom)) => match self.check(&registered) {
+                Ok(()) => Ok(Claims::new(registered, custom, source)),
+                Err(kind) => Err(refused(kind, registered)),
+            },
+            Err((Unreadable::ClaimsMismatch, Some(registered))) => match self.check(&registered) {
+                Ok(()) => Err(refused(TokenErrorKind::ClaimsMismatch, registered)),
+                Err(kind) => Err(refused(kind, registered)),
+            },
+            Err(_) => Err(TokenErrorKind::Malformed.into()),
+        }
+    }
+
+    /// The registered claims against this policy and the present time (RFC 7519 §4.1).
+    fn check(&self, registered: &Registered) -> Result<(), TokenErrorKind> {
+        let now = since_epoch(self.clock.now());
+        let Some(expires_at) = registered.expires_at else {
+            return Err(TokenErrorKind::Malformed);
+        };
+        if let Some(issuer) = &self.issuer
+            && registered.issuer.as_ref() != Some(issuer)
+        {
+            return Err(TokenErrorKind::WrongIssuer);
+        }
+        if let Some(audience) = &self.audience
+            && !registered.audience.as_ref().is_some_and(|presented| presented.0.contains(audience))
+        {
+            return Err(TokenErrorKind::WrongAudience);
+        }
+        if now >= expires_at.0.saturating_add(self.leeway) {
+            return Err(TokenErrorKind::Expired);
+        }
+        if registered.not_before.is_some_and(|date| date.0 > now.saturating_add(self.leeway)) {
+            return Err(TokenErrorKind::NotYetValid);
+        }
+        Ok(())
+    }
+}
+
+/// The parts of a compact serialization (RFC 7515 §7.1), still encoded.
+struct Encoded<'t> {
+    header: &'t [u8],
+    payload: &'t [u8],
+    signature: &'t [u8],
+    /// What is signed: header and payload with the dot between.
+    message: &'t [u8],
+}
+
+fn split(token: &[u8]) -> Option<Encoded<'_>> {
+    let first = token.iter().position(|byte| *byte == b'.')?;
+    let last = token.iter().rposition(|byte| *byte == b'.')?;
+    let payload = token.get(first + 1..last)?;
+    // A third dot in between is no base64url and fails in decoding.
+    Some(Encoded { header: &token[..first], payload, signature: &token[last + 1..], message: &token[..last] })
+}
+
+fn decode(part: &[u8]) -> Result<Vec<u8>, TokenErrorKind> {
+    // Strict: no padding, no trailing bits, no white space (RFC 7515 §2).
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenErrorKind::Malformed)
+}
+
+/// Compares `typ` values as media types: without case, and `application/` may be left out (RFC 7515 §4.1.9).
+fn same_media_type(one: &str, other: &str) -> bool {
+    const PREFIX: &str = "application/";
+    fn strip(name: &str) -> &str {
+        match name.get(..PREFIX.len()) {
+            Some(prefix) if prefix.eq_ignore_ascii_case(PREFIX) => &name[PREFIX.len()..],
+            _ => name,
+        }
+    }
+    strip(one).eq_ignore_ascii_case(strip(other))
+}
+
+impl<C> Clone for Verifier<C> {
+    fn clone(&self) -> Self {
+        Self { policy: self.policy.clone(), claims: PhantomData }
+    }
+}
+
+impl<C> fmt::Debug for Verifier<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("keys", &self.policy.keys)
+            .field("issuer", &self.policy.issuer)
+            .field("audience", &self.policy.audience)
+            .field("leeway", &self.policy.leeway)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,40 @@
+//! What the crate says in the log; nothing without the `tracing` feature. No message carries a
+//! token, a key or a cookie value.
+
+#[cfg(feature = "tracing")]
+mod enabled {
+    use std::fmt::Display;
+
+    pub(crate) fn warn_insecure_cookies() {
+        tracing::warn!("cookies are set without `Secure`: for development on localhost only, never deploy this");
+    }
+
+    pub(crate) fn layer_missing(who: &str, layer: &str) {
+        tracing::error!("{who} needs a `{layer}` around it: add it to the application's layers");
+    }
+
+    pub(crate) fn store_failed(doing: &str, error: &dyn Display) {
+        tracing::error!(%error, "the session store failed: {doing}");
+    }
+
+    pub(crate) fn reload_failed(error: &dyn Display) {
+        tracing::error!(%error, "reloading claims failed");
+    }
+
+    pub(crate) fn cannot_issue(error: &dyn Display) {
+        tracing::error!(%error, "a token could not be issued");
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+mod enabled {
+    use std::fmt::Display;
+
+    pub(crate) const fn warn_insecure_cookies() {}
+    pub(crate) const fn layer_missing(_: &str, _: &str) {}
+    pub(crate) fn store_failed(_: &str, _: &dyn Display) {}
+    pub(crate) fn reload_failed(_: &dyn Display) {}
+    pub(crate) fn cannot_issue(_: &dyn Display) {}
+}
+
+pub(crate) use enabled::*;
