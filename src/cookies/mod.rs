@@ -6,14 +6,12 @@
 mod policy;
 mod read;
 mod spec;
-#[cfg(test)]
-mod tests;
 mod write;
 
 pub(crate) use self::{
     policy::{Cookies, DEFAULT_ACCESS_NAME},
     read::values,
-    spec::{CookieSpec, Prefix},
+    spec::Prefix,
     write::{append, append_missing},
 };
 pub use self::policy::{CookiePolicy, SameSite};

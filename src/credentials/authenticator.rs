@@ -37,6 +37,11 @@ impl<C> Authenticator<C> {
         self
     }
 
+    /// The signature checks that are left for the request.
+    pub(crate) fn budget(&self, parts: &Parts) -> Budget {
+        parts.extensions.get::<Checked>().map_or_else(Budget::default, |checked| checked.budget)
+    }
+
     pub(crate) fn change_sources(&mut self, change: impl FnOnce(&mut Sources)) {
         change(Arc::make_mut(&mut self.sources));
     }
@@ -49,7 +54,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         if let Some(presented) = self.recall(parts) {
             return presented;
         }
-        let mut budget = parts.extensions.get::<Checked>().map_or_else(Budget::default, |checked| checked.budget);
+        let mut budget = self.budget(parts);
         let (claims, by_header) = self.find(&parts.headers, &mut budget);
         let outcome = match &claims {
             Ok(claims) => Outcome::Verified(claims.erase(), claims.source()),

@@ -7,6 +7,10 @@ use http::request::Parts;
 pub(crate) struct Exempt(Option<Arc<dyn Fn(&Parts) -> bool + Send + Sync>>);
 
 impl Exempt {
+    pub(crate) const fn none() -> Self {
+        Self(None)
+    }
+
     pub(crate) fn when(predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(predicate)))
     }

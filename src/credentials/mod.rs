@@ -6,11 +6,9 @@ mod checked;
 mod exempt;
 mod refresh_token;
 mod source;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use self::{
-    authenticator::{Authenticator, Presented},
+    authenticator::Authenticator,
     checked::{Checked, Outcome},
     exempt::Exempt,
     refresh_token::{PresentedRefresh, REFRESH_TYPE, RefreshReader, RefreshToken, SessionSecret},

@@ -8,8 +8,6 @@ mod check;
 mod error;
 mod policy;
 mod request;
-#[cfg(test)]
-mod tests;
 
 pub use self::error::{OriginError, OriginErrorKind};
 pub(crate) use self::{

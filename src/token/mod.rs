@@ -62,8 +62,8 @@ pub use self::{
 pub(crate) use self::{
     claims::{ErasedClaims, verify_xsrf},
     issuer::{ACCESS_TYPE, Expiry, to_object},
-    verifier::{Budget, Failed, VerifierId},
-    wire::Registered,
+    verifier::{Budget, VerifierId, XSRF_CLAIM},
+    wire::{RESERVED, Registered},
 };
 
 /// Longest token in bytes that is looked at; a longer one is refused before any cryptography.

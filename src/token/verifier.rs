@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -188,10 +188,6 @@ impl<C> Verifier<C> {
 
     pub(crate) fn id(&self) -> VerifierId {
         self.policy.id
-    }
-
-    pub(crate) fn now(&self) -> SystemTime {
-        self.policy.clock.now()
     }
 }
 

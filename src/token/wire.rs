@@ -36,7 +36,7 @@ pub(crate) struct Registered {
 }
 
 /// The names that the application's own claims may not have, besides the XSRF claim's.
-pub(super) const RESERVED: [&str; 11] =
+pub(crate) const RESERVED: [&str; 11] =
     ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "sid", "gen", "scope"];
 
 /// Why a claims set could not be read.

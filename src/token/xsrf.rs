@@ -20,7 +20,7 @@ pub(crate) fn generate() -> String {
 
 /// The token under a fresh one-time pad; different on each call, it defeats BREACH on pages that
 /// embed it. `None` for a value that is not one of ours.
-pub(super) fn mask(value: &str) -> Option<String> {
+pub(crate) fn mask(value: &str) -> Option<String> {
     let value = decode(value.as_bytes())?;
     let pad = random::<RAW_LEN>();
     let masked: [u8; RAW_LEN] = std::array::from_fn(|i| pad[i] ^ value[i]);

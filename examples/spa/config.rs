@@ -1,0 +1,125 @@
+//! What the environment may set:
+//!
+//! | variable | default |
+//! |---|---|
+//! | `PORT` | 3000; 0 for a free one |
+//! | `STORE` | `sqlite:spa-sessions.sqlite`; `memory`, `sqlite:PATH` |
+//! | `SECRET` | random; at least 32 bytes of text |
+//! | `ACCESS_SECS`, `GRACE_SECS`, `LEEWAY_SECS`, `IDLE_SECS`, `ABSOLUTE_SECS` | the crate's own |
+//! | `INSECURE_HTTP` | unset; `1` drops `Secure` and the cookie prefixes, which Safari needs on `http://localhost`; Chromium and Firefox do not |
+//! | `RUST_LOG` | `info` |
+
+use std::{env, error::Error, str::FromStr, time::Duration};
+
+use tower_cookie_jwt::{
+    CookiePolicy, KeyRing, MemoryStore, Sessions,
+    keys::{Algorithm, Key},
+    store::SqliteStore,
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::users::{User, Users};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+pub struct Config {
+    pub port: u16,
+    store: String,
+    secret: Option<String>,
+    access: Option<Duration>,
+    grace: Option<Duration>,
+    leeway: Option<Duration>,
+    idle: Option<Duration>,
+    absolute: Option<Duration>,
+    insecure_http: bool,
+}
+
+impl Config {
+    pub fn from_env() -> Result<Self, BoxError> {
+        Ok(Self {
+            port: number("PORT")?.unwrap_or(3000),
+            store: text("STORE")?.unwrap_or_else(|| "sqlite:spa-sessions.sqlite".to_owned()),
+            secret: text("SECRET")?,
+            access: seconds("ACCESS_SECS")?,
+            grace: seconds("GRACE_SECS")?,
+            leeway: seconds("LEEWAY_SECS")?,
+            idle: seconds("IDLE_SECS")?,
+            absolute: seconds("ABSOLUTE_SECS")?,
+            insecure_http: text("INSECURE_HTTP")?.is_some_and(|value| value == "1"),
+        })
+    }
+
+    pub async fn sessions(&self) -> Result<Sessions<User>, BoxError> {
+        let keys = self.keys()?;
+        let mut builder = match self.store.split_once(':') {
+            None if self.store == "memory" => Sessions::builder(keys, MemoryStore::new()),
+            Some(("sqlite", path)) => Sessions::builder(keys, SqliteStore::open(path).await?),
+            _ => return Err(format!("STORE is `memory` or `sqlite:PATH`, not `{}`", self.store).into()),
+        };
+        if let Some(lifetime) = self.access {
+            builder = builder.with_access_lifetime(lifetime);
+        }
+        if let Some(grace) = self.grace {
+            builder = builder.with_grace_period(grace);
+        }
+        if let Some(leeway) = self.leeway {
+            builder = builder.with_leeway(leeway);
+        }
+        if let Some(lifetime) = self.idle {
+            builder = builder.with_idle_lifetime(lifetime);
+        }
+        if let Some(lifetime) = self.absolute {
+            builder = builder.with_absolute_lifetime(lifetime);
+        }
+        let mut cookies = CookiePolicy::new();
+        if self.insecure_http {
+            cookies = cookies.for_local_http_development();
+        }
+        // The reload sees changed roles at the next rotation, and closed accounts.
+        let users = Users::with_demo_user()?;
+        let sessions = builder
+            .with_issuer("spa")
+            .with_audience("spa")
+            .with_cookies(cookies)
+            .with_reload(move |subject: String| {
+                let user = users.claims(&subject);
+                async move { Ok(user) }
+            })
+            .build()?;
+        Ok(sessions)
+    }
+
+    fn keys(&self) -> Result<KeyRing, BoxError> {
+        match &self.secret {
+            Some(secret) => Ok(KeyRing::hs256(secret)?),
+            None => {
+                tracing::warn!("SECRET is not set: a random one signs, and users sign in again after a restart");
+                Ok(KeyRing::new(Key::generate(Algorithm::HS256)?)?)
+            }
+        }
+    }
+}
+
+pub fn log_filter() -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+fn text(name: &str) -> Result<Option<String>, BoxError> {
+    match env::var(name) {
+        Ok(value) if value.is_empty() => Ok(None),
+        Ok(value) => Ok(Some(value)),
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(env::VarError::NotUnicode(_)) => Err(format!("{name} is not text").into()),
+    }
+}
+
+fn number<T: FromStr>(name: &str) -> Result<Option<T>, BoxError> {
+    let Some(value) = text(name)? else {
+        return Ok(None);
+    };
+    value.parse().map(Some).map_err(|_| format!("{name} is not a number in range: `{value}`").into())
+}
+
+fn seconds(name: &str) -> Result<Option<Duration>, BoxError> {
+    Ok(number(name)?.map(Duration::from_secs))
+}

@@ -1,0 +1,37 @@
+//! A whole application around the three layers: `cargo run --all-features --example spa`.
+//!
+//! Signs users in on a page without any build step, verifies, checks XSRF, rotates and signs out.
+//! Settings come from the environment, see `config.rs`.
+
+mod api;
+mod config;
+mod page;
+mod users;
+
+use std::{error::Error, net::Ipv4Addr};
+
+use tokio::net::TcpListener;
+
+use self::config::Config;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_env_filter(config::log_filter()).init();
+
+    let config = Config::from_env()?;
+    let sessions = config.sessions().await?;
+    let app = page::routes().merge(api::routes(sessions, users::Users::with_demo_user()?));
+
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port)).await?;
+    println!("open http://{}", listener.local_addr()?);
+    println!("sign in as `{}` with `{}`", users::DEMO_USER, users::DEMO_PASSWORD);
+    axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
+    Ok(())
+}
+
+async fn stopped() {
+    // Without a signal handler the process simply runs until it is killed.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

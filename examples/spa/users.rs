@@ -1,0 +1,63 @@
+//! The users of the demo: one, with an Argon2 hash of the password.
+
+use std::sync::Arc;
+
+use argon2::{
+    Argon2,
+    password_hash::{self, PasswordHash, PasswordHasher, PasswordVerifier, SaltString, rand_core::OsRng},
+};
+use serde::{Deserialize, Serialize};
+
+pub const DEMO_USER: &str = "ada";
+pub const DEMO_PASSWORD: &str = "correct horse battery staple";
+
+/// The application's own claims.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct User {
+    pub name: String,
+    pub roles: Vec<String>,
+}
+
+#[derive(Clone)]
+pub struct Users {
+    accounts: Arc<[Account]>,
+    /// Verified against for unknown names, so that the time of an answer does not tell them apart.
+    decoy: Arc<str>,
+}
+
+struct Account {
+    id: &'static str,
+    password_hash: String,
+    user: User,
+}
+
+impl Users {
+    pub fn with_demo_user() -> Result<Self, password_hash::Error> {
+        let ada = Account {
+            id: DEMO_USER,
+            password_hash: hash(DEMO_PASSWORD)?,
+            user: User { name: "Ada".to_owned(), roles: vec!["customer".to_owned()] },
+        };
+        Ok(Self { accounts: [ada].into(), decoy: hash("nobody's password")?.into() })
+    }
+
+    /// The user whose password this is.
+    pub fn check_password(&self, id: &str, password: &str) -> Option<(&'static str, User)> {
+        let account = self.accounts.iter().find(|account| account.id == id);
+        let stored = account.map_or(&*self.decoy, |account| &account.password_hash);
+        let matches = PasswordHash::new(stored)
+            .and_then(|stored| Argon2::default().verify_password(password.as_bytes(), &stored))
+            .is_ok();
+        account.filter(|_| matches).map(|account| (account.id, account.user.clone()))
+    }
+
+    /// The present claims of a user; none for a closed account.
+    pub fn claims(&self, id: &str) -> Option<User> {
+        self.accounts.iter().find(|account| account.id == id).map(|account| account.user.clone())
+    }
+}
+
+fn hash(password: &str) -> Result<String, password_hash::Error> {
+    let salt = SaltString::generate(&mut OsRng);
+    Ok(Argon2::default().hash_password(password.as_bytes(), &salt)?.to_string())
+}

@@ -1,0 +1,230 @@
+//! Conveniences for axum 0.8: extractors, and response parts.
+//!
+//! `Claims<C>` demands a signed-in user, `Option<Claims<C>>` welcomes anonymous visitors behind a layer
+//! in optional mode, and [`XsrfToken`] is for pages that the server renders. `SignedIn` and
+//! `SignedOut` go into the response beside its body; errors of sessions are responses of their own.
+//!
+//! # Examples
+//!
+//! ```
+//! use axum::{Json, Router, extract::State, http::request::Parts, response::IntoResponse, routing::{get, post}};
+//! use serde_json::{Value, json};
+//! use tower_cookie_jwt::{Claims, KeyRing, MemoryStore, Sessions, session::{SessionError, SignedOut}};
+//!
+//! async fn me(claims: Claims<()>) -> String {
+//!     claims.subject().unwrap_or_default().to_owned()
+//! }
+//!
+//! async fn login(State(sessions): State<Sessions<()>>, parts: Parts) -> Result<impl IntoResponse, SessionError> {
+//!     let signed_in = sessions.sign_in(&parts, "ada", ()).await?;
+//!     let body = json!({ "xsrfToken": signed_in.xsrf_token(), "expiresAt": signed_in.expires_at() });
+//!     Ok((signed_in, Json(body)))
+//! }
+//!
+//! async fn logout(State(sessions): State<Sessions<()>>, parts: Parts) -> Result<SignedOut, SessionError> {
+//!     sessions.sign_out(&parts).await
+//! }
+//!
+//! let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+//! let sessions = Sessions::<()>::builder(keys, MemoryStore::new()).build()?;
+//! let app: Router = Router::new()
+//!     .route("/api/me", get(me))
+//!     .layer(sessions.layer())
+//!     .route("/api/login", post(login))
+//!     .route("/api/logout", post(logout))
+//!     .route_service("/api/refresh", sessions.refresh_service())
+//!     .with_state(sessions);
+//! # Ok::<(), tower_cookie_jwt::ConfigError>(())
+//! ```
+
+use std::convert::Infallible;
+
+use axum_core::{
+    body::Body,
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    response::{IntoResponse, IntoResponseParts, Response, ResponseParts},
+};
+use http::{Extensions, StatusCode, request::Parts};
+
+use crate::{
+    Claims,
+    credentials::{Checked, Outcome},
+    reject::{ProblemJson, Refusal, Reject},
+    session::{SessionError, SignedIn, SignedOut},
+    token::{TokenError, TokenErrorKind},
+};
+
+/// Why a handler got no claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClaimsRejection {
+    /// Nobody is signed in: 401.
+    Unauthenticated(TokenError),
+    /// The route is not behind a `CookieJwtLayer` for this type of claims: 500, and a message in the
+    /// log that says so.
+    LayerMissing,
+}
+
+impl IntoResponse for ClaimsRejection {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Unauthenticated(error) => refusal(&Refusal::Token(error)),
+            Self::LayerMissing => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+}
+
+impl std::fmt::Display for ClaimsRejection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unauthenticated(error) => error.fmt(f),
+            Self::LayerMissing => f.write_str("the route is not behind a CookieJwtLayer"),
+        }
+    }
+}
+
+impl std::error::Error for ClaimsRejection {}
+
+impl<S: Sync, C: Send + Sync + 'static> FromRequestParts<S> for Claims<C> {
+    type Rejection = ClaimsRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
+        claims(&parts.extensions)?
+            .ok_or_else(|| ClaimsRejection::Unauthenticated(reason(&parts.extensions)))
+    }
+}
+
+impl<S: Sync, C: Send + Sync + 'static> OptionalFromRequestParts<S> for Claims<C> {
+    type Rejection = ClaimsRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, ClaimsRejection> {
+        claims(&parts.extensions)
+    }
+}
+
+/// The claims that the innermost layer has put there. Verified claims of another type mean that the
+/// handler asks for claims that its layer does not make.
+fn claims<C: Send + Sync + 'static>(extensions: &Extensions) -> Result<Option<Claims<C>>, ClaimsRejection> {
+    let checked = extensions.get::<Checked>().filter(|checked| checked.enforced);
+    let claims = extensions.get::<Claims<C>>();
+    match (checked.map(|checked| &checked.outcome), claims) {
+        (Some(Outcome::Verified(erased, _)), Some(claims)) if claims.is(erased) => Ok(Some(claims.clone())),
+        (Some(Outcome::Refused(_) | Outcome::Exempt), _) => Ok(None),
+        (Some(Outcome::Verified(..)) | None, _) => {
+            let wanted = format!("a handler that takes `{}`", std::any::type_name::<Claims<C>>());
+            crate::trace::layer_missing(&wanted, "CookieJwtLayer");
+            Err(ClaimsRejection::LayerMissing)
+        }
+    }
+}
+
+fn reason(extensions: &Extensions) -> TokenError {
+    TokenError::of(extensions).cloned().unwrap_or(TokenErrorKind::Missing.into())
+}
+
+/// The XSRF token of the signed-in user, for a hidden field or a `<meta>` of a rendered page.
+///
+/// # Examples
+///
+/// ```
+/// use axum::response::Html;
+/// use tower_cookie_jwt::axum::XsrfToken;
+///
+/// async fn form(xsrf: XsrfToken) -> Html<String> {
+///     Html(format!(r#"<form method="post"><input type="hidden" name="xsrf" value="{}"></form>"#, xsrf.masked()))
+/// }
+/// ```
+#[derive(Clone)]
+pub struct XsrfToken {
+    value: Box<str>,
+    masked: Box<str>,
+}
+
+impl XsrfToken {
+    /// The plain value, as the header and the cookie carry it.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// The value under a one-time pad of this request: for pages that are compressed and reflect
+    /// input, where BREACH could guess the plain one. Check it with `Claims::verify_xsrf`, or send it
+    /// in the header.
+    pub fn masked(&self) -> &str {
+        &self.masked
+    }
+}
+
+impl std::fmt::Debug for XsrfToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("XsrfToken")
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for XsrfToken {
+    type Rejection = ClaimsRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
+        let checked = parts.extensions.get::<Checked>().filter(|checked| checked.enforced);
+        let Some(checked) = checked else {
+            crate::trace::layer_missing("a handler that takes `XsrfToken`", "CookieJwtLayer");
+            return Err(ClaimsRejection::LayerMissing);
+        };
+        let Outcome::Verified(claims, _) = &checked.outcome else {
+            return Err(ClaimsRejection::Unauthenticated(reason(&parts.extensions)));
+        };
+        let value = claims.registered.xsrf_token.as_deref().filter(|value| !value.is_empty());
+        let Some(value) = value else {
+            return Err(ClaimsRejection::Unauthenticated(TokenErrorKind::Missing.into()));
+        };
+        let masked = crate::token::xsrf::mask(value).unwrap_or_else(|| value.to_owned());
+        Ok(Self { value: value.into(), masked: masked.into() })
+    }
+}
+
+impl IntoResponseParts for SignedIn {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {
+        self.append_to(response.headers_mut());
+        Ok(response)
+    }
+}
+
+impl IntoResponseParts for SignedOut {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {
+        self.append_to(response.headers_mut());
+        Ok(response)
+    }
+}
+
+/// 204 that clears the cookies.
+impl IntoResponse for SignedOut {
+    fn into_response(self) -> Response {
+        (self, StatusCode::NO_CONTENT).into_response()
+    }
+}
+
+impl IntoResponse for SessionError {
+    fn into_response(self) -> Response {
+        match self.refusal() {
+            Some(reason) => refusal(&reason),
+            None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        refusal(&self)
+    }
+}
+
+fn refusal(refusal: &Refusal) -> Response {
+    // The hook for problems does not look at the request.
+    let (parts, ()) = http::Request::new(()).into_parts();
+    let mut response: Response<Body> = ProblemJson.reject(refusal, &parts);
+    response.extensions_mut().insert(refusal.clone());
+    response
+}

@@ -1,0 +1,96 @@
+use std::{
+    fmt,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response, request::Parts};
+use serde::de::DeserializeOwned;
+use tower_service::Service;
+
+use super::layer::Presence;
+use crate::{
+    credentials::{Authenticator, Exempt},
+    origin::is_preflight,
+    reject::{DefaultReject, Kind, Refusal, Reject, ResponseFuture, refuse},
+    token::{TokenError, TokenErrorKind},
+};
+
+/// Service that [`CookieJwtLayer`](super::CookieJwtLayer) makes.
+///
+/// See the [module docs](crate::jwt) for an example.
+pub struct CookieJwt<S, C, R = DefaultReject> {
+    pub(super) inner: S,
+    pub(super) authenticator: Authenticator<C>,
+    pub(super) presence: Presence,
+    pub(super) exempt: Exempt,
+    pub(super) session_check: bool,
+    pub(super) reject: R,
+}
+
+impl<S, C, R, ReqBody, ResBody> Service<Request<ReqBody>> for CookieJwt<S, C, R>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    C: DeserializeOwned + Send + Sync + 'static,
+    R: Reject<ResBody>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        let kind = match self.check(&mut parts) {
+            Ok(()) => Kind::Forward { future: self.inner.call(Request::from_parts(parts, body)) },
+            Err(refusal) => Kind::Refused { response: Some(refuse(&self.reject, refusal, &parts)) },
+        };
+        ResponseFuture { kind }
+    }
+}
+
+impl<S, C: DeserializeOwned + Send + Sync + 'static, R> CookieJwt<S, C, R> {
+    fn check(&self, parts: &mut Parts) -> Result<(), Refusal> {
+        if is_preflight(parts) || self.exempt.holds(parts) {
+            self.authenticator.settle_exempt(parts);
+            self.authenticator.mark_enforced(parts);
+            return Ok(());
+        }
+        let presented = self.authenticator.check(parts);
+        self.authenticator.mark_enforced(parts);
+        match presented.claims {
+            Ok(_) if self.session_check && !presented.live => {
+                crate::trace::layer_missing("a session check", "RefreshLayer");
+                Err(Refusal::Unavailable)
+            }
+            Ok(_) => Ok(()),
+            Err(kind) if self.presence == Presence::Optional && kind != TokenErrorKind::Ambiguous => Ok(()),
+            Err(kind) => Err(Refusal::Token(TokenError::new(kind))),
+        }
+    }
+}
+
+impl<S: Clone, C, R: Clone> Clone for CookieJwt<S, C, R> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            authenticator: self.authenticator.clone(),
+            presence: self.presence,
+            exempt: self.exempt.clone(),
+            session_check: self.session_check,
+            reject: self.reject.clone(),
+        }
+    }
+}
+
+impl<S: fmt::Debug, C, R> fmt::Debug for CookieJwt<S, C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CookieJwt")
+            .field("inner", &self.inner)
+            .field("authenticator", &self.authenticator)
+            .field("presence", &self.presence)
+            .finish_non_exhaustive()
+    }
+}

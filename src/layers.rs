@@ -1,0 +1,124 @@
+//! The three layers in one, in the only order that makes sense.
+
+use std::fmt;
+
+use http::request::Parts;
+use tower_layer::Layer;
+
+use crate::{
+    credentials::Exempt,
+    jwt::{CookieJwt, Presence},
+    refresh::Refresh,
+    reject::DefaultReject,
+    session::Sessions,
+    xsrf::Xsrf,
+};
+
+/// Refresh, then verify, then check XSRF: the three layers as one of a nameable type.
+///
+/// Made by [`Sessions::layer`].
+///
+/// # Examples
+///
+/// ```
+/// use std::convert::Infallible;
+/// use http::{Request, Response, StatusCode};
+/// use tower::{Layer, ServiceExt, service_fn};
+/// use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions, reject::ProblemJson};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// let sessions = Sessions::<()>::builder(keys, MemoryStore::new()).build()?;
+/// let layer = sessions
+///     .layer()
+///     .with_exempt(|request| request.uri.path() == "/healthz")
+///     .with_rejection(ProblemJson);
+/// let service = layer.layer(service_fn(|_: Request<()>| async {
+///     Ok::<_, Infallible>(Response::new(bytes::Bytes::from_static(b"fine")))
+/// }));
+///
+/// let health = service.clone().oneshot(Request::get("/healthz").body(())?).await?;
+/// assert_eq!(health.status(), StatusCode::OK);
+/// let secret = service.oneshot(Request::get("/secret").body(())?).await?;
+/// assert_eq!(secret.status(), StatusCode::UNAUTHORIZED);
+/// # Ok(()) }
+/// ```
+#[must_use]
+pub struct SessionLayer<C, R = DefaultReject> {
+    sessions: Sessions<C>,
+    presence: Presence,
+    exempt: Exempt,
+    reject: R,
+}
+
+impl<C> Sessions<C> {
+    /// The three layers in one: everything inside needs a signed-in user.
+    pub fn layer(&self) -> SessionLayer<C> {
+        SessionLayer {
+            sessions: self.clone(),
+            presence: Presence::Required,
+            exempt: Exempt::none(),
+            reject: DefaultReject,
+        }
+    }
+}
+
+impl<C, R> SessionLayer<C, R> {
+    /// Lets requests without a valid token go on without claims, as
+    /// [`CookieJwtLayer::optional`](crate::CookieJwtLayer::optional).
+    ///
+    /// Defaults to refusing them with 401.
+    pub const fn optional(mut self) -> Self {
+        self.presence = Presence::Optional;
+        self
+    }
+
+    /// Lets requests for which `predicate` holds pass without a session; on unsafe ones the origin
+    /// is checked all the same.
+    ///
+    /// Defaults to none. CORS preflights always pass.
+    pub fn with_exempt(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.exempt = Exempt::when(predicate);
+        self
+    }
+
+    /// Answers requests that any of the layers refuses with `reject`.
+    ///
+    /// Defaults to [`DefaultReject`]: a bare status.
+    pub fn with_rejection<T>(self, reject: T) -> SessionLayer<C, T> {
+        SessionLayer { sessions: self.sessions, presence: self.presence, exempt: self.exempt, reject }
+    }
+}
+
+impl<S, C, R: Clone> Layer<S> for SessionLayer<C, R> {
+    type Service = Refresh<CookieJwt<Xsrf<S, R>, C, R>, C, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let Self { sessions, presence, exempt, reject } = self;
+        let xsrf = sessions.xsrf_layer().with_rejection(reject.clone());
+        let jwt = sessions.cookie_jwt_layer().with_presence(*presence).with_exemption(exempt.clone());
+        let refresh = sessions.refresh_layer().with_exemption(exempt.clone());
+        let inner = jwt.with_rejection(reject.clone()).layer(xsrf.layer(inner));
+        refresh.with_rejection(reject.clone()).layer(inner)
+    }
+}
+
+impl<C, R: Clone> Clone for SessionLayer<C, R> {
+    fn clone(&self) -> Self {
+        Self {
+            sessions: self.sessions.clone(),
+            presence: self.presence,
+            exempt: self.exempt.clone(),
+            reject: self.reject.clone(),
+        }
+    }
+}
+
+impl<C, R> fmt::Debug for SessionLayer<C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionLayer")
+            .field("sessions", &self.sessions)
+            .field("presence", &self.presence)
+            .finish_non_exhaustive()
+    }
+}

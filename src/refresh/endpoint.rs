@@ -1,0 +1,294 @@
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
+    request::Parts,
+};
+use http_body::{Body, Frame, SizeHint};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tower_service::Service;
+
+use super::form::{self, FormError};
+use crate::{
+    clock::unix_seconds,
+    cookies,
+    credentials::{PresentedRefresh, RefreshToken},
+    reject::{ProblemJson, Refusal, refuse},
+    session::{Admitted, Narrowed, Sessions, Unavailable},
+    store::BoxFuture,
+    token::{Budget, Scopes, TokenErrorKind},
+};
+
+/// Service that exchanges the refresh cookie: mount it at `POST /api/refresh`.
+///
+/// Answers 200 with `{"expiresAt", "xsrfToken"}` and the new cookies, or a problem (RFC 9457): 401, 403
+/// for another origin, 503 while the store is down. It belongs outside of the layers.
+///
+/// A form field `scope` asks for less (RFC 6749 §6): the narrower access token comes in the body alone,
+/// as `access_token`; the session, its grant and its cookies stay as they are. More than was granted is
+/// 400 `invalid_scope`.
+///
+/// Made by [`Sessions::refresh_service`].
+///
+/// # Examples
+///
+/// ```
+/// use http::{Request, Response, StatusCode};
+/// use tower::ServiceExt;
+/// use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// let sessions = Sessions::<()>::builder(keys, MemoryStore::new()).build()?;
+///
+/// let (parts, ()) = Request::post("https://shop.example/login").body(())?.into_parts();
+/// let mut response = Response::new(());
+/// sessions.sign_in(&parts, "ada", ()).await?.append_to(response.headers_mut());
+/// let cookies = response.headers().get_all("set-cookie").iter();
+/// let cookies: Vec<_> = cookies.map(|c| c.to_str().unwrap().split(';').next().unwrap()).collect();
+///
+/// let request = Request::post("/api/refresh").header("cookie", cookies.join("; ")).body(String::new())?;
+/// assert_eq!(sessions.refresh_service().oneshot(request).await?.status(), StatusCode::OK);
+///
+/// let without = Request::post("/api/refresh").body(String::new())?;
+/// assert_eq!(sessions.refresh_service().oneshot(without).await?.status(), StatusCode::UNAUTHORIZED);
+/// # Ok(()) }
+/// ```
+pub struct RefreshService<C> {
+    sessions: Sessions<C>,
+}
+
+impl<C> Sessions<C> {
+    /// The service that exchanges refresh cookies, for clients that refresh by themselves.
+    pub fn refresh_service(&self) -> RefreshService<C> {
+        RefreshService { sessions: self.clone() }
+    }
+}
+
+impl<C, B> Service<Request<B>> for RefreshService<C>
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Send,
+{
+    type Response = Response<JsonBody>;
+    type Error = Infallible;
+    type Future = EndpointFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> EndpointFuture {
+        let sessions = self.sessions.clone();
+        let (parts, body) = request.into_parts();
+        EndpointFuture { answer: Box::pin(async move { answer(&sessions, &parts, body).await }) }
+    }
+}
+
+async fn answer<C, B>(sessions: &Sessions<C>, parts: &Parts, body: B) -> Response<JsonBody>
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+    B: Body + Send,
+{
+    if parts.method != Method::POST {
+        let mut response = status(StatusCode::METHOD_NOT_ALLOWED);
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return response;
+    }
+    if let Err(error) = sessions.inner().origin.check(parts) {
+        return refuse(&ProblemJson, Refusal::Origin(error), parts);
+    }
+    let token = match presented(sessions, &parts.headers) {
+        Ok(token) => token,
+        Err(kind) => return refused(sessions, parts, kind, kind == TokenErrorKind::Expired),
+    };
+    match form::scope(&parts.headers, body).await {
+        Ok(None) => rotate(sessions, parts, &token).await,
+        Ok(Some(scope)) => narrow(sessions, parts, &token, scope).await,
+        Err(FormError::TooLarge) => status(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(FormError::Unreadable) => oauth_error("invalid_request"),
+        Err(FormError::InvalidScope) => oauth_error("invalid_scope"),
+    }
+}
+
+fn presented<C>(sessions: &Sessions<C>, headers: &HeaderMap) -> Result<RefreshToken, TokenErrorKind> {
+    let inner = sessions.inner();
+    match inner.refresh_reader.read(headers, &mut Budget::default()) {
+        PresentedRefresh::One(token) => Ok(token),
+        PresentedRefresh::Expired => Err(TokenErrorKind::Expired),
+        PresentedRefresh::Ambiguous(_) => Err(TokenErrorKind::Ambiguous),
+        PresentedRefresh::Nothing if cookies::values(headers, &inner.cookies.refresh.name).next().is_some() => {
+            Err(TokenErrorKind::BadSignature)
+        }
+        PresentedRefresh::Nothing => Err(TokenErrorKind::Missing),
+    }
+}
+
+async fn rotate<C>(sessions: &Sessions<C>, parts: &Parts, token: &RefreshToken) -> Response<JsonBody>
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    for _ in 0..MAX_ROUNDS {
+        let granted = match sessions.exchange(token).await.map(|exchanged| exchanged.into_granted()) {
+            Ok(Ok(granted)) => granted,
+            Ok(Err((error, clear))) => return refused(sessions, parts, error.kind(), clear),
+            Err(Unavailable) => return refuse(&ProblemJson, Refusal::Unavailable, parts),
+        };
+        let body = json!({
+            "expiresAt": unix_seconds(granted.claims.expires_at()),
+            "xsrfToken": granted.record.xsrf_token,
+        });
+        match sessions.admit(granted.minted).await {
+            Ok(Admitted::Cookies(new)) => {
+                let mut response = json_response(StatusCode::OK, &body);
+                cookies::append(response.headers_mut(), new);
+                return response;
+            }
+            // The session has moved on between the two: ask again what that means for this token.
+            Ok(Admitted::Superseded) => {}
+            Ok(Admitted::Ended) => return refused(sessions, parts, TokenErrorKind::Revoked, true),
+            Err(Unavailable) => break,
+        }
+    }
+    refuse(&ProblemJson, Refusal::Unavailable, parts)
+}
+
+async fn narrow<C>(
+    sessions: &Sessions<C>,
+    parts: &Parts,
+    token: &RefreshToken,
+    scope: Scopes,
+) -> Response<JsonBody>
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    match sessions.narrow(token, &scope).await {
+        Ok(Narrowed::Granted { access_token, expires_at, expires_in }) => {
+            let mut response = json_response(
+                StatusCode::OK,
+                &json!({
+                    "access_token": access_token,
+                    "token_type": "Bearer",
+                    "expires_in": expires_in,
+                    "expiresAt": expires_at,
+                    "scope": scope.as_str(),
+                }),
+            );
+            // The body is a credential (RFC 6749 §5.1).
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        }
+        Ok(Narrowed::MoreThanGranted) => oauth_error("invalid_scope"),
+        Ok(Narrowed::Refused { kind, clear }) => refused(sessions, parts, kind, clear),
+        Err(Unavailable) => refuse(&ProblemJson, Refusal::Unavailable, parts),
+    }
+}
+
+fn refused<C>(sessions: &Sessions<C>, parts: &Parts, kind: TokenErrorKind, clear: bool) -> Response<JsonBody> {
+    let mut response = refuse(&ProblemJson, Refusal::Token(kind.into()), parts);
+    if clear {
+        cookies::append(response.headers_mut(), sessions.clearing_cookies());
+    }
+    response
+}
+
+/// An error of RFC 6749 §5.2.
+fn oauth_error(error: &str) -> Response<JsonBody> {
+    json_response(StatusCode::BAD_REQUEST, &json!({ "error": error }))
+}
+
+fn status(status: StatusCode) -> Response<JsonBody> {
+    let mut response = Response::new(JsonBody::default());
+    *response.status_mut() = status;
+    response
+}
+
+fn json_response(status_code: StatusCode, body: &Value) -> Response<JsonBody> {
+    let mut response = status(status_code);
+    *response.body_mut() = JsonBody::from(Bytes::from(body.to_string()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Response future of [`RefreshService`].
+#[must_use = "futures do nothing unless polled"]
+pub struct EndpointFuture {
+    answer: BoxFuture<'static, Response<JsonBody>>,
+}
+
+impl Future for EndpointFuture {
+    type Output = Result<Response<JsonBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.answer.as_mut().poll(cx).map(Ok)
+    }
+}
+
+impl fmt::Debug for EndpointFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointFuture").finish_non_exhaustive()
+    }
+}
+
+/// A small body in one piece.
+#[derive(Default)]
+pub struct JsonBody {
+    bytes: Option<Bytes>,
+}
+
+impl From<Bytes> for JsonBody {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes: (!bytes.is_empty()).then_some(bytes) }
+    }
+}
+
+impl Body for JsonBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+/// It may hold an access token.
+impl fmt::Debug for JsonBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JsonBody").finish_non_exhaustive()
+    }
+}
+
+impl<C> Clone for RefreshService<C> {
+    fn clone(&self) -> Self {
+        Self { sessions: self.sessions.clone() }
+    }
+}
+
+impl<C> fmt::Debug for RefreshService<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefreshService").field("sessions", &self.sessions).finish()
+    }
+}
+
+const MAX_ROUNDS: usize = 4;

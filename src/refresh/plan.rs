@@ -1,0 +1,85 @@
+//! What a request needs: decided from its parts, without asking the store.
+
+use http::request::Parts;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    Claims,
+    clock::since_epoch,
+    credentials::{PresentedRefresh, RefreshToken},
+    origin::{is_preflight, is_top_level_navigation},
+    session::Sessions,
+    token::TokenErrorKind,
+};
+
+/// What `RefreshLayer` does with a request.
+pub(super) enum Plan<C> {
+    /// Nothing; it may be without a user.
+    Forward,
+    /// The token is good; its generation may have to be confirmed.
+    Confirm(Claims<C>),
+    /// The token is good; the store must say that the session is live.
+    CheckLive(Claims<C>),
+    /// Exchange the refresh token. Claims of an access token that is still good are kept when the
+    /// store is down.
+    Refresh { token: RefreshToken, still_good: bool, may_clear: bool },
+    /// Cookies of ours that are beyond use: clear them.
+    ForwardAndClear,
+    /// Refuse: refresh cookies of several sessions.
+    Ambiguous,
+}
+
+pub(super) fn plan<C>(sessions: &Sessions<C>, parts: &mut Parts) -> Plan<C>
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    let inner = sessions.inner();
+    if is_preflight(parts) {
+        inner.authenticator.settle_exempt(parts);
+        return Plan::Forward;
+    }
+    let presented = inner.authenticator.check(parts);
+    match presented.claims {
+        Ok(claims) if presented.by_header => check_live(sessions, claims, false),
+        Ok(claims) if !expires_soon(sessions, &claims) => check_live(sessions, claims, true),
+        Ok(claims) => match refresh(sessions, parts, true) {
+            Plan::Refresh { token, still_good, may_clear } => Plan::Refresh { token, still_good, may_clear },
+            _ => check_live(sessions, claims, true),
+        },
+        // A header decides alone, and two sessions at once are nobody's.
+        Err(_) if presented.by_header => Plan::Forward,
+        Err(TokenErrorKind::Ambiguous) => Plan::Forward,
+        Err(_) => refresh(sessions, parts, false),
+    }
+}
+
+fn check_live<C>(sessions: &Sessions<C>, claims: Claims<C>, by_cookie: bool) -> Plan<C> {
+    match (sessions.inner().session_check, by_cookie) {
+        (true, _) => Plan::CheckLive(claims),
+        (false, true) => Plan::Confirm(claims),
+        (false, false) => Plan::Forward,
+    }
+}
+
+fn expires_soon<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> bool {
+    let inner = sessions.inner();
+    let left = since_epoch(claims.expires_at()).saturating_sub(since_epoch(inner.clock.now()));
+    !inner.refresh_ahead.is_zero() && left <= inner.refresh_ahead
+}
+
+/// The refresh cookie comes in where no access token speaks for the request.
+fn refresh<C>(sessions: &Sessions<C>, parts: &Parts, still_good: bool) -> Plan<C> {
+    let inner = sessions.inner();
+    let own_origin = inner.origin.check(parts).is_ok();
+    if !own_origin && !is_top_level_navigation(parts) {
+        return Plan::Forward;
+    }
+    let mut budget = inner.authenticator.budget(parts);
+    match inner.refresh_reader.read(&parts.headers, &mut budget) {
+        PresentedRefresh::Nothing => Plan::Forward,
+        PresentedRefresh::Expired if own_origin => Plan::ForwardAndClear,
+        PresentedRefresh::Expired => Plan::Forward,
+        PresentedRefresh::Ambiguous(_) => Plan::Ambiguous,
+        PresentedRefresh::One(token) => Plan::Refresh { token, still_good, may_clear: own_origin },
+    }
+}

@@ -1,0 +1,133 @@
+use std::{
+    fmt, mem,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response, request::Parts};
+use serde::{Serialize, de::DeserializeOwned};
+use tower_service::Service;
+
+use super::{
+    future::{After, Pending, RefreshFuture, State},
+    plan::{Plan, plan},
+    task,
+};
+use crate::{
+    credentials::Exempt,
+    reject::{DefaultReject, Refusal, Reject, refuse},
+    session::Sessions,
+    token::{TokenError, TokenErrorKind},
+};
+
+/// Service that [`RefreshLayer`](super::RefreshLayer) makes.
+///
+/// See the [module docs](crate::refresh) for an example.
+pub struct Refresh<S, C, R = DefaultReject> {
+    pub(super) inner: S,
+    pub(super) sessions: Sessions<C>,
+    pub(super) exempt: Exempt,
+    pub(super) reject: R,
+}
+
+impl<S, C, R, ReqBody, ResBody> Service<Request<ReqBody>> for Refresh<S, C, R>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+    R: Reject<ResBody> + Clone,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = RefreshFuture<S, C, R, ReqBody, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        if self.exempt.holds(&parts) {
+            self.sessions.inner().authenticator.settle_exempt(&mut parts);
+            return self.forward(parts, body, None);
+        }
+        match plan(&self.sessions, &mut parts) {
+            Plan::Forward => self.forward(parts, body, None),
+            Plan::ForwardAndClear => {
+                let after = After::clear(&self.sessions);
+                self.forward(parts, body, Some(after))
+            }
+            Plan::Confirm(claims) => match self.sessions.confirmation(&claims) {
+                None => self.forward(parts, body, None),
+                Some(confirmation) => RefreshFuture::new(State::Confirm {
+                    future: self.inner.call(Request::from_parts(parts, body)),
+                    confirmation: Some(confirmation),
+                    response: None,
+                }),
+            },
+            Plan::Ambiguous => {
+                let refusal = Refusal::Token(TokenError::new(TokenErrorKind::Ambiguous));
+                RefreshFuture::new(State::Refused { response: Some(refuse(&self.reject, refusal, &parts)) })
+            }
+            Plan::CheckLive(claims) => {
+                let task = Box::pin(task::check_live(self.sessions.clone(), claims));
+                self.decide(parts, body, task)
+            }
+            Plan::Refresh { token, still_good, may_clear } => {
+                let task = Box::pin(task::exchange(self.sessions.clone(), token, still_good, may_clear));
+                self.decide(parts, body, task)
+            }
+        }
+    }
+}
+
+impl<S: Clone, C, R: Clone> Refresh<S, C, R> {
+    fn forward<ReqBody, ResBody>(
+        &mut self,
+        parts: Parts,
+        body: ReqBody,
+        after: Option<After<C>>,
+    ) -> RefreshFuture<S, C, R, ReqBody, ResBody>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    {
+        RefreshFuture::new(State::Handle {
+            future: self.inner.call(Request::from_parts(parts, body)),
+            after: after.map(Box::new),
+        })
+    }
+
+    /// Asks the store first. The instance that said it was ready is the one to call afterwards.
+    fn decide<ReqBody, ResBody>(
+        &mut self,
+        parts: Parts,
+        body: ReqBody,
+        task: task::Task<C>,
+    ) -> RefreshFuture<S, C, R, ReqBody, ResBody>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    {
+        let spare = self.inner.clone();
+        let ready = mem::replace(&mut self.inner, spare);
+        let pending = Pending { ready, parts, body, sessions: self.sessions.clone(), reject: self.reject.clone() };
+        RefreshFuture::new(State::Decide { task, pending: Some(Box::new(pending)) })
+    }
+}
+
+impl<S: Clone, C, R: Clone> Clone for Refresh<S, C, R> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            sessions: self.sessions.clone(),
+            exempt: self.exempt.clone(),
+            reject: self.reject.clone(),
+        }
+    }
+}
+
+impl<S: fmt::Debug, C, R> fmt::Debug for Refresh<S, C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refresh")
+            .field("inner", &self.inner)
+            .field("sessions", &self.sessions)
+            .finish_non_exhaustive()
+    }
+}

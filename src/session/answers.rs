@@ -1,0 +1,91 @@
+use std::{fmt, time::SystemTime};
+
+use http::{HeaderMap, HeaderValue};
+
+use crate::{clock::unix_seconds, cookies, store::{SessionId, SessionRecord}};
+
+/// A user has signed in: the cookies that say so, for the response.
+///
+/// Give the XSRF token to the page's script in the body. With the `axum` feature it is a response
+/// part; without, call [`append_to`](Self::append_to).
+#[derive(Clone)]
+#[must_use = "the user is signed in once the cookies are on the response"]
+pub struct SignedIn {
+    pub(super) cookies: Vec<HeaderValue>,
+    pub(super) xsrf_token: Box<str>,
+    pub(super) expires_at: SystemTime,
+    pub(super) session_id: SessionId,
+}
+
+impl SignedIn {
+    /// The XSRF token, to be sent back in the `X-XSRF-TOKEN` header of unsafe requests.
+    pub fn xsrf_token(&self) -> &str {
+        &self.xsrf_token
+    }
+
+    /// When the access token expires, in whole seconds since the epoch.
+    pub fn expires_at(&self) -> u64 {
+        unix_seconds(self.expires_at)
+    }
+
+    /// The session.
+    pub const fn session_id(&self) -> &SessionId {
+        &self.session_id
+    }
+
+    /// Sets the cookies on a response, which is then not to be stored by any cache.
+    pub fn append_to(&self, headers: &mut HeaderMap) {
+        cookies::append(headers, self.cookies.iter().cloned());
+    }
+}
+
+impl fmt::Debug for SignedIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedIn").field("session_id", &self.session_id).finish_non_exhaustive()
+    }
+}
+
+/// The session has ended: clears the cookies.
+///
+/// Access tokens of the session live until they expire, unless `with_session_check` is on or the
+/// handler asks `Sessions::confirm`.
+#[derive(Clone, Debug)]
+#[must_use = "the browser keeps its cookies until they are cleared on the response"]
+pub struct SignedOut {
+    pub(super) cookies: Vec<HeaderValue>,
+}
+
+impl SignedOut {
+    /// Clears the cookies on a response, which is then not to be stored by any cache.
+    pub fn append_to(&self, headers: &mut HeaderMap) {
+        cookies::append(headers, self.cookies.iter().cloned());
+    }
+}
+
+/// A session as its user may see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// The session's id; compare it with `Claims::session_id` to find the present one.
+    pub id: SessionId,
+    /// When the user signed in.
+    pub created_at: SystemTime,
+    /// When the session was last rotated or confirmed; between the two it may have been used.
+    pub last_seen_at: SystemTime,
+    /// When the session ends unless it is used.
+    pub expires_at: SystemTime,
+    /// What the user recognizes the device by.
+    pub label: Box<str>,
+}
+
+impl From<SessionRecord> for SessionInfo {
+    fn from(record: SessionRecord) -> Self {
+        Self {
+            expires_at: record.expires_at(),
+            id: record.id,
+            created_at: record.created_at,
+            last_seen_at: record.last_seen_at,
+            label: record.label,
+        }
+    }
+}

@@ -1,0 +1,355 @@
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+
+use http::HeaderName;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    LostResponse, ReloadClaims, SessionEvents, Sessions, TraceEvents,
+    confirmer::Confirmer,
+    decide::Rules,
+    events::Listener,
+    reload::ErasedReload,
+    sessions::{Inner, Lifetimes},
+};
+use crate::{
+    Clock, ConfigError, CookiePolicy, KeyRing, Verifier,
+    clock::SharedClock,
+    credentials::{Authenticator, REFRESH_TYPE, RefreshReader, Sources},
+    origin::OriginPolicy,
+    store::{ErasedStore, RefreshStore},
+    token::{ACCESS_TYPE, Issuer, RESERVED, XSRF_CLAIM},
+};
+
+/// Builds [`Sessions`].
+///
+/// See [`Sessions::builder`].
+#[must_use]
+pub struct SessionsBuilder<C> {
+    keys: KeyRing,
+    store: Box<dyn ErasedStore>,
+    issuer: Option<String>,
+    audience: Option<String>,
+    leeway: Duration,
+    lifetimes: Lifetimes,
+    grace: Duration,
+    lost_response: LostResponse,
+    refresh_ahead: Duration,
+    session_check: bool,
+    cookies: CookiePolicy,
+    public_origin: Option<String>,
+    trusted_origins: Vec<String>,
+    handshakes_without_origin: bool,
+    xsrf_claim: String,
+    xsrf_header: String,
+    reload: Option<Box<dyn ErasedReload<C>>>,
+    events: Listener,
+    clock: SharedClock,
+    claims: PhantomData<fn() -> C>,
+}
+
+impl<C> SessionsBuilder<C> {
+    pub(super) fn new(keys: KeyRing, store: impl RefreshStore) -> Self {
+        Self {
+            keys,
+            store: Box::new(store),
+            issuer: None,
+            audience: None,
+            leeway: DEFAULT_LEEWAY,
+            lifetimes: Lifetimes { access: DEFAULT_ACCESS, idle: DEFAULT_IDLE, absolute: DEFAULT_ABSOLUTE },
+            grace: DEFAULT_GRACE,
+            lost_response: LostResponse::UntilConfirmed,
+            refresh_ahead: Duration::ZERO,
+            session_check: false,
+            cookies: CookiePolicy::new(),
+            public_origin: None,
+            trusted_origins: Vec::new(),
+            handshakes_without_origin: false,
+            xsrf_claim: XSRF_CLAIM.to_owned(),
+            xsrf_header: XSRF_HEADER.to_owned(),
+            reload: None,
+            events: Listener::new(TraceEvents),
+            clock: SharedClock::default(),
+            claims: PhantomData,
+        }
+    }
+
+    /// Writes and demands `iss`.
+    ///
+    /// Defaults to none.
+    pub fn with_issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// Writes and demands `aud`.
+    ///
+    /// Defaults to none.
+    pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = Some(audience.into());
+        self
+    }
+
+    /// Tolerates this much clock skew around `exp` and `nbf`.
+    ///
+    /// Defaults to 30 seconds.
+    pub const fn with_leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// Lets access tokens live this long, in whole seconds: so long does a signed-out session go on
+    /// unless it is checked.
+    ///
+    /// Defaults to 15 minutes.
+    pub const fn with_access_lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetimes.access = lifetime;
+        self
+    }
+
+    /// Ends a session that has not been used for this long.
+    ///
+    /// Defaults to 14 days.
+    pub const fn with_idle_lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetimes.idle = lifetime;
+        self
+    }
+
+    /// Ends a session this long after sign-in, however it is used.
+    ///
+    /// Defaults to 90 days. There is no way to switch it off.
+    pub const fn with_absolute_lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetimes.absolute = lifetime;
+        self
+    }
+
+    /// Sets the grace period: longer than any message of an honest client is on the network.
+    ///
+    /// Defaults to 30 seconds.
+    ///
+    /// # Security
+    ///
+    /// A thief who uses a stolen refresh token within the grace period after the client's own first
+    /// use of its successor stays unnoticed, as under every grace period. With too short a one an
+    /// honest client on a slow network is taken for a thief.
+    pub const fn with_grace_period(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Sets how long a lost answer to a refresh can be asked for again.
+    ///
+    /// Defaults to [`LostResponse::UntilConfirmed`].
+    pub const fn with_lost_response(mut self, lost_response: LostResponse) -> Self {
+        self.lost_response = lost_response;
+        self
+    }
+
+    /// Refreshes a request whose access token expires within this time, ahead of need.
+    ///
+    /// Defaults to zero: off.
+    pub const fn with_refresh_ahead(mut self, ahead: Duration) -> Self {
+        self.refresh_ahead = ahead;
+        self
+    }
+
+    /// Asks the store on each request whether the session is still live.
+    ///
+    /// Defaults to off: after sign-out, access tokens of the session live until they expire. The
+    /// check costs one read of the store a request, and needs the store to be up. It is made by
+    /// `RefreshLayer`, which `Sessions::layer` includes.
+    pub const fn with_session_check(mut self) -> Self {
+        self.session_check = true;
+        self
+    }
+
+    /// Sets names and attributes of the cookies.
+    ///
+    /// Defaults to [`CookiePolicy::new`].
+    pub fn with_cookies(mut self, cookies: CookiePolicy) -> Self {
+        self.cookies = cookies;
+        self
+    }
+
+    /// Names the origin under which browsers see the application, such as `https://shop.example`:
+    /// for proxies that rewrite the host.
+    ///
+    /// Defaults to the request's own authority or `Host`.
+    pub fn with_public_origin(mut self, origin: impl Into<String>) -> Self {
+        self.public_origin = Some(origin.into());
+        self
+    }
+
+    /// Lets pages of this origin make unsafe requests too.
+    ///
+    /// Defaults to none.
+    pub fn with_trusted_origin(mut self, origin: impl Into<String>) -> Self {
+        self.trusted_origins.push(origin.into());
+        self
+    }
+
+    /// Lets WebSocket handshakes without `Origin` pass, as programs other than browsers make them.
+    ///
+    /// Defaults to refusing them.
+    pub const fn with_handshakes_without_origin(mut self) -> Self {
+        self.handshakes_without_origin = true;
+        self
+    }
+
+    /// Names the claim that carries the XSRF token.
+    ///
+    /// Defaults to `xsrfToken`.
+    pub fn with_xsrf_claim(mut self, name: impl Into<String>) -> Self {
+        self.xsrf_claim = name.into();
+        self
+    }
+
+    /// Names the request header that carries the XSRF token.
+    ///
+    /// Defaults to `X-XSRF-TOKEN`, which axios, Angular and AngularJS send by themselves.
+    pub fn with_xsrf_header(mut self, name: impl Into<String>) -> Self {
+        self.xsrf_header = name.into();
+        self
+    }
+
+    /// Reloads the claims when a session is rotated.
+    ///
+    /// Defaults to keeping those of the sign-in.
+    pub fn with_reload(mut self, reload: impl ReloadClaims<C>) -> Self
+    where
+        C: 'static,
+    {
+        self.reload = Some(Box::new(reload));
+        self
+    }
+
+    /// Listens to what happens to sessions.
+    ///
+    /// Defaults to [`TraceEvents`], which a listener of one's own replaces.
+    pub fn with_events(mut self, events: impl SessionEvents) -> Self {
+        self.events = Listener::new(events);
+        self
+    }
+
+    /// Takes the time from `clock`; the store has its own.
+    ///
+    /// Defaults to the operating system's clock.
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = SharedClock::new(clock);
+        self
+    }
+}
+
+impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C> {
+    /// Builds the sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for every contradiction, with the way out: keys that cannot sign, lifetimes
+    /// of zero, cookies that browsers would drop, origins or header names that are none.
+    pub fn build(self) -> Result<Sessions<C>, ConfigError> {
+        self.check()?;
+        let cookies = self.cookies.check()?;
+        let origin = self.origin_policy()?;
+        let xsrf_header = HeaderName::try_from(&self.xsrf_header)
+            .map_err(|_| ConfigError::new("the XSRF header has no valid name; keep `X-XSRF-TOKEN`"))?;
+
+        let mut issuer = Issuer::new(self.keys.clone()).with_xsrf_claim(&self.xsrf_claim);
+        let mut access = Verifier::<C>::new(self.keys.clone())
+            .with_types([ACCESS_TYPE])
+            .with_leeway(self.leeway)
+            .with_xsrf_claim(&self.xsrf_claim);
+        let mut refresh = Verifier::<()>::new(self.keys.clone()).with_types([REFRESH_TYPE]).with_leeway(self.leeway);
+        if let Some(name) = &self.issuer {
+            issuer = issuer.with_issuer(name);
+            access = access.with_issuer(name);
+            refresh = refresh.with_issuer(name);
+        }
+        if let Some(name) = &self.audience {
+            issuer = issuer.with_audience(name);
+            access = access.with_audience(name);
+            refresh = refresh.with_audience(name);
+        }
+        let refresh_reader = RefreshReader::new(refresh.with_clock(self.clock.clone()), &cookies.refresh.name);
+        let companion = (!cookies.access.is_host_bound()).then(|| refresh_reader.clone());
+        let access = access.with_clock(self.clock.clone());
+        let authenticator =
+            Authenticator::new(access, Sources::new(cookies.access.name.clone())).with_companion(companion);
+
+        Ok(Sessions::from_inner(Inner {
+            authenticator,
+            refresh_reader,
+            issuer: issuer.with_clock(self.clock.clone()),
+            store: self.store,
+            cookies,
+            origin: Arc::new(origin),
+            xsrf_header,
+            lifetimes: self.lifetimes,
+            rules: Rules { grace: self.grace, lost_response: self.lost_response },
+            refresh_ahead: self.refresh_ahead,
+            session_check: self.session_check,
+            reload: self.reload,
+            events: self.events,
+            confirmer: Confirmer::new(),
+            clock: self.clock,
+        }))
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if !self.keys.can_sign() {
+            return Err(ConfigError::new(
+                "`Sessions` sign tokens, but the key ring only verifies; build it with `KeyRing::new`, or use \
+                 `CookieJwtLayer::new(Verifier::new(keys))` where another server signs users in",
+            ));
+        }
+        let Lifetimes { access, idle, absolute } = self.lifetimes;
+        for (name, lifetime) in [("access", access), ("idle", idle), ("absolute", absolute)] {
+            if lifetime < Duration::from_secs(1) {
+                return Err(ConfigError::new(format!(
+                    "the {name} lifetime is under a second; every session must be usable and must end, so give \
+                     it with `with_{name}_lifetime`"
+                )));
+            }
+        }
+        if self.refresh_ahead >= access && !self.refresh_ahead.is_zero() {
+            return Err(ConfigError::new(
+                "refreshing ahead by as much as the access lifetime would refresh on every request; \
+                 `with_refresh_ahead` needs less than `with_access_lifetime`",
+            ));
+        }
+        if RESERVED.contains(&self.xsrf_claim.as_str()) || self.xsrf_claim.is_empty() {
+            return Err(ConfigError::new("the XSRF claim needs a name that no registered claim has"));
+        }
+        Ok(())
+    }
+
+    fn origin_policy(&self) -> Result<OriginPolicy, ConfigError> {
+        let mut policy = OriginPolicy::default();
+        if let Some(origin) = &self.public_origin {
+            policy.set_public(origin)?;
+        }
+        for origin in &self.trusted_origins {
+            policy.trust(origin)?;
+        }
+        if self.handshakes_without_origin {
+            policy.allow_handshakes_without_origin();
+        }
+        Ok(policy)
+    }
+}
+
+impl<C> fmt::Debug for SessionsBuilder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionsBuilder")
+            .field("keys", &self.keys)
+            .field("lifetimes", &self.lifetimes)
+            .field("cookies", &self.cookies)
+            .finish_non_exhaustive()
+    }
+}
+
+const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+const DEFAULT_ACCESS: Duration = Duration::from_secs(15 * 60);
+const DEFAULT_IDLE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+const DEFAULT_ABSOLUTE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+const XSRF_HEADER: &str = "x-xsrf-token";

@@ -1,0 +1,90 @@
+//! The decision table of the rotation: one pure function.
+
+use std::time::{Duration, SystemTime};
+
+use crate::store::SessionRecord;
+
+/// What the table depends on besides the record and the time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// Longer than any message is on the network.
+    pub(crate) grace: Duration,
+    pub(crate) lost_response: LostResponse,
+}
+
+/// How long the answer to a refresh may have been lost, so that the refresh token before it still
+/// counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LostResponse {
+    /// Until a token of the new generation has been seen from the client, however late that is, and
+    /// for a grace period after. An honest client is never signed out.
+    UntilConfirmed,
+    /// For this long after the rotation, whether anything has been seen or not: for authorization
+    /// servers whose access tokens are only used out of `RefreshLayer`'s sight.
+    ///
+    /// Gives up the promise to a client whose response is lost and that asks again later than
+    /// this, such as a phone that slept: it is taken for a thief and signed out.
+    Within(Duration),
+}
+
+/// What to do with a refresh token whose secret is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The session has ended.
+    Refuse,
+    /// Advance to the next generation.
+    Rotate,
+    /// A new access token alone; confirms the generation if nothing has yet.
+    RenewAccess,
+    /// The pair of the current generation, as the first answer was.
+    AnswerAgain,
+    /// Reuse: no honest client can still hold this token.
+    Revoke,
+    /// The store has lost writes: move the record to the presented generation.
+    CatchUp,
+}
+
+/// The table.
+pub(crate) fn decide(presented: u32, record: &SessionRecord, now: SystemTime, rules: Rules) -> Verdict {
+    if !record.is_live(now) {
+        return Verdict::Refuse;
+    }
+    let settled = is_settled(record, now, rules);
+    match Relation::of(presented, record.generation) {
+        Relation::Current if settled => Verdict::Rotate,
+        Relation::Current => Verdict::RenewAccess,
+        Relation::Parent if !settled => Verdict::AnswerAgain,
+        Relation::Parent | Relation::Ancestor => Verdict::Revoke,
+        Relation::Successor => Verdict::CatchUp,
+    }
+}
+
+/// How the presented generation stands to the current one.
+enum Relation {
+    Current,
+    Parent,
+    Ancestor,
+    Successor,
+}
+
+impl Relation {
+    fn of(presented: u32, current: u32) -> Self {
+        match current.checked_sub(presented) {
+            Some(0) => Self::Current,
+            Some(1) => Self::Parent,
+            Some(_) => Self::Ancestor,
+            None => Self::Successor,
+        }
+    }
+}
+
+/// Whether the current generation has been confirmed for so long that nothing older is on the way.
+fn is_settled(record: &SessionRecord, now: SystemTime, rules: Rules) -> bool {
+    let for_long = |since: SystemTime, period: Duration| now.duration_since(since).is_ok_and(|past| past >= period);
+    let confirmed = record.confirmed_at.is_some_and(|at| for_long(at, rules.grace));
+    match rules.lost_response {
+        LostResponse::UntilConfirmed => confirmed,
+        LostResponse::Within(period) => confirmed || for_long(record.rotated_at, period),
+    }
+}

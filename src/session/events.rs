@@ -1,0 +1,151 @@
+use std::fmt;
+
+use crate::store::SessionId;
+
+/// Something that happened to a session.
+///
+/// Carries no token, secret or XSRF value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionEvent<'a> {
+    /// A user signed in.
+    SignedIn {
+        /// Who.
+        subject: &'a str,
+        /// The new session.
+        session: &'a SessionId,
+    },
+    /// The session advanced to a new generation.
+    Rotated {
+        /// Whose session.
+        subject: &'a str,
+        /// Which session.
+        session: &'a SessionId,
+        /// The new generation.
+        generation: u32,
+    },
+    /// A refresh token was presented that no honest client can still hold: it, or its successor, has
+    /// been stolen (RFC 9700 §4.14.2). The session has been revoked.
+    ReuseDetected {
+        /// Whose session.
+        subject: &'a str,
+        /// Which session.
+        session: &'a SessionId,
+        /// The generation of the token.
+        presented: u32,
+        /// The generation of the session.
+        current: u32,
+    },
+    /// A client proved to hold a later generation than the store knows: the store has lost writes.
+    /// The record has been moved on.
+    StoreLostWrites {
+        /// Whose session.
+        subject: &'a str,
+        /// Which session.
+        session: &'a SessionId,
+        /// The generation of the token.
+        presented: u32,
+        /// The generation that the store knew.
+        stored: u32,
+    },
+    /// The session was signed out or revoked.
+    Ended {
+        /// Whose session.
+        subject: &'a str,
+        /// Which session.
+        session: &'a SessionId,
+    },
+    /// All sessions of a subject, or all but one, were ended.
+    AllEnded {
+        /// Whose sessions.
+        subject: &'a str,
+        /// How many.
+        count: u64,
+    },
+}
+
+/// Listens to what happens to sessions: for an audit log, or a message to the user.
+///
+/// Called on the path of the request; hand slow work to somebody else. Closures that take
+/// `&SessionEvent` implement it.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::{Arc, atomic::{AtomicU32, Ordering}};
+/// use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions, session::SessionEvent};
+///
+/// let thefts = Arc::new(AtomicU32::new(0));
+/// let counter = thefts.clone();
+/// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// let sessions = Sessions::<()>::builder(keys, MemoryStore::new())
+///     .with_events(move |event: &SessionEvent<'_>| {
+///         if matches!(event, SessionEvent::ReuseDetected { .. }) {
+///             counter.fetch_add(1, Ordering::Relaxed);
+///         }
+///     })
+///     .build()?;
+/// # Ok::<(), tower_cookie_jwt::ConfigError>(())
+/// ```
+pub trait SessionEvents: Send + Sync + 'static {
+    /// Takes note of `event`.
+    fn on_event(&self, event: &SessionEvent<'_>);
+}
+
+impl<F: Fn(&SessionEvent<'_>) + Send + Sync + 'static> SessionEvents for F {
+    fn on_event(&self, event: &SessionEvent<'_>) {
+        self(event);
+    }
+}
+
+/// Writes events to the log with the `tracing` feature, reuse and lost writes at `warn`; the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TraceEvents;
+
+impl SessionEvents for TraceEvents {
+    #[cfg(feature = "tracing")]
+    fn on_event(&self, event: &SessionEvent<'_>) {
+        match event {
+            SessionEvent::SignedIn { subject, session } => {
+                tracing::info!(subject, %session, "signed in");
+            }
+            SessionEvent::Rotated { subject, session, generation } => {
+                tracing::debug!(subject, %session, generation, "session rotated");
+            }
+            SessionEvent::ReuseDetected { subject, session, presented, current } => {
+                tracing::warn!(subject, %session, presented, current, "refresh token reused: session revoked");
+            }
+            SessionEvent::StoreLostWrites { subject, session, presented, stored } => {
+                tracing::warn!(subject, %session, presented, stored, "the session store has lost writes");
+            }
+            SessionEvent::Ended { subject, session } => {
+                tracing::info!(subject, %session, "session ended");
+            }
+            SessionEvent::AllEnded { subject, count } => {
+                tracing::info!(subject, count, "sessions ended");
+            }
+        }
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    fn on_event(&self, _: &SessionEvent<'_>) {}
+}
+
+/// Erased listener.
+pub(super) struct Listener(Box<dyn SessionEvents>);
+
+impl Listener {
+    pub(super) fn new(events: impl SessionEvents) -> Self {
+        Self(Box::new(events))
+    }
+
+    pub(super) fn raise(&self, event: SessionEvent<'_>) {
+        self.0.on_event(&event);
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionEvents")
+    }
+}

@@ -1,0 +1,274 @@
+//! The exchange of a refresh token: the decision table, carried out on the store.
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::time::SystemTime;
+use subtle::ConstantTimeEq;
+
+use super::{
+    SessionEvent, Sessions,
+    decide::{Verdict, decide},
+    mint::Minted,
+    sessions::Unavailable,
+};
+use crate::{
+    Claims,
+    credentials::RefreshToken,
+    store::{SessionId, SessionRecord, Snapshot, Update},
+    token::{TokenError, TokenErrorKind, to_object},
+};
+
+/// What a refresh token was exchanged for.
+pub(crate) enum Exchanged<C> {
+    Granted(Box<Granted<C>>),
+    /// The session has ended, or ends here: its cookies are beyond use.
+    Ended,
+    /// Signed by us, but not with this session's secret: nothing is said about the session.
+    WrongSecret,
+    /// The stored claims are not of the application's type, and nobody can reload them.
+    Unreadable,
+}
+
+pub(crate) struct Granted<C> {
+    pub(crate) claims: Claims<C>,
+    pub(crate) minted: Minted,
+    pub(crate) record: SessionRecord,
+}
+
+/// Whether the token carries the session's secret; compared in constant time.
+pub(super) fn has_secret(record: &SessionRecord, token: &RefreshToken) -> bool {
+    token.secret.hash().ct_eq(&record.secret_hash).into()
+}
+
+/// One round against the store.
+enum Round<C> {
+    Done(Exchanged<C>),
+    /// Somebody else has written: read again and decide anew.
+    Again,
+}
+
+impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
+    /// Exchanges a refresh token whose signature and expiry have been checked.
+    pub(crate) async fn exchange(&self, token: &RefreshToken) -> Result<Exchanged<C>, Unavailable> {
+        let id = SessionId::from(&*token.session_id);
+        for _ in 0..MAX_ROUNDS {
+            let Snapshot { record, now } = self.load(&id).await?;
+            let Some(record) = record else {
+                return Ok(Exchanged::Ended);
+            };
+            if !has_secret(&record, token) {
+                return Ok(Exchanged::WrongSecret);
+            }
+            if let Round::Done(exchanged) = self.round(token, record, now).await? {
+                return Ok(exchanged);
+            }
+        }
+        Err(Unavailable)
+    }
+
+    async fn round(
+        &self,
+        token: &RefreshToken,
+        record: SessionRecord,
+        now: SystemTime,
+    ) -> Result<Round<C>, Unavailable> {
+        let inner = self.inner();
+        let idle = inner.lifetimes.idle;
+        let stored = record.generation;
+        match decide(token.generation, &record, now, inner.rules) {
+            Verdict::Refuse => Ok(Round::Done(Exchanged::Ended)),
+            Verdict::Revoke => {
+                self.remove(&record.id).await?;
+                inner.events.raise(SessionEvent::ReuseDetected {
+                    subject: &record.subject,
+                    session: &record.id,
+                    presented: token.generation,
+                    current: stored,
+                });
+                Ok(Round::Done(Exchanged::Ended))
+            }
+            Verdict::Rotate => self.rotate(token, record, now).await,
+            Verdict::RenewAccess if record.confirmed_at.is_some() => self.answer(token, record, false).await,
+            Verdict::RenewAccess => self.advance(token, record.confirmed(now, idle), false, None).await,
+            Verdict::AnswerAgain => self.answer(token, record, true).await,
+            Verdict::CatchUp => {
+                let next = record.caught_up(token.generation, now, idle);
+                let event = Raise::LostWrites { stored };
+                self.advance(token, next, false, Some(event)).await
+            }
+        }
+    }
+
+    async fn rotate(
+        &self,
+        token: &RefreshToken,
+        record: SessionRecord,
+        now: SystemTime,
+    ) -> Result<Round<C>, Unavailable> {
+        let mut next = record.rotated(now, self.inner().lifetimes.idle);
+        // Claims and generation are committed together.
+        if self.inner().reload.is_some() {
+            match self.reload(&next).await? {
+                Some(claims) => next = next.with_claims(claims),
+                None => {
+                    self.end(&next).await.map_err(|_| Unavailable)?;
+                    return Ok(Round::Done(Exchanged::Ended));
+                }
+            }
+        }
+        self.advance(token, next, true, Some(Raise::Rotated)).await
+    }
+
+    /// Writes `next` and answers with its tokens. They are minted before: what cannot be issued must
+    /// not be committed.
+    async fn advance(
+        &self,
+        token: &RefreshToken,
+        next: SessionRecord,
+        with_refresh: bool,
+        event: Option<Raise>,
+    ) -> Result<Round<C>, Unavailable> {
+        let Some(granted) = self.grant(token, &next, with_refresh)? else {
+            return self.rebuild(&next).await;
+        };
+        match self.swap(&next).await? {
+            Update::Done => {
+                if let Some(event) = event {
+                    event.raise(self, token, &next);
+                }
+                Ok(Round::Done(Exchanged::Granted(granted)))
+            }
+            Update::Conflict => Ok(Round::Again),
+            Update::Gone => Ok(Round::Done(Exchanged::Ended)),
+        }
+    }
+
+    /// Answers with the tokens of a record that stays as it is.
+    async fn answer(
+        &self,
+        token: &RefreshToken,
+        record: SessionRecord,
+        with_refresh: bool,
+    ) -> Result<Round<C>, Unavailable> {
+        match self.grant(token, &record, with_refresh)? {
+            Some(granted) => Ok(Round::Done(Exchanged::Granted(granted))),
+            None => self.rebuild(&record).await,
+        }
+    }
+
+    /// Mints for `record`; `None` when its claims are not of the application's type.
+    fn grant(
+        &self,
+        token: &RefreshToken,
+        record: &SessionRecord,
+        with_refresh: bool,
+    ) -> Result<Option<Box<Granted<C>>>, Unavailable> {
+        let inner = self.inner();
+        let failed = |error: &dyn std::fmt::Display| {
+            crate::trace::cannot_issue(error);
+            Unavailable
+        };
+        let secret = with_refresh.then_some(&token.secret);
+        let minted = self.mint(record, secret, inner.clock.now()).map_err(|error| failed(&error))?;
+        match inner.authenticator.verifier.verify(&minted.token) {
+            Ok(claims) => Ok(Some(Box::new(Granted { claims, minted, record: record.clone() }))),
+            Err(error) if error.kind() == TokenErrorKind::ClaimsMismatch => Ok(None),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// The application's type has changed: its claims are reloaded, or the request is refused and
+    /// nothing else happens.
+    async fn rebuild(&self, record: &SessionRecord) -> Result<Round<C>, Unavailable> {
+        if self.inner().reload.is_none() {
+            return Ok(Round::Done(Exchanged::Unreadable));
+        }
+        // The stored record, not a successor that has not been written.
+        let Some(stored) = self.load(&record.id).await?.record else {
+            return Ok(Round::Done(Exchanged::Ended));
+        };
+        let Some(claims) = self.reload(&stored).await? else {
+            self.end(&stored).await.map_err(|_| Unavailable)?;
+            return Ok(Round::Done(Exchanged::Ended));
+        };
+        match self.swap(&stored.with_claims(claims)).await? {
+            Update::Done | Update::Conflict => Ok(Round::Again),
+            Update::Gone => Ok(Round::Done(Exchanged::Ended)),
+        }
+    }
+
+    /// The present claims as JSON; `None` when the user may not stay.
+    async fn reload(&self, record: &SessionRecord) -> Result<Option<String>, Unavailable> {
+        let Some(reload) = &self.inner().reload else {
+            return Ok(Some(record.claims.to_string()));
+        };
+        let claims = reload.present(&record.subject).await.map_err(|error| {
+            crate::trace::reload_failed(&error);
+            Unavailable
+        })?;
+        let Some(claims) = claims else {
+            return Ok(None);
+        };
+        let object = to_object(&claims).map_err(|error| {
+            crate::trace::cannot_issue(&error);
+            Unavailable
+        })?;
+        Ok(Some(Value::Object(object).to_string()))
+    }
+
+    /// Reads the record once more before cookies go on a response. They go only while the session is
+    /// live and of the same generation, and the refresh cookie only if that has not been confirmed:
+    /// a slow handler can neither overwrite a newer cookie nor revive a signed-out browser.
+    pub(crate) async fn admit(&self, minted: Minted) -> Result<Admitted, Unavailable> {
+        let Snapshot { record, now } = self.load(&minted.id).await?;
+        let Some(record) = record.filter(|record| record.is_live(now)) else {
+            return Ok(Admitted::Ended);
+        };
+        if record.generation != minted.generation {
+            return Ok(Admitted::Superseded);
+        }
+        Ok(Admitted::Cookies(minted.into_cookies(record.confirmed_at.is_none())))
+    }
+}
+
+/// Whether cookies may go on a response.
+pub(crate) enum Admitted {
+    Cookies(Vec<http::HeaderValue>),
+    /// The session has moved on meanwhile.
+    Superseded,
+    /// The session has ended meanwhile.
+    Ended,
+}
+
+/// The event of a write, raised once it is done.
+enum Raise {
+    Rotated,
+    LostWrites { stored: u32 },
+}
+
+impl Raise {
+    fn raise<C>(self, sessions: &Sessions<C>, token: &RefreshToken, record: &SessionRecord) {
+        let (subject, session) = (&*record.subject, &record.id);
+        sessions.inner().events.raise(match self {
+            Self::Rotated => SessionEvent::Rotated { subject, session, generation: record.generation },
+            Self::LostWrites { stored } => {
+                SessionEvent::StoreLostWrites { subject, session, presented: token.generation, stored }
+            }
+        });
+    }
+}
+
+impl<C> Exchanged<C> {
+    /// Why there are no claims, and whether the cookies that were presented are beyond use.
+    pub(crate) fn into_granted(self) -> Result<Box<Granted<C>>, (TokenError, bool)> {
+        match self {
+            Self::Granted(granted) => Ok(granted),
+            Self::Ended => Err((TokenErrorKind::Revoked.into(), true)),
+            Self::WrongSecret => Err((TokenErrorKind::BadSignature.into(), false)),
+            Self::Unreadable => Err((TokenErrorKind::ClaimsMismatch.into(), false)),
+        }
+    }
+}
+
+/// Each further round means that somebody else has moved the session on; so many do not happen.
+const MAX_ROUNDS: usize = 16;

@@ -1,0 +1,121 @@
+//! Tokens and cookies for a session record.
+
+use std::time::{Duration, SystemTime};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::HeaderValue;
+use serde_json::{Map, Value};
+
+use super::{Sessions, sessions::Lifetimes};
+use crate::{
+    clock::{later, unix_seconds},
+    credentials::{REFRESH_TYPE, RefreshToken, SessionSecret},
+    keys::crypto::random,
+    store::{SessionId, SessionRecord},
+    token::{ACCESS_TYPE, Expiry, IssueError, NewToken, Scopes},
+};
+
+/// The cookies that tell a client about one generation of its session.
+pub(crate) struct Minted {
+    pub(crate) id: SessionId,
+    pub(crate) generation: u32,
+    /// The access token itself.
+    pub(crate) token: String,
+    pub(crate) access: HeaderValue,
+    /// Refresh and XSRF cookie, where the client may not have them yet.
+    pub(crate) rest: Vec<HeaderValue>,
+}
+
+impl Minted {
+    pub(crate) fn into_cookies(self, with_rest: bool) -> Vec<HeaderValue> {
+        let mut cookies = vec![self.access];
+        if with_rest {
+            cookies.extend(self.rest);
+        }
+        cookies
+    }
+}
+
+/// When an access token of a session ends: after its lifetime, but not after the session.
+pub(super) fn minted_expiry(lifetimes: &Lifetimes, now: SystemTime, absolute: SystemTime) -> SystemTime {
+    later(now, lifetimes.access).min(absolute)
+}
+
+impl<C> Sessions<C> {
+    /// Mints the tokens of the record's generation; a refresh token only with the secret at hand.
+    ///
+    /// Whenever it is asked for one generation, the refresh token says the same: session, generation,
+    /// secret and expiry all come from the record.
+    pub(crate) fn mint(
+        &self,
+        record: &SessionRecord,
+        secret: Option<&SessionSecret>,
+        now: SystemTime,
+    ) -> Result<Minted, IssueError> {
+        let inner = self.inner();
+        let scope = Scopes::new(&record.scope).unwrap_or_default();
+        let token = self.mint_access(record, scope, Some(&record.xsrf_token), now)?;
+        let expires_at = minted_expiry(&inner.lifetimes, now, record.absolute_expires_at);
+        let access = inner.cookies.access.set(&token, until(expires_at, now))?;
+        let mut rest = Vec::new();
+        if let Some(secret) = secret {
+            let age = until(record.expires_at(), now);
+            let refresh = RefreshToken {
+                session_id: record.id.as_str().into(),
+                generation: record.generation,
+                secret: secret.clone(),
+            };
+            let new = NewToken::of_type(REFRESH_TYPE, Expiry::At(record.expires_at()))
+                .with_session_id(record.id.as_str())
+                .with_token_id(refresh.token_id());
+            rest.push(inner.cookies.refresh.set(&inner.issuer.sign(&new, Map::new())?, age)?);
+            // It lives as long as the refresh cookie: clients need it when the access token has expired.
+            if let Some(spec) = &inner.cookies.xsrf {
+                rest.push(spec.set(&record.xsrf_token, age)?);
+            }
+        }
+        Ok(Minted { id: record.id.clone(), generation: record.generation, token, access, rest })
+    }
+
+    /// Mints an access token with these of the session's scopes.
+    pub(crate) fn mint_access(
+        &self,
+        record: &SessionRecord,
+        scope: Scopes,
+        xsrf_token: Option<&str>,
+        now: SystemTime,
+    ) -> Result<String, IssueError> {
+        let inner = self.inner();
+        let expiry = Expiry::At(minted_expiry(&inner.lifetimes, now, record.absolute_expires_at));
+        let mut new = NewToken::of_type(ACCESS_TYPE, expiry)
+            .with_subject(&*record.subject)
+            .with_session_id(record.id.as_str())
+            .with_generation(record.generation)
+            .with_token_id(URL_SAFE_NO_PAD.encode(random::<16>()))
+            .with_authenticated_at(record.created_at)
+            .with_scope(scope);
+        if let Some(value) = xsrf_token {
+            new = new.with_xsrf_token(value);
+        }
+        let custom = match serde_json::from_str(&record.claims) {
+            Ok(Value::Object(claims)) => claims,
+            _ => return Err(IssueError::not_an_object(None)),
+        };
+        inner.issuer.sign(&new, custom)
+    }
+
+    /// Clears our cookies, as they are set now and as former policies set them.
+    pub(crate) fn clearing_cookies(&self) -> Vec<HeaderValue> {
+        let cookies = &self.inner().cookies;
+        [&cookies.access, &cookies.refresh]
+            .into_iter()
+            .chain(&cookies.xsrf)
+            .chain(&cookies.former)
+            .map(|spec| spec.clear())
+            .collect()
+    }
+}
+
+fn until(end: SystemTime, now: SystemTime) -> Duration {
+    Duration::from_secs(unix_seconds(end).saturating_sub(unix_seconds(now)))
+}

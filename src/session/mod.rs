@@ -1,0 +1,46 @@
+//! Sessions: signing in and out, and the rotation of refresh tokens.
+//!
+//! A session is one sign-in on one device. Its record in the store counts *generations*: each
+//! rotation of the refresh token begins a new one. Two questions decide everything, in one pure
+//! table: which generation does the presented token belong to, and is the current one *settled*,
+//! that is, has it been seen from the client for so long that nothing older is still on the way?
+//!
+//! What follows: an honest client, with any number of tabs, whatever is lost, slow or reordered,
+//! is never revoked and never stuck, as long as no message is on the network for longer than the
+//! grace period. And once a stolen refresh token has been used in a generation that the client does
+//! not hold, the client's next refresh after the grace period revokes the session.
+//!
+//! See [`Sessions`] for an example.
+
+mod advance;
+mod answers;
+mod builder;
+mod confirmer;
+mod decide;
+mod error;
+mod events;
+mod exchange;
+mod label;
+mod mint;
+mod narrow;
+mod reload;
+
+mod sessions;
+mod sign_in;
+
+pub(crate) use self::{
+    exchange::Admitted,
+    mint::Minted,
+    narrow::Narrowed,
+    sessions::Unavailable,
+};
+pub use self::{
+    answers::{SessionInfo, SignedIn, SignedOut},
+    builder::SessionsBuilder,
+    decide::LostResponse,
+    error::SessionError,
+    events::{SessionEvent, SessionEvents, TraceEvents},
+    reload::ReloadClaims,
+    sessions::Sessions,
+    sign_in::SignIn,
+};

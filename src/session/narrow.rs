@@ -1,0 +1,66 @@
+//! A narrower access token for a part of the client (RFC 6749 §6).
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Sessions,
+    decide::{Verdict, decide},
+    exchange::has_secret,
+    mint::minted_expiry,
+    sessions::Unavailable,
+};
+use crate::{
+    clock::unix_seconds,
+    credentials::RefreshToken,
+    store::{SessionId, Snapshot},
+    token::{Scopes, TokenErrorKind},
+};
+
+pub(crate) enum Narrowed {
+    Granted {
+        access_token: String,
+        /// Whole seconds since the epoch.
+        expires_at: u64,
+        /// Whole seconds from now.
+        expires_in: u64,
+    },
+    MoreThanGranted,
+    Refused {
+        kind: TokenErrorKind,
+        clear: bool,
+    },
+}
+
+impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
+    /// Grants an access token with less scope. The session stays as it is: its generation, its grant
+    /// and its cookies. A reused token is dealt with as in any exchange.
+    pub(crate) async fn narrow(&self, token: &RefreshToken, scope: &Scopes) -> Result<Narrowed, Unavailable> {
+        let inner = self.inner();
+        let Snapshot { record, now: store_now } = self.load(&SessionId::from(&*token.session_id)).await?;
+        let Some(record) = record else {
+            return Ok(Narrowed::Refused { kind: TokenErrorKind::Revoked, clear: true });
+        };
+        if !has_secret(&record, token) {
+            return Ok(Narrowed::Refused { kind: TokenErrorKind::BadSignature, clear: false });
+        }
+        if let Verdict::Refuse | Verdict::Revoke = decide(token.generation, &record, store_now, inner.rules) {
+            // The exchange carries both out, and says why.
+            return Ok(match self.exchange(token).await?.into_granted() {
+                Err((error, clear)) => Narrowed::Refused { kind: error.kind(), clear },
+                Ok(_) => return Err(Unavailable),
+            });
+        }
+        if !scope.is_subset(&Scopes::new(&record.scope).unwrap_or_default()) {
+            return Ok(Narrowed::MoreThanGranted);
+        }
+        let now = inner.clock.now();
+        // Without an XSRF claim it is of no use as a cookie.
+        let access_token = self.mint_access(&record, scope.clone(), None, now).map_err(|error| {
+            crate::trace::cannot_issue(&error);
+            Unavailable
+        })?;
+        let expires_at = unix_seconds(minted_expiry(&inner.lifetimes, now, record.absolute_expires_at));
+        let expires_in = expires_at.saturating_sub(unix_seconds(now));
+        Ok(Narrowed::Granted { access_token, expires_at, expires_in })
+    }
+}

@@ -1,0 +1,174 @@
+use http::{HeaderMap, request::Parts};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{SessionError, SessionEvent, Sessions, SignedIn, SignedOut, label, mint::minted_expiry, sessions::store_failed};
+use crate::{
+    credentials::{PresentedRefresh, RefreshToken, SessionSecret},
+    store::{Created, NewRecord, SessionId, SessionRecord},
+    token::{Budget, Scopes, to_object, xsrf},
+};
+
+/// What a sign-in grants, for [`Sessions::sign_in_with`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SignIn<C> {
+    subject: Box<str>,
+    custom: C,
+    scope: Scopes,
+    label: Option<Box<str>>,
+}
+
+impl<C> SignIn<C> {
+    /// A sign-in of `subject` with the application's `custom` claims.
+    pub fn new(subject: impl Into<String>, custom: C) -> Self {
+        Self { subject: subject.into().into_boxed_str(), custom, scope: Scopes::default(), label: None }
+    }
+
+    /// Grants these scopes.
+    ///
+    /// Defaults to none.
+    pub fn with_scope(mut self, scope: Scopes) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// Labels the session for [`Sessions::list`].
+    ///
+    /// Defaults to browser and system, from the user agent.
+    pub fn with_label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into().into_boxed_str());
+        self
+    }
+}
+
+impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
+    /// Signs a user in, whose password or other proof the caller has checked.
+    ///
+    /// Always makes a new session id, secret and XSRF token (no fixation), and ends a session that the
+    /// request presents. Checks the origin first, so that no other site signs a user in.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] when the request comes from elsewhere, the store fails or is full, or the
+    /// claims cannot be issued: not a JSON object, a registered name, or over the size of a cookie.
+    pub async fn sign_in(
+        &self,
+        request: &Parts,
+        subject: impl Into<String>,
+        custom: C,
+    ) -> Result<SignedIn, SessionError> {
+        self.sign_in_with(request, SignIn::new(subject, custom)).await
+    }
+
+    /// As [`sign_in`](Self::sign_in), with scopes or a label.
+    ///
+    /// # Errors
+    ///
+    /// As [`sign_in`](Self::sign_in).
+    pub async fn sign_in_with(&self, request: &Parts, sign_in: SignIn<C>) -> Result<SignedIn, SessionError> {
+        let inner = self.inner();
+        inner.origin.check(request)?;
+        let claims = to_object(&sign_in.custom)?;
+        inner.issuer.check_names(&claims)?;
+        let label = sign_in.label.unwrap_or_else(|| label::from_headers(&request.headers).into());
+        let presented = self.presented_sessions(&request.headers, request);
+        self.end_presented(presented).await?;
+
+        let secret = SessionSecret::generate();
+        let mut session = NewRecord::new(inner.store.fresh_id(&sign_in.subject), sign_in.subject, secret.hash());
+        session.scope = sign_in.scope.as_str().into();
+        session.claims = serde_json::Value::Object(claims).to_string().into();
+        session.xsrf_token = xsrf::generate().into();
+        session.label = label;
+        session.idle = inner.lifetimes.idle;
+        session.absolute = inner.lifetimes.absolute;
+        // What cannot be issued must not be stored either.
+        let now = inner.clock.now();
+        self.mint(&session.clone().begin(now), Some(&secret), now)?;
+
+        let record = match inner.store.insert(session).await.map_err(store_failed("creating a session"))? {
+            Created::Done(record) => record,
+            Created::Full => return Err(SessionError::Full),
+        };
+        let minted = self.mint(&record, Some(&secret), now)?;
+        inner.events.raise(SessionEvent::SignedIn { subject: &record.subject, session: &record.id });
+        Ok(SignedIn {
+            cookies: minted.into_cookies(true),
+            xsrf_token: record.xsrf_token,
+            expires_at: minted_expiry(&inner.lifetimes, now, record.absolute_expires_at),
+            session_id: record.id,
+        })
+    }
+
+    /// Signs out the session that the request presents, and clears the cookies in any case.
+    ///
+    /// Needs no XSRF header, so that an expired session can be signed out too; the origin is checked.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] when the request comes from elsewhere, or when the store fails: the session
+    /// then lives on, so nothing is cleared and the user can try again.
+    pub async fn sign_out(&self, request: &Parts) -> Result<SignedOut, SessionError> {
+        self.inner().origin.check(request)?;
+        let presented = self.presented_sessions(&request.headers, request);
+        self.end_presented(presented).await?;
+        Ok(SignedOut { cookies: self.clearing_cookies() })
+    }
+
+    /// The sessions that a request proves to belong to: by refresh tokens, or by an access token that
+    /// is still valid where no refresh token comes along.
+    fn presented_sessions(&self, headers: &HeaderMap, request: &Parts) -> Vec<PresentedSession> {
+        let inner = self.inner();
+        let tokens = match inner.refresh_reader.read(headers, &mut Budget::default()) {
+            PresentedRefresh::One(token) => vec![token],
+            PresentedRefresh::Ambiguous(tokens) => tokens,
+            PresentedRefresh::Nothing | PresentedRefresh::Expired => Vec::new(),
+        };
+        let mut presented: Vec<_> = tokens.into_iter().map(PresentedSession::ByRefreshToken).collect();
+        // A copy: looking here must leave no claims behind.
+        let (mut copy, ()) = http::Request::new(()).into_parts();
+        copy.headers = request.headers.clone();
+        if let Ok(claims) = inner.authenticator.check(&mut copy).claims
+            && let (Some(id), Some(subject)) = (claims.session_id(), claims.subject())
+        {
+            presented.push(PresentedSession::ByAccessToken { id: id.into(), subject: subject.into() });
+        }
+        presented
+    }
+
+    async fn end_presented(&self, presented: Vec<PresentedSession>) -> Result<(), SessionError> {
+        let store = &self.inner().store;
+        for session in presented {
+            let id = session.id();
+            let snapshot = store.load(&id).await.map_err(store_failed("reading a session"))?;
+            if let Some(record) = snapshot.record
+                && session.proves(&record)
+            {
+                self.end(&record).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+enum PresentedSession {
+    ByRefreshToken(RefreshToken),
+    ByAccessToken { id: SessionId, subject: Box<str> },
+}
+
+impl PresentedSession {
+    fn id(&self) -> SessionId {
+        match self {
+            Self::ByRefreshToken(token) => SessionId::from(&*token.session_id),
+            Self::ByAccessToken { id, .. } => id.clone(),
+        }
+    }
+
+    fn proves(&self, record: &SessionRecord) -> bool {
+        match self {
+            Self::ByRefreshToken(token) => super::exchange::has_secret(record, token),
+            Self::ByAccessToken { subject, .. } => *subject == record.subject,
+        }
+    }
+}
+

@@ -1,0 +1,303 @@
+//! The cookie jar of a browser: RFC 6265bis, without a public suffix list.
+
+use std::{
+    cmp::Reverse,
+    time::{Duration, SystemTime},
+};
+
+use cookie::{Cookie, SameSite};
+
+pub(super) use self::origin::Origin;
+use self::origin::is_ip;
+use crate::clock::{from_epoch, later};
+
+mod origin;
+
+/// Cookies in the order of their creation. No `Debug`: it would show values.
+#[derive(Default)]
+pub(super) struct Jar {
+    cookies: Vec<Stored>,
+}
+
+impl Jar {
+    /// Does with one `Set-Cookie` line what a browser does (RFC 6265bis §5.7); whether it was accepted.
+    pub(super) fn store(&mut self, line: &str, exchange: &Exchange, now: SystemTime) -> bool {
+        let Some(cookie) = Stored::parse(line, exchange, now) else {
+            return false;
+        };
+        self.cookies.retain(|kept| kept.is_live(now));
+        // "Leave secure cookies alone": whoever speaks plain http must not replace or shadow them.
+        let from_secure = exchange.origin.is_trustworthy();
+        if !from_secure && self.cookies.iter().any(|kept| kept.secure && cookie.shadows(kept)) {
+            return false;
+        }
+        let live = cookie.is_live(now);
+        match self.cookies.iter().position(|kept| kept.is_replaced_by(&cookie)) {
+            // In its place: the creation time stays.
+            Some(at) if live => self.cookies[at] = cookie,
+            Some(at) => drop(self.cookies.remove(at)),
+            None if live => self.cookies.push(cookie),
+            None => {}
+        }
+        true
+    }
+
+    /// What goes out with a request, as `name=value`: longer paths first, then older cookies.
+    pub(super) fn sent(&self, exchange: &Exchange, now: SystemTime) -> Vec<String> {
+        let sent = |cookie: &Stored| {
+            cookie.is_live(now)
+                && cookie.reaches(&exchange.origin)
+                && path_matches(&exchange.path, &cookie.path)
+                && exchange.context.sends(cookie.same_site)
+                && exchange.context.sees(cookie.partition)
+        };
+        self.ordered(sent).map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect()
+    }
+
+    /// What a page at `/` of `origin` finds in `document.cookie`.
+    pub(super) fn readable(&self, origin: &Origin, name: &str, now: SystemTime) -> Option<String> {
+        let readable = |cookie: &Stored| !cookie.http_only && path_matches("/", &cookie.path);
+        self.find(origin, name, now, readable)
+    }
+
+    /// What the jar holds for `origin`, on whatever path.
+    pub(super) fn held(&self, origin: &Origin, name: &str, now: SystemTime) -> Option<String> {
+        self.find(origin, name, now, |_| true)
+    }
+
+    fn find(
+        &self,
+        origin: &Origin,
+        name: &str,
+        now: SystemTime,
+        also: impl Fn(&Stored) -> bool,
+    ) -> Option<String> {
+        let found = |cookie: &Stored| {
+            cookie.name == name
+                && cookie.is_live(now)
+                && cookie.reaches(origin)
+                && Context::SameSite.sees(cookie.partition)
+                && also(cookie)
+        };
+        self.ordered(found).next().map(|cookie| cookie.value.clone())
+    }
+
+    fn ordered(&self, keep: impl Fn(&Stored) -> bool) -> impl Iterator<Item = &Stored> {
+        let mut kept: Vec<_> = self.cookies.iter().filter(|cookie| keep(cookie)).collect();
+        kept.sort_by_key(|cookie| Reverse(cookie.path.len()));
+        kept.into_iter()
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.cookies.iter().map(|cookie| &*cookie.name)
+    }
+
+    pub(super) fn remove(&mut self, origin: &Origin, name: &str) {
+        self.cookies.retain(|cookie| cookie.name != name || !cookie.reaches(origin));
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.cookies.clear();
+    }
+
+    /// Drops what has no expiry of its own.
+    pub(super) fn end_session(&mut self) {
+        self.cookies.retain(|cookie| cookie.expires.is_some());
+    }
+}
+
+struct Stored {
+    name: String,
+    value: String,
+    domain: String,
+    host_only: bool,
+    path: String,
+    secure: bool,
+    http_only: bool,
+    same_site: SameSite,
+    partition: Partition,
+    expires: Option<SystemTime>,
+}
+
+impl Stored {
+    /// The cookie that `line` describes, unless a browser ignores it (RFC 6265bis §5.6 and §5.7).
+    fn parse(line: &str, exchange: &Exchange, now: SystemTime) -> Option<Self> {
+        if line.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+            return None;
+        }
+        let parsed = Cookie::parse(line).ok()?;
+        let (name, value) = parsed.name_value();
+        if name.len() + value.len() > MAX_NAME_AND_VALUE {
+            return None;
+        }
+
+        let host = exchange.origin.host();
+        let attribute = parsed.domain().map(|domain| domain.to_ascii_lowercase()).filter(|it| !it.is_empty());
+        let (domain, host_only) = match attribute {
+            // Stands in for the public suffix list: a name without a dot is one.
+            Some(domain) if !domain.contains('.') => (domain == host).then_some((domain, true))?,
+            Some(domain) => domain_matches(host, &domain).then_some((domain, false))?,
+            None => (host.to_owned(), true),
+        };
+        let given = parsed.path().filter(|path| path.starts_with('/') && path.len() <= MAX_ATTRIBUTE);
+
+        let secure = parsed.secure() == Some(true);
+        if secure && !exchange.origin.is_trustworthy() {
+            return None;
+        }
+        let same_site = parsed.same_site().unwrap_or(SameSite::Lax);
+        let partitioned = parsed.partitioned() == Some(true);
+        if !secure && (same_site == SameSite::None || partitioned) {
+            return None;
+        }
+        if !exchange.context.takes(same_site) {
+            return None;
+        }
+
+        let host_bound = secure && host_only && parsed.domain().is_none() && given == Some("/");
+        if has_prefix(name, "__Host-") && !host_bound || has_prefix(name, "__Secure-") && !secure {
+            return None;
+        }
+
+        Some(Self {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            domain,
+            host_only,
+            path: given.map_or_else(|| default_path(&exchange.path).to_owned(), str::to_owned),
+            secure,
+            http_only: parsed.http_only() == Some(true),
+            same_site,
+            partition: if partitioned { exchange.context.partition() } else { Partition::None },
+            expires: expiry(&parsed, now),
+        })
+    }
+
+    fn is_live(&self, now: SystemTime) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+
+    fn is_replaced_by(&self, newer: &Self) -> bool {
+        self.name == newer.name
+            && self.domain == newer.domain
+            && self.host_only == newer.host_only
+            && self.path == newer.path
+            && self.partition == newer.partition
+    }
+
+    fn shadows(&self, other: &Self) -> bool {
+        self.name == other.name
+            && (domain_matches(&self.domain, &other.domain) || domain_matches(&other.domain, &self.domain))
+            && path_matches(&self.path, &other.path)
+    }
+
+    fn reaches(&self, origin: &Origin) -> bool {
+        let host = if self.host_only {
+            origin.host() == self.domain
+        } else {
+            domain_matches(origin.host(), &self.domain)
+        };
+        host && (!self.secure || origin.is_trustworthy())
+    }
+}
+
+/// The request that cookies go out with, and whose response brings new ones.
+#[derive(Clone)]
+pub(super) struct Exchange {
+    pub(super) origin: Origin,
+    pub(super) path: String,
+    pub(super) context: Context,
+}
+
+impl Exchange {
+    /// A page of `origin` asks for `/`.
+    pub(super) fn home(origin: Origin) -> Self {
+        Self { origin, path: "/".to_owned(), context: Context::SameSite }
+    }
+}
+
+/// From where a request comes, as far as `SameSite` and `Partitioned` care (RFC 6265bis §5.2).
+#[derive(Clone, Copy)]
+pub(super) enum Context {
+    SameSite,
+    /// Another site's page is left for this one.
+    CrossSiteNavigation {
+        safe: bool,
+    },
+    /// Another site's page stays.
+    CrossSite,
+}
+
+impl Context {
+    fn sends(self, same_site: SameSite) -> bool {
+        match self {
+            Self::SameSite => true,
+            Self::CrossSiteNavigation { safe: true } => same_site != SameSite::Strict,
+            Self::CrossSiteNavigation { safe: false } | Self::CrossSite => same_site == SameSite::None,
+        }
+    }
+
+    fn takes(self, same_site: SameSite) -> bool {
+        !matches!(self, Self::CrossSite) || same_site == SameSite::None
+    }
+
+    fn partition(self) -> Partition {
+        match self {
+            Self::SameSite | Self::CrossSiteNavigation { .. } => Partition::Own,
+            Self::CrossSite => Partition::Foreign,
+        }
+    }
+
+    fn sees(self, partition: Partition) -> bool {
+        partition == Partition::None || partition == self.partition()
+    }
+}
+
+/// Under whose top-level page a `Partitioned` cookie was set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Partition {
+    None,
+    Own,
+    Foreign,
+}
+
+/// RFC 6265bis §5.1.3, both in lower case.
+fn domain_matches(host: &str, domain: &str) -> bool {
+    let below = || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+    host == domain || !is_ip(host) && below()
+}
+
+/// RFC 6265bis §5.1.4.
+fn path_matches(path: &str, cookie_path: &str) -> bool {
+    path.strip_prefix(cookie_path)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || cookie_path.ends_with('/'))
+}
+
+fn default_path(path: &str) -> &str {
+    match path.rfind('/') {
+        None | Some(0) => "/",
+        Some(last) => &path[..last],
+    }
+}
+
+fn has_prefix(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// `Max-Age` goes before `Expires`, and neither reaches further than 400 days (RFC 6265bis §5.5).
+fn expiry(parsed: &Cookie<'_>, now: SystemTime) -> Option<SystemTime> {
+    let seconds = |count: i64| Duration::from_secs(u64::try_from(count).unwrap_or(0));
+    let limit = later(now, MAX_AGE);
+    match (parsed.max_age(), parsed.expires_datetime()) {
+        (Some(age), _) => Some(later(now, seconds(age.whole_seconds())).min(limit)),
+        (None, Some(date)) => Some(from_epoch(seconds(date.unix_timestamp())).min(limit)),
+        (None, None) => None,
+    }
+}
+
+const MAX_NAME_AND_VALUE: usize = 4096;
+const MAX_ATTRIBUTE: usize = 1024;
+const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+use std::sync::Arc;
+
+use http::HeaderName;
+use tower_layer::Layer;
+
+use super::Xsrf;
+use crate::{ConfigError, origin::OriginPolicy, reject::DefaultReject, session::Sessions};
+
+/// Layer that refuses requests which another site made in the user's name.
+///
+/// See the [module docs](crate::xsrf) for an example.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct XsrfLayer<R = DefaultReject> {
+    settings: Settings,
+    reject: R,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) origin: Arc<OriginPolicy>,
+    pub(super) header: HeaderName,
+    /// Without the comparison of header and claim.
+    pub(super) origin_only: bool,
+}
+
+impl XsrfLayer {
+    /// A layer that checks origin and XSRF header, inside of a `CookieJwtLayer`. Without one, it
+    /// refuses unsafe requests.
+    pub fn new() -> Self {
+        Self::with_settings(OriginPolicy::default().into(), XSRF_HEADER)
+    }
+
+    /// A layer that checks the origin alone: for routes without a session, such as a contact form.
+    pub fn origin_only() -> Self {
+        let mut layer = Self::new();
+        layer.settings.origin_only = true;
+        layer
+    }
+
+    pub(crate) const fn with_settings(origin: Arc<OriginPolicy>, header: HeaderName) -> Self {
+        Self { settings: Settings { origin, header, origin_only: false }, reject: DefaultReject }
+    }
+}
+
+impl Default for XsrfLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<R> XsrfLayer<R> {
+    /// Names the origin under which browsers see the application: for proxies that rewrite the host.
+    ///
+    /// Defaults to the request's own authority or `Host`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when `origin` is none, such as `https://shop.example`.
+    pub fn with_public_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
+        Arc::make_mut(&mut self.settings.origin).set_public(origin)?;
+        Ok(self)
+    }
+
+    /// Lets pages of this origin make unsafe requests too.
+    ///
+    /// Defaults to none.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when `origin` is none.
+    pub fn with_trusted_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
+        Arc::make_mut(&mut self.settings.origin).trust(origin)?;
+        Ok(self)
+    }
+
+    /// Lets WebSocket handshakes without `Origin` pass, as programs other than browsers make them.
+    ///
+    /// Defaults to refusing them.
+    pub fn with_handshakes_without_origin(mut self) -> Self {
+        Arc::make_mut(&mut self.settings.origin).allow_handshakes_without_origin();
+        self
+    }
+
+    /// Reads the XSRF token from this header.
+    ///
+    /// Defaults to `X-XSRF-TOKEN`.
+    pub fn with_header(mut self, header: HeaderName) -> Self {
+        self.settings.header = header;
+        self
+    }
+
+    /// Answers refused requests with `reject`.
+    ///
+    /// Defaults to [`DefaultReject`]: a bare status.
+    pub fn with_rejection<T>(self, reject: T) -> XsrfLayer<T> {
+        XsrfLayer { settings: self.settings, reject }
+    }
+}
+
+impl<S, R: Clone> Layer<S> for XsrfLayer<R> {
+    type Service = Xsrf<S, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Xsrf { inner, settings: self.settings.clone(), reject: self.reject.clone() }
+    }
+}
+
+impl<C> Sessions<C> {
+    /// The layer that checks origin and XSRF header, alone.
+    pub fn xsrf_layer(&self) -> XsrfLayer {
+        XsrfLayer::with_settings(self.inner().origin.clone(), self.inner().xsrf_header.clone())
+    }
+}
+
+const XSRF_HEADER: HeaderName = HeaderName::from_static("x-xsrf-token");

@@ -1,0 +1,87 @@
+use std::task::{Context, Poll};
+
+use http::{Extensions, HeaderMap, HeaderName, Request, Response, request::Parts};
+use tower_service::Service;
+
+use super::layer::Settings;
+use crate::{
+    credentials::{Checked, Outcome},
+    origin::{is_handshake, is_unsafe},
+    reject::{DefaultReject, Kind, Refusal, Reject, ResponseFuture, refuse},
+    token::{Source, XsrfError, XsrfErrorKind, verify_xsrf},
+};
+
+/// Service that [`XsrfLayer`](super::XsrfLayer) makes.
+///
+/// See the [module docs](crate::xsrf) for an example.
+#[derive(Clone, Debug)]
+pub struct Xsrf<S, R = DefaultReject> {
+    pub(super) inner: S,
+    pub(super) settings: Settings,
+    pub(super) reject: R,
+}
+
+impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Xsrf<S, R>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    R: Reject<ResBody>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (parts, body) = request.into_parts();
+        let kind = match self.settings.check(&parts) {
+            Ok(()) => Kind::Forward { future: self.inner.call(Request::from_parts(parts, body)) },
+            Err(refusal) => Kind::Refused { response: Some(refuse(&self.reject, refusal, &parts)) },
+        };
+        ResponseFuture { kind }
+    }
+}
+
+impl Settings {
+    fn check(&self, parts: &Parts) -> Result<(), Refusal> {
+        let handshake = is_handshake(parts);
+        if !is_unsafe(&parts.method) && !handshake {
+            return Ok(());
+        }
+        if self.origin_only {
+            return Ok(self.origin.check(parts)?);
+        }
+        let checked = enforced(&parts.extensions)?;
+        if checked.by_header {
+            return Ok(()); // nothing ambient authenticates it: no other site can make this request
+        }
+        self.origin.check(parts)?;
+        match &checked.outcome {
+            Outcome::Verified(claims, Source::Cookie) if !handshake => {
+                let presented = presented(&parts.headers, &self.header)?;
+                Ok(verify_xsrf(&claims.registered, presented).map_err(XsrfError::new)?)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The outcome of a `CookieJwtLayer`; without one nothing is known about the request.
+fn enforced(extensions: &Extensions) -> Result<&Checked, XsrfError> {
+    extensions.get::<Checked>().filter(|checked| checked.enforced).ok_or_else(|| {
+        crate::trace::layer_missing("an XsrfLayer", "CookieJwtLayer");
+        XsrfError::new(XsrfErrorKind::LayerMissing)
+    })
+}
+
+/// The header's value; two that differ are none.
+fn presented<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h [u8], XsrfError> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next().ok_or(XsrfError::new(XsrfErrorKind::Missing))?;
+    if values.any(|other| other != first) {
+        return Err(XsrfError::new(XsrfErrorKind::Mismatch));
+    }
+    Ok(first.as_bytes())
+}
