@@ -49,7 +49,7 @@ impl Config {
         })
     }
 
-    pub async fn sessions(&self) -> Result<Sessions<User>, BoxError> {
+    pub async fn sessions(&self, users: Users) -> Result<Sessions<User>, BoxError> {
         let keys = self.keys()?;
         let mut builder = match self.store.split_once(':') {
             None if self.store == "memory" => Sessions::builder(keys, MemoryStore::new()),
@@ -76,7 +76,6 @@ impl Config {
             cookies = cookies.for_local_http_development();
         }
         // The reload sees changed roles at the next rotation, and closed accounts.
-        let users = Users::with_demo_user()?;
         let sessions = builder
             .with_issuer("spa")
             .with_audience("spa")

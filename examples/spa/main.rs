@@ -19,8 +19,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_env_filter(config::log_filter()).init();
 
     let config = Config::from_env()?;
-    let sessions = config.sessions().await?;
-    let app = page::routes().merge(api::routes(sessions, users::Users::with_demo_user()?));
+    let users = users::Users::with_demo_user()?;
+    let sessions = config.sessions(users.clone()).await?;
+    let app = page::routes().merge(api::routes(sessions, users));
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port)).await?;
     println!("open http://{}", listener.local_addr()?);

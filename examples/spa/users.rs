@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use argon2::{
     Argon2,
-    password_hash::{self, PasswordHash, PasswordHasher, PasswordVerifier, SaltString, rand_core::OsRng},
+    password_hash::{self, PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,12 +22,12 @@ pub struct User {
 pub struct Users {
     accounts: Arc<[Account]>,
     /// Verified against for unknown names, so that the time of an answer does not tell them apart.
-    decoy: Arc<str>,
+    decoy: Arc<PasswordHash>,
 }
 
 struct Account {
     id: &'static str,
-    password_hash: String,
+    password_hash: PasswordHash,
     user: User,
 }
 
@@ -38,26 +38,27 @@ impl Users {
             password_hash: hash(DEMO_PASSWORD)?,
             user: User { name: "Ada".to_owned(), roles: vec!["customer".to_owned()] },
         };
-        Ok(Self { accounts: [ada].into(), decoy: hash("nobody's password")?.into() })
+        Ok(Self { accounts: [ada].into(), decoy: Arc::new(hash("nobody's password")?) })
     }
 
     /// The user whose password this is.
     pub fn check_password(&self, id: &str, password: &str) -> Option<(&'static str, User)> {
-        let account = self.accounts.iter().find(|account| account.id == id);
+        let account = self.account(id);
         let stored = account.map_or(&*self.decoy, |account| &account.password_hash);
-        let matches = PasswordHash::new(stored)
-            .and_then(|stored| Argon2::default().verify_password(password.as_bytes(), &stored))
-            .is_ok();
+        let matches = Argon2::default().verify_password(password.as_bytes(), stored).is_ok();
         account.filter(|_| matches).map(|account| (account.id, account.user.clone()))
     }
 
     /// The present claims of a user; none for a closed account.
     pub fn claims(&self, id: &str) -> Option<User> {
-        self.accounts.iter().find(|account| account.id == id).map(|account| account.user.clone())
+        self.account(id).map(|account| account.user.clone())
+    }
+
+    fn account(&self, id: &str) -> Option<&Account> {
+        self.accounts.iter().find(|account| account.id == id)
     }
 }
 
-fn hash(password: &str) -> Result<String, password_hash::Error> {
-    let salt = SaltString::generate(&mut OsRng);
-    Ok(Argon2::default().hash_password(password.as_bytes(), &salt)?.to_string())
+fn hash(password: &str) -> Result<PasswordHash, password_hash::Error> {
+    Argon2::default().hash_password(password.as_bytes())
 }

@@ -1,0 +1,2 @@
+//! What users can see, through the public API only: a module per concept.
+
