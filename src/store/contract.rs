@@ -27,9 +27,11 @@ pub trait RefreshStore: Send + Sync + 'static {
         SessionId::new(URL_SAFE_NO_PAD.encode(random::<16>()))
     }
 
-    /// Stores a new session, begun at the store's present time, and returns its record.
+    /// Stores a new session, begun at the store's present time, and returns its record as it will be
+    /// read back.
     ///
-    /// A full store refuses with [`Created::Full`] and evicts nobody.
+    /// A full store refuses with [`Created::Full`] and evicts nobody. An id that is in use must not be
+    /// overwritten.
     fn create(&self, session: NewRecord) -> impl Future<Output = Result<Created, Self::Error>> + Send;
 
     /// The record of a session, if there is one, and the store's present time.
@@ -41,7 +43,9 @@ pub trait RefreshStore: Send + Sync + 'static {
     /// increments the version, in one atomic step.
     ///
     /// Of any number of concurrent calls with one version, exactly one returns [`Update::Done`].
-    /// A removed or missing session is never written: nothing revives it.
+    /// A removed or missing session is never written: nothing revives it. Subject and time of
+    /// creation never change. Times may be rounded, to 2 ms at the most, but `confirmed_at` and
+    /// `rotated_at` never to earlier: nothing settles before its time.
     fn update(&self, record: &SessionRecord) -> impl Future<Output = Result<Update, Self::Error>> + Send;
 
     /// Removes a session for good; true when there was one.
@@ -60,6 +64,7 @@ pub trait RefreshStore: Send + Sync + 'static {
 
 /// The outcome of [`RefreshStore::create`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "made once a sign-in, and matched at once")]
 pub enum Created {
     /// The session exists now, with this record.
     Done(SessionRecord),

@@ -87,7 +87,8 @@ impl RefreshStore for MemoryStore {
         let now = self.clock.now();
         let mut table = self.table();
         table.purge(now);
-        if table.records.len() >= self.capacity.unwrap_or(DEFAULT_CAPACITY) {
+        let full = table.records.len() >= self.capacity.unwrap_or(DEFAULT_CAPACITY);
+        if full || table.records.contains_key(&session.id) {
             return Ok(Created::Full);
         }
         let record = session.begin(now);

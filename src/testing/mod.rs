@@ -6,9 +6,11 @@
 
 mod browser;
 mod clock;
+mod contract;
 mod jar;
 
 pub use self::{
     browser::{Browser, BrowserRequest},
     clock::TestClock,
+    contract::{store_contract, store_contract_with_clock},
 };

@@ -1,0 +1,197 @@
+//! One random schedule.
+
+use std::{
+    sync::atomic::Ordering,
+    task::{Context, Poll, Waker},
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderMap, StatusCode};
+use tower_cookie_jwt::{Clock, session::LostResponse, testing::TestClock};
+
+use super::{
+    client::Jar,
+    random::Random,
+    server::{GRACE, Gate, Running, Server},
+};
+
+const STEPS: usize = 120;
+const MAX_IN_FLIGHT: usize = 5;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    SignedIn,
+    Revoked,
+    /// A request of a client that holds a refresh cookie was refused.
+    Refused(StatusCode),
+    /// The client has lost its refresh cookie.
+    Stuck,
+}
+
+/// A request and what has become of it.
+enum Flight {
+    /// On its way to the server and, there, to the handler or the answer.
+    Arriving { running: Running, gate: Gate, sent_at: SystemTime },
+    /// The handler runs, for as long as it likes.
+    Handling { running: Running, gate: Gate },
+    /// The handler is done; the server's last words to the store, and the way back.
+    Leaving { running: Running, left_at: SystemTime },
+    Returning { status: StatusCode, headers: HeaderMap, left_at: SystemTime },
+}
+
+pub struct Schedule {
+    random: Random,
+    clock: TestClock,
+    server: Server,
+    jar: Jar,
+    flights: Vec<Flight>,
+    refused: Option<StatusCode>,
+}
+
+impl Schedule {
+    pub fn new(seed: u64, lost_response: LostResponse) -> Self {
+        let clock = TestClock::new();
+        let server = Server::new(&clock, lost_response);
+        let mut schedule =
+            Self { random: Random::new(seed), clock, server, jar: Jar::default(), flights: Vec::new(), refused: None };
+        let mut sign_in = schedule.server.sign_in();
+        let (_, headers) = loop {
+            if let Poll::Ready(answer) = poll(&mut sign_in) {
+                break answer;
+            }
+        };
+        schedule.jar.store(&headers, schedule.clock.now());
+        schedule
+    }
+
+    /// Plays to the end, and says how it ended and how often the session was rotated.
+    pub fn play(mut self) -> (Outcome, u64) {
+        for _ in 0..STEPS {
+            match self.random.below(10) {
+                0 | 1 => self.send(),
+                2 => self.pass_time(),
+                _ => self.step(),
+            }
+        }
+        while !self.flights.is_empty() {
+            self.step();
+        }
+        // From wherever it has come to, the client is signed in at its next request.
+        self.clock.advance(Duration::from_secs(self.random.below(300)));
+        self.send();
+        while !self.flights.is_empty() {
+            self.step_without_loss();
+        }
+        let outcome = if self.server.reuse.load(Ordering::Relaxed) {
+            Outcome::Revoked
+        } else if let Some(status) = self.refused {
+            Outcome::Refused(status)
+        } else if !self.jar.has_refresh_cookie(self.clock.now()) {
+            Outcome::Stuck
+        } else {
+            Outcome::SignedIn
+        };
+        (outcome, self.server.rotations.load(Ordering::Relaxed))
+    }
+
+    fn send(&mut self) {
+        if self.flights.len() >= MAX_IN_FLIGHT {
+            return;
+        }
+        let sent_at = self.clock.now();
+        let cookies = self.jar.header(sent_at);
+        let gate = Gate::default();
+        let node = self.random.index(2);
+        let running = if self.random.one_in(5) {
+            self.server.refresh(node, &cookies)
+        } else {
+            self.server.page(node, &cookies, gate.clone())
+        };
+        self.flights.push(Flight::Arriving { running, gate, sent_at });
+    }
+
+    /// Lets time pass, but no message be on its way for as long as the grace period.
+    fn pass_time(&mut self) {
+        let by = match self.random.below(4) {
+            0 => Duration::from_secs(self.random.below(5)),
+            1 => GRACE - Duration::from_secs(1),
+            2 => GRACE,
+            _ => Duration::from_secs(self.random.below(200)),
+        };
+        if self.random.one_in(6) {
+            self.jar.forget_access_cookie(); // as a browser does under pressure
+        }
+        let later = self.clock.now() + by;
+        while let Some(index) = self.flights.iter().position(|flight| flight.is_late(later)) {
+            self.advance(index, true);
+        }
+        self.clock.advance(by);
+    }
+
+    fn step(&mut self) {
+        if !self.flights.is_empty() {
+            let index = self.random.index(self.flights.len());
+            self.advance(index, true);
+        }
+    }
+
+    fn step_without_loss(&mut self) {
+        let index = self.random.index(self.flights.len());
+        self.advance(index, false);
+    }
+
+    /// Moves one flight on by one step, or loses it.
+    fn advance(&mut self, index: usize, lossy: bool) {
+        let now = self.clock.now();
+        let lost = lossy && self.random.one_in(12);
+        let next = match self.flights.swap_remove(index) {
+            // Whatever is lost: a request on its way, an answer, or a client that has gone, whose
+            // request the server then drops wherever it is.
+            _ if lost => return,
+            Flight::Arriving { mut running, gate, sent_at } => match poll(&mut running) {
+                Poll::Ready((status, headers)) => Flight::Returning { status, headers, left_at: now },
+                Poll::Pending if gate.is_waiting() => Flight::Handling { running, gate },
+                Poll::Pending => Flight::Arriving { running, gate, sent_at },
+            },
+            Flight::Handling { mut running, gate } if self.random.one_in(4) => {
+                gate.open();
+                match poll(&mut running) {
+                    Poll::Ready((status, headers)) => Flight::Returning { status, headers, left_at: now },
+                    Poll::Pending => Flight::Leaving { running, left_at: now },
+                }
+            }
+            // The layer may still be telling the store about the generation.
+            Flight::Handling { mut running, gate } => {
+                let _ = poll(&mut running);
+                Flight::Handling { running, gate }
+            }
+            Flight::Leaving { mut running, left_at } => match poll(&mut running) {
+                Poll::Ready((status, headers)) => Flight::Returning { status, headers, left_at },
+                Poll::Pending => Flight::Leaving { running, left_at },
+            },
+            Flight::Returning { status, headers, .. } => {
+                if !status.is_success() {
+                    self.refused.get_or_insert(status);
+                }
+                self.jar.store(&headers, now);
+                return;
+            }
+        };
+        self.flights.push(next);
+    }
+}
+
+impl Flight {
+    fn is_late(&self, now: SystemTime) -> bool {
+        let since = match self {
+            Self::Arriving { sent_at, .. } => sent_at,
+            Self::Leaving { left_at, .. } | Self::Returning { left_at, .. } => left_at,
+            Self::Handling { .. } => return false,
+        };
+        now.duration_since(*since).is_ok_and(|age| age >= GRACE)
+    }
+}
+
+fn poll(running: &mut Running) -> Poll<(StatusCode, HeaderMap)> {
+    running.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}

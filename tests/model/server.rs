@@ -1,0 +1,167 @@
+//! The server: the real layers on two nodes, over a store that every call waits for.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{HeaderMap, Request, Response, StatusCode};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_cookie_jwt::{
+    KeyRing, MemoryStore, Sessions,
+    session::{LostResponse, SessionEvent},
+    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
+    testing::TestClock,
+};
+
+pub const GRACE: Duration = Duration::from_secs(30);
+pub const ACCESS: Duration = Duration::from_secs(60);
+
+/// Status and headers of an answer, once it has come.
+pub type Running = Pin<Box<dyn Future<Output = (StatusCode, HeaderMap)>>>;
+
+/// Holds a handler back until it may finish.
+#[derive(Clone, Default)]
+pub struct Gate {
+    started: Arc<AtomicBool>,
+    open: Arc<AtomicBool>,
+}
+
+impl Gate {
+    pub fn is_waiting(&self) -> bool {
+        self.started.load(Ordering::Relaxed) && !self.open.load(Ordering::Relaxed)
+    }
+
+    pub fn open(&self) {
+        self.open.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Future for Gate {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        self.started.store(true, Ordering::Relaxed);
+        if self.open.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+pub struct Server {
+    nodes: [Sessions<()>; 2],
+    pub rotations: Arc<AtomicU64>,
+    pub reuse: Arc<AtomicBool>,
+}
+
+impl Server {
+    pub fn new(clock: &TestClock, lost_response: LostResponse) -> Self {
+        let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef").expect("a long secret");
+        let store = SlowStore(MemoryStore::new().with_clock(clock.clone()));
+        let rotations = Arc::new(AtomicU64::new(0));
+        let reuse = Arc::new(AtomicBool::new(false));
+        let node = || {
+            let (rotations, reuse) = (rotations.clone(), reuse.clone());
+            Sessions::builder(keys.clone(), store.clone())
+                .with_clock(clock.clone())
+                .with_grace_period(GRACE)
+                .with_access_lifetime(ACCESS)
+                .with_leeway(Duration::ZERO)
+                .with_lost_response(lost_response)
+                .with_events(move |event: &SessionEvent<'_>| match event {
+                    SessionEvent::Rotated { .. } => {
+                        rotations.fetch_add(1, Ordering::Relaxed);
+                    }
+                    SessionEvent::ReuseDetected { .. } => reuse.store(true, Ordering::Relaxed),
+                    _ => {}
+                })
+                .build()
+                .expect("a valid configuration")
+        };
+        Self { nodes: [node(), node()], rotations, reuse }
+    }
+
+    pub fn sign_in(&self) -> Running {
+        let sessions = self.nodes[0].clone();
+        Box::pin(async move {
+            let (parts, ()) = Request::post("https://shop.example/login").body(()).expect("a request").into_parts();
+            let mut headers = HeaderMap::new();
+            sessions.sign_in(&parts, "ada", ()).await.expect("an empty store").append_to(&mut headers);
+            (StatusCode::OK, headers)
+        })
+    }
+
+    /// A request through the layers whose handler waits at `gate`.
+    pub fn page(&self, node: usize, cookies: &str, gate: Gate) -> Running {
+        let service = self.nodes[node].layer().layer(service_fn(move |_: Request<()>| {
+            let gate = gate.clone();
+            async move {
+                gate.await;
+                Ok::<_, Infallible>(Response::new(String::new()))
+            }
+        }));
+        let request = Request::get("/").header("cookie", cookies).body(()).expect("a request");
+        Box::pin(async move {
+            let (parts, _) = service.oneshot(request).await.expect("infallible").into_parts();
+            (parts.status, parts.headers)
+        })
+    }
+
+    pub fn refresh(&self, node: usize, cookies: &str) -> Running {
+        let service = self.nodes[node].refresh_service();
+        let request = Request::post("/api/refresh").header("cookie", cookies).body(String::new());
+        Box::pin(async move {
+            let answer = service.oneshot(request.expect("a request")).await.expect("infallible");
+            let (parts, _) = answer.into_parts();
+            (parts.status, parts.headers)
+        })
+    }
+}
+
+/// A store whose every call lets others come in between.
+#[derive(Clone)]
+struct SlowStore(MemoryStore);
+
+/// Pending once.
+async fn wait() {
+    let mut waited = false;
+    std::future::poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
+impl RefreshStore for SlowStore {
+    type Error = Infallible;
+
+    async fn create(&self, session: NewRecord) -> Result<Created, Infallible> {
+        self.0.create(session).await
+    }
+
+    async fn read(&self, id: &SessionId) -> Result<Snapshot, Infallible> {
+        wait().await;
+        let snapshot = self.0.read(id).await;
+        wait().await;
+        snapshot
+    }
+
+    async fn update(&self, record: &SessionRecord) -> Result<Update, Infallible> {
+        wait().await;
+        let update = self.0.update(record).await;
+        wait().await;
+        update
+    }
+
+    async fn remove(&self, id: &SessionId) -> Result<bool, Infallible> {
+        self.0.remove(id).await
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, Infallible> {
+        self.0.list(subject).await
+    }
+
+    async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, Infallible> {
+        self.0.remove_all(subject, keep).await
+    }
+}
