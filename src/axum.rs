@@ -89,8 +89,7 @@ impl<S: Sync, C: Send + Sync + 'static> FromRequestParts<S> for Claims<C> {
     type Rejection = ClaimsRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
-        claims(&parts.extensions)?
-            .ok_or_else(|| ClaimsRejection::Unauthenticated(reason(&parts.extensions)))
+        claims(&parts.extensions)?.ok_or_else(|| ClaimsRejection::Unauthenticated(reason(&parts.extensions)))
     }
 }
 

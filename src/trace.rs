@@ -6,7 +6,9 @@ mod enabled {
     use std::fmt::Display;
 
     pub(crate) fn warn_insecure_cookies() {
-        tracing::warn!("cookies are set without `Secure`: for development on localhost only, never deploy this");
+        tracing::warn!(
+            "cookies are set without `Secure`: for development on localhost only, never deploy this"
+        );
     }
 
     pub(crate) fn layer_missing(who: &str, layer: &str) {

@@ -37,7 +37,7 @@ struct Order {
     subject: String,
 }
 
-pub fn routes(sessions: Sessions<User>, users: Users) -> Router {
+pub(crate) fn routes(sessions: Sessions<User>, users: Users) -> Router {
     let layer = sessions.layer().with_rejection(ProblemJson);
     let refresh = sessions.refresh_service();
     Router::new()
@@ -61,10 +61,15 @@ struct Login {
     password: String,
 }
 
-async fn login(State(app): State<App>, parts: Parts, Json(form): Json<Login>) -> Result<Response, SessionError> {
+async fn login(
+    State(app): State<App>,
+    parts: Parts,
+    Json(form): Json<Login>,
+) -> Result<Response, SessionError> {
     // Hashing takes long on purpose: off the threads that serve.
     let users = app.users.clone();
-    let checked = tokio::task::spawn_blocking(move || users.check_password(&form.username, &form.password)).await;
+    let checked =
+        tokio::task::spawn_blocking(move || users.check_password(&form.username, &form.password)).await;
     let Some((id, user)) = checked.ok().flatten() else {
         return Ok(problem(StatusCode::UNAUTHORIZED, "wrong_credentials", "user name or password is wrong"));
     };

@@ -22,8 +22,8 @@ use crate::users::{User, Users};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-pub struct Config {
-    pub port: u16,
+pub(crate) struct Config {
+    pub(crate) port: u16,
     store: String,
     secret: Option<String>,
     access: Option<Duration>,
@@ -35,7 +35,7 @@ pub struct Config {
 }
 
 impl Config {
-    pub fn from_env() -> Result<Self, BoxError> {
+    pub(crate) fn from_env() -> Result<Self, BoxError> {
         Ok(Self {
             port: number("PORT")?.unwrap_or(3000),
             store: text("STORE")?.unwrap_or_else(|| "sqlite:spa-sessions.sqlite".to_owned()),
@@ -49,7 +49,7 @@ impl Config {
         })
     }
 
-    pub async fn sessions(&self, users: Users) -> Result<Sessions<User>, BoxError> {
+    pub(crate) async fn sessions(&self, users: Users) -> Result<Sessions<User>, BoxError> {
         let keys = self.keys()?;
         let mut builder = match self.store.split_once(':') {
             None if self.store == "memory" => Sessions::builder(keys, MemoryStore::new()),
@@ -92,14 +92,16 @@ impl Config {
         match &self.secret {
             Some(secret) => Ok(KeyRing::hs256(secret)?),
             None => {
-                tracing::warn!("SECRET is not set: a random one signs, and users sign in again after a restart");
+                tracing::warn!(
+                    "SECRET is not set: a random one signs, and users sign in again after a restart"
+                );
                 Ok(KeyRing::new(Key::generate(Algorithm::HS256)?)?)
             }
         }
     }
 }
 
-pub fn log_filter() -> EnvFilter {
+pub(crate) fn log_filter() -> EnvFilter {
     EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"))
 }
 

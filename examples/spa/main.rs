@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use self::config::Config;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     tracing_subscriber::fmt().with_env_filter(config::log_filter()).init();
 
     let config = Config::from_env()?;

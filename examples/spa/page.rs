@@ -7,7 +7,7 @@ use axum::{
     routing::get,
 };
 
-pub fn routes() -> Router {
+pub(crate) fn routes() -> Router {
     Router::new()
         .route("/app.css", get(|| async { file("text/css; charset=utf-8", include_str!("app.css")) }))
         .route("/app.js", get(|| async { file("text/javascript; charset=utf-8", include_str!("app.js")) }))
@@ -17,7 +17,10 @@ pub fn routes() -> Router {
 fn file(content_type: &'static str, text: &'static str) -> impl IntoResponse {
     let headers = [
         (CONTENT_TYPE, content_type),
-        (CONTENT_SECURITY_POLICY, "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"),
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+        ),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (CACHE_CONTROL, "no-cache"),
     ];

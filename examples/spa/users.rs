@@ -8,18 +8,18 @@ use argon2::{
 };
 use serde::{Deserialize, Serialize};
 
-pub const DEMO_USER: &str = "ada";
-pub const DEMO_PASSWORD: &str = "correct horse battery staple";
+pub(crate) const DEMO_USER: &str = "ada";
+pub(crate) const DEMO_PASSWORD: &str = "correct horse battery staple";
 
 /// The application's own claims.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct User {
-    pub name: String,
-    pub roles: Vec<String>,
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) roles: Vec<String>,
 }
 
 #[derive(Clone)]
-pub struct Users {
+pub(crate) struct Users {
     accounts: Arc<[Account]>,
     /// Verified against for unknown names, so that the time of an answer does not tell them apart.
     decoy: Arc<PasswordHash>,
@@ -32,7 +32,7 @@ struct Account {
 }
 
 impl Users {
-    pub fn with_demo_user() -> Result<Self, password_hash::Error> {
+    pub(crate) fn with_demo_user() -> Result<Self, password_hash::Error> {
         let ada = Account {
             id: DEMO_USER,
             password_hash: hash(DEMO_PASSWORD)?,
@@ -42,7 +42,7 @@ impl Users {
     }
 
     /// The user whose password this is.
-    pub fn check_password(&self, id: &str, password: &str) -> Option<(&'static str, User)> {
+    pub(crate) fn check_password(&self, id: &str, password: &str) -> Option<(&'static str, User)> {
         let account = self.account(id);
         let stored = account.map_or(&*self.decoy, |account| &account.password_hash);
         let matches = Argon2::default().verify_password(password.as_bytes(), stored).is_ok();
@@ -50,7 +50,7 @@ impl Users {
     }
 
     /// The present claims of a user; none for a closed account.
-    pub fn claims(&self, id: &str) -> Option<User> {
+    pub(crate) fn claims(&self, id: &str) -> Option<User> {
         self.account(id).map(|account| account.user.clone())
     }
 

@@ -8,10 +8,10 @@ mod read;
 mod spec;
 mod write;
 
+pub use self::policy::{CookiePolicy, SameSite};
 pub(crate) use self::{
     policy::{Cookies, DEFAULT_ACCESS_NAME},
     read::values,
     spec::Prefix,
     write::{append, append_missing},
 };
-pub use self::policy::{CookiePolicy, SameSite};

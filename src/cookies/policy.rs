@@ -164,7 +164,8 @@ impl CookiePolicy {
     /// Without `Secure`, anybody on the network path reads the session. Never deploy it.
     pub fn for_local_http_development(mut self) -> Self {
         self.secure = false;
-        for name in [&mut self.access_name, &mut self.refresh_name, &mut self.xsrf_name].into_iter().flatten() {
+        for name in [&mut self.access_name, &mut self.refresh_name, &mut self.xsrf_name].into_iter().flatten()
+        {
             *name = Prefix::strip(name).into();
         }
         self

@@ -78,8 +78,9 @@ impl CookieSpec {
         if self.partitioned {
             cookie = cookie.partitioned(true);
         }
-        HeaderValue::try_from(cookie.build().to_string())
-            .expect("name, path and domain were checked at construction, and our values are base64url and dots")
+        HeaderValue::try_from(cookie.build().to_string()).expect(
+            "name, path and domain were checked at construction, and our values are base64url and dots",
+        )
     }
 
     /// Finds attributes that contradict each other or that no browser would take.
@@ -91,7 +92,8 @@ impl CookieSpec {
                 name.escape_debug()
             )));
         }
-        let printable = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b',');
+        let printable =
+            |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b',');
         if !self.path.starts_with('/') || !printable(&self.path) {
             return Err(ConfigError::new(format!(
                 "`{}` is no cookie path: it must begin with `/` and hold no `;`",
@@ -107,14 +109,18 @@ impl CookieSpec {
                 domain.escape_debug()
             )));
         }
-        if Prefix::is(Prefix::HOST, name) && !(self.secure && self.path.as_ref() == "/" && self.domain.is_none()) {
+        if Prefix::is(Prefix::HOST, name)
+            && !(self.secure && self.path.as_ref() == "/" && self.domain.is_none())
+        {
             return Err(ConfigError::new(format!(
                 "browsers drop `{name}`: the `__Host-` prefix needs `Secure`, the path `/` and no domain; use \
                  `__Secure-` or no prefix"
             )));
         }
         if Prefix::is(Prefix::SECURE, name) && !self.secure {
-            return Err(ConfigError::new(format!("browsers drop `{name}`: the `__Secure-` prefix needs `Secure`")));
+            return Err(ConfigError::new(format!(
+                "browsers drop `{name}`: the `__Secure-` prefix needs `Secure`"
+            )));
         }
         if self.same_site == SameSite::None && !self.secure {
             return Err(ConfigError::new(

@@ -143,9 +143,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
     }
 
     fn find(&self, headers: &HeaderMap, budget: &mut Budget) -> (Result<Claims<C>, TokenErrorKind>, bool) {
-        let mut verify = |token: &[u8], source| {
-            self.verifier.verify_within(token, source, budget).map_err(|failed| failed.kind)
-        };
+        let mut verify = |token: &[u8], source| self.verifier.verify_within(token, source, budget);
         match self.sources.candidate(headers) {
             None => (Err(TokenErrorKind::Missing), false),
             Some(Candidate::Bearer(token)) => (verify(token, Source::Bearer), true),
@@ -169,9 +167,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
                 Ok(claims) if session.as_deref().is_some_and(|own| claims.session_id() != Some(own)) => {}
                 Ok(claims) => chosen = Some(choose(chosen, claims)?),
                 // "Expired" says more than "garbage": it is ours.
-                Err(failed) if refused.is_none() || failed.kind == TokenErrorKind::Expired => {
-                    refused = Some(failed.kind);
-                }
+                Err(kind) if refused.is_none() || kind == TokenErrorKind::Expired => refused = Some(kind),
                 Err(_) => {}
             }
         }

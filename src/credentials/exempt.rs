@@ -3,8 +3,10 @@ use std::{fmt, sync::Arc};
 use http::request::Parts;
 
 /// A predicate on requests that need no token.
-#[derive(Clone, Default)]
-pub(crate) struct Exempt(Option<Arc<dyn Fn(&Parts) -> bool + Send + Sync>>);
+#[derive(Clone)]
+pub(crate) struct Exempt(Option<Arc<Predicate>>);
+
+type Predicate = dyn Fn(&Parts) -> bool + Send + Sync;
 
 impl Exempt {
     pub(crate) const fn none() -> Self {

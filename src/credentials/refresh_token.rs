@@ -97,9 +97,8 @@ impl RefreshReader {
                         add(&mut tokens, token);
                     }
                 }
-                Err(failed) => {
-                    expired |= failed.kind == TokenErrorKind::Expired && failed.signed.is_some();
-                }
+                // The signature is checked first: what has expired is ours.
+                Err(kind) => expired |= kind == TokenErrorKind::Expired,
             }
         }
         match tokens.len() {

@@ -34,7 +34,8 @@ fn normalize(origin: &str) -> Result<Box<str>, ConfigError> {
     };
     let lower = origin.to_ascii_lowercase();
     let (scheme, authority) = lower.split_once("://").ok_or_else(invalid)?;
-    let scheme_ok = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    let scheme_ok =
+        !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
     let host_ok = authority.parse::<http::uri::Authority>().is_ok() && !authority.contains('@');
     if !scheme_ok || !host_ok {
         return Err(invalid());

@@ -127,7 +127,9 @@ fn presented<C>(sessions: &Sessions<C>, headers: &HeaderMap) -> Result<RefreshTo
         PresentedRefresh::One(token) => Ok(token),
         PresentedRefresh::Expired => Err(TokenErrorKind::Expired),
         PresentedRefresh::Ambiguous(_) => Err(TokenErrorKind::Ambiguous),
-        PresentedRefresh::Nothing if cookies::values(headers, &inner.cookies.refresh.name).next().is_some() => {
+        PresentedRefresh::Nothing
+            if cookies::values(headers, &inner.cookies.refresh.name).next().is_some() =>
+        {
             Err(TokenErrorKind::BadSignature)
         }
         PresentedRefresh::Nothing => Err(TokenErrorKind::Missing),
@@ -194,7 +196,12 @@ where
     }
 }
 
-fn refused<C>(sessions: &Sessions<C>, parts: &Parts, kind: TokenErrorKind, clear: bool) -> Response<JsonBody> {
+fn refused<C>(
+    sessions: &Sessions<C>,
+    parts: &Parts,
+    kind: TokenErrorKind,
+    clear: bool,
+) -> Response<JsonBody> {
     let mut response = refuse(&ProblemJson, Refusal::Token(kind.into()), parts);
     if clear {
         cookies::append(response.headers_mut(), sessions.clearing_cookies());

@@ -99,7 +99,7 @@ where
                 StateProj::Decide { task, pending } => {
                     let decision = ready!(task.as_mut().poll(cx));
                     let pending = pending.take().expect("a request waits for one decision");
-                    state.set(pending.go_on(decision));
+                    state.set((*pending).go_on(decision));
                 }
                 StateProj::Confirm { future, confirmation, response } => {
                     if let Some(waiting) = confirmation
@@ -139,7 +139,9 @@ where
                     return Poll::Ready(Ok(response));
                 }
                 StateProj::Refused { response } => {
-                    return Poll::Ready(Ok(response.take().expect("a future is not polled after it has completed")));
+                    return Poll::Ready(Ok(response
+                        .take()
+                        .expect("a future is not polled after it has completed")));
                 }
             }
         }
@@ -148,7 +150,7 @@ where
 
 impl<S, C, R, B> Pending<S, C, R, B> {
     /// Calls the inner service as the decision says, or refuses.
-    fn go_on<ResBody>(mut self: Box<Self>, decision: Decision<C>) -> State<S, C, R, B, ResBody>
+    fn go_on<ResBody>(mut self, decision: Decision<C>) -> State<S, C, R, B, ResBody>
     where
         S: Service<Request<B>, Response = Response<ResBody>>,
         C: DeserializeOwned + Send + Sync + 'static,
@@ -176,7 +178,7 @@ impl<S, C, R, B> Pending<S, C, R, B> {
                 return State::Refused { response: Some(response) };
             }
         };
-        let Self { mut ready, parts, body, .. } = *self;
+        let Self { mut ready, parts, body, .. } = self;
         State::Handle { future: ready.call(Request::from_parts(parts, body)), after }
     }
 }

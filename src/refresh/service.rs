@@ -107,7 +107,8 @@ impl<S: Clone, C, R: Clone> Refresh<S, C, R> {
     {
         let spare = self.inner.clone();
         let ready = mem::replace(&mut self.inner, spare);
-        let pending = Pending { ready, parts, body, sessions: self.sessions.clone(), reject: self.reject.clone() };
+        let pending =
+            Pending { ready, parts, body, sessions: self.sessions.clone(), reject: self.reject.clone() };
         RefreshFuture::new(State::Decide { task, pending: Some(Box::new(pending)) })
     }
 }

@@ -2,7 +2,11 @@ use std::{fmt, time::SystemTime};
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::{clock::unix_seconds, cookies, store::{SessionId, SessionRecord}};
+use crate::{
+    clock::unix_seconds,
+    cookies,
+    store::{SessionId, SessionRecord},
+};
 
 /// A user has signed in: the cookies that say so, for the response.
 ///

@@ -258,7 +258,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             .with_types([ACCESS_TYPE])
             .with_leeway(self.leeway)
             .with_xsrf_claim(&self.xsrf_claim);
-        let mut refresh = Verifier::<()>::new(self.keys.clone()).with_types([REFRESH_TYPE]).with_leeway(self.leeway);
+        let mut refresh =
+            Verifier::<()>::new(self.keys.clone()).with_types([REFRESH_TYPE]).with_leeway(self.leeway);
         if let Some(name) = &self.issuer {
             issuer = issuer.with_issuer(name);
             access = access.with_issuer(name);
@@ -269,7 +270,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             access = access.with_audience(name);
             refresh = refresh.with_audience(name);
         }
-        let refresh_reader = RefreshReader::new(refresh.with_clock(self.clock.clone()), &cookies.refresh.name);
+        let refresh_reader =
+            RefreshReader::new(refresh.with_clock(self.clock.clone()), &cookies.refresh.name);
         let companion = (!cookies.access.is_host_bound()).then(|| refresh_reader.clone());
         let access = access.with_clock(self.clock.clone());
         let authenticator =

@@ -81,7 +81,8 @@ impl Relation {
 
 /// Whether the current generation has been confirmed for so long that nothing older is on the way.
 fn is_settled(record: &SessionRecord, now: SystemTime, rules: Rules) -> bool {
-    let for_long = |since: SystemTime, period: Duration| now.duration_since(since).is_ok_and(|past| past >= period);
+    let for_long =
+        |since: SystemTime, period: Duration| now.duration_since(since).is_ok_and(|past| past >= period);
     let confirmed = record.confirmed_at.is_some_and(|at| for_long(at, rules.grace));
     match rules.lost_response {
         LostResponse::UntilConfirmed => confirmed,

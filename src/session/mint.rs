@@ -97,9 +97,8 @@ impl<C> Sessions<C> {
         if let Some(value) = xsrf_token {
             new = new.with_xsrf_token(value);
         }
-        let custom = match serde_json::from_str(&record.claims) {
-            Ok(Value::Object(claims)) => claims,
-            _ => return Err(IssueError::not_an_object(None)),
+        let Ok(Value::Object(custom)) = serde_json::from_str(&record.claims) else {
+            return Err(IssueError::not_an_object(None));
         };
         inner.issuer.sign(&new, custom)
     }

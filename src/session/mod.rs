@@ -28,12 +28,6 @@ mod reload;
 mod sessions;
 mod sign_in;
 
-pub(crate) use self::{
-    exchange::Admitted,
-    mint::Minted,
-    narrow::Narrowed,
-    sessions::Unavailable,
-};
 pub use self::{
     answers::{SessionInfo, SignedIn, SignedOut},
     builder::SessionsBuilder,
@@ -44,3 +38,4 @@ pub use self::{
     sessions::Sessions,
     sign_in::SignIn,
 };
+pub(crate) use self::{exchange::Admitted, mint::Minted, narrow::Narrowed, sessions::Unavailable};

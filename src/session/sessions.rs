@@ -319,7 +319,9 @@ impl<C> PendingConfirmation<C> {
         let Snapshot { record, now } = self.sessions.load(session).await?;
         match record {
             Some(record)
-                if record.generation == generation && record.confirmed_at.is_none() && record.is_live(now) =>
+                if record.generation == generation
+                    && record.confirmed_at.is_none()
+                    && record.is_live(now) =>
             {
                 let idle = self.sessions.inner().lifetimes.idle;
                 self.sessions.swap(&record.confirmed(now, idle)).await

@@ -1,7 +1,10 @@
 use http::{HeaderMap, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{SessionError, SessionEvent, Sessions, SignedIn, SignedOut, label, mint::minted_expiry, sessions::store_failed};
+use super::{
+    SessionError, SessionEvent, Sessions, SignedIn, SignedOut, label, mint::minted_expiry,
+    sessions::store_failed,
+};
 use crate::{
     credentials::{PresentedRefresh, RefreshToken, SessionSecret},
     store::{Created, NewRecord, SessionId, SessionRecord},
@@ -75,7 +78,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         self.end_presented(presented).await?;
 
         let secret = SessionSecret::generate();
-        let mut session = NewRecord::new(inner.store.fresh_id(&sign_in.subject), sign_in.subject, secret.hash());
+        let mut session =
+            NewRecord::new(inner.store.fresh_id(&sign_in.subject), sign_in.subject, secret.hash());
         session.scope = sign_in.scope.as_str().into();
         session.claims = serde_json::Value::Object(claims).to_string().into();
         session.xsrf_token = xsrf::generate().into();
@@ -171,4 +175,3 @@ impl PresentedSession {
         }
     }
 }
-

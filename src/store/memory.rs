@@ -122,8 +122,11 @@ impl RefreshStore for MemoryStore {
         let now = self.clock.now();
         let table = self.table();
         let ids = table.by_subject.get(subject).into_iter().flatten();
-        let mut live: Vec<_> =
-            ids.filter_map(|id| table.records.get(id)).filter(|record| record.is_live(now)).cloned().collect();
+        let mut live: Vec<_> = ids
+            .filter_map(|id| table.records.get(id))
+            .filter(|record| record.is_live(now))
+            .cloned()
+            .collect();
         drop(table);
         live.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
         Ok(live)
@@ -144,8 +147,11 @@ impl Table {
         self.records.insert(record.id.clone(), record);
         // Entries of removed sessions wait for their time; do not let sign-out pile them up.
         if self.expiries.len() > 2 * self.records.len() + SPARE_EXPIRIES {
-            self.expiries =
-                self.records.values().map(|record| Reverse((record.expires_at(), record.id.clone()))).collect();
+            self.expiries = self
+                .records
+                .values()
+                .map(|record| Reverse((record.expires_at(), record.id.clone())))
+                .collect();
         }
     }
 

@@ -167,7 +167,10 @@ impl fmt::Debug for SessionRecord {
 
 impl fmt::Debug for NewRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewRecord").field("id", &self.id).field("subject", &self.subject).finish_non_exhaustive()
+        f.debug_struct("NewRecord")
+            .field("id", &self.id)
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
     }
 }
 

@@ -166,7 +166,6 @@ impl<C> Claims<C> {
     pub fn verify_xsrf(&self, presented: &str) -> Result<(), XsrfError> {
         verify_xsrf(self.registered(), presented.as_bytes()).map_err(XsrfError::new)
     }
-
 }
 
 impl<C: Send + Sync + 'static> Claims<C> {

@@ -129,7 +129,10 @@ impl fmt::Display for IssueError {
                 f.write_str("the application's claims do not serialize to a JSON object")
             }
             IssueErrorKind::Collision(name) => {
-                write!(f, "the application's claim `{name}` has the name of a registered claim; rename the field")
+                write!(
+                    f,
+                    "the application's claim `{name}` has the name of a registered claim; rename the field"
+                )
             }
             IssueErrorKind::InvalidExpiry => {
                 f.write_str("the expiry must lie ahead, and before the year 10000")

@@ -147,7 +147,13 @@ impl NewToken {
 impl Issuer {
     /// An issuer that signs with the active key of `keys`, also after it has been replaced.
     pub fn new(keys: KeyRing) -> Self {
-        Self { keys, issuer: None, audience: None, xsrf_claim: XSRF_CLAIM.into(), clock: SharedClock::default() }
+        Self {
+            keys,
+            issuer: None,
+            audience: None,
+            xsrf_claim: XSRF_CLAIM.into(),
+            clock: SharedClock::default(),
+        }
     }
 
     /// Writes `iss`.
@@ -223,7 +229,11 @@ impl Issuer {
         }
     }
 
-    fn claims(&self, token: &NewToken, mut claims: Map<String, Value>) -> Result<Map<String, Value>, IssueError> {
+    fn claims(
+        &self,
+        token: &NewToken,
+        mut claims: Map<String, Value>,
+    ) -> Result<Map<String, Value>, IssueError> {
         let now = self.clock.now();
         let expires_at = unix_seconds(match token.expiry {
             Expiry::After(lifetime) => later(now, lifetime),

@@ -198,48 +198,32 @@ impl<C: DeserializeOwned> Verifier<C> {
     ///
     /// [`TokenError`] whose kind says what was wrong.
     pub fn verify(&self, token: &str) -> Result<Claims<C>, TokenError> {
-        self.verify_within(token.as_bytes(), Source::Bearer, &mut Budget::default()).map_err(Failed::into_error)
+        self.verify_within(token.as_bytes(), Source::Bearer, &mut Budget::default()).map_err(TokenError::new)
     }
 
     /// Verifies one of a request's tokens within what is left of its signature checks.
+    ///
+    /// The signature is checked before the claims: a token that is `Expired` is one that we accepted.
     pub(crate) fn verify_within(
         &self,
         token: &[u8],
         source: Source,
         budget: &mut Budget,
-    ) -> Result<Claims<C>, Failed> {
+    ) -> Result<Claims<C>, TokenErrorKind> {
         let policy = &*self.policy;
         if token.len() > MAX_TOKEN_LEN {
-            return Err(TokenErrorKind::TooLarge.into());
+            return Err(TokenErrorKind::TooLarge);
         }
         let parts = split(token).ok_or(TokenErrorKind::Malformed)?;
         let header = decode(parts.header)?;
         let header = Header::parse(&header)?;
         if !policy.accepts_type(header.typ.as_deref()) {
-            return Err(TokenErrorKind::WrongType.into());
+            return Err(TokenErrorKind::WrongType);
         }
         let signature = decode(parts.signature)?;
         policy.check_signature(&header, parts.message, &signature, budget)?;
         let payload = decode(parts.payload)?;
         policy.read_claims(&payload, source)
-    }
-}
-
-/// A refused token, and the registered claims of one that is ours all the same: correctly signed.
-pub(crate) struct Failed {
-    pub(crate) kind: TokenErrorKind,
-    pub(crate) signed: Option<Box<Registered>>,
-}
-
-impl Failed {
-    fn into_error(self) -> TokenError {
-        TokenError::new(self.kind)
-    }
-}
-
-impl From<TokenErrorKind> for Failed {
-    fn from(kind: TokenErrorKind) -> Self {
-        Self { kind, signed: None }
     }
 }
 
@@ -272,18 +256,21 @@ impl Policy {
         Err(refused)
     }
 
-    fn read_claims<C: DeserializeOwned>(&self, payload: &[u8], source: Source) -> Result<Claims<C>, Failed> {
-        let refused = |kind, registered| Failed { kind, signed: Some(Box::new(registered)) };
+    fn read_claims<C: DeserializeOwned>(
+        &self,
+        payload: &[u8],
+        source: Source,
+    ) -> Result<Claims<C>, TokenErrorKind> {
         match wire::read::<C>(payload, &self.xsrf_claim) {
-            Ok((registered, custom)) => match self.check(&registered) {
-                Ok(()) => Ok(Claims::new(registered, custom, source)),
-                Err(kind) => Err(refused(kind, registered)),
-            },
-            Err((Unreadable::ClaimsMismatch, Some(registered))) => match self.check(&registered) {
-                Ok(()) => Err(refused(TokenErrorKind::ClaimsMismatch, registered)),
-                Err(kind) => Err(refused(kind, registered)),
-            },
-            Err(_) => Err(TokenErrorKind::Malformed.into()),
+            Ok((registered, custom)) => {
+                self.check(&registered)?;
+                Ok(Claims::new(registered, custom, source))
+            }
+            Err(Unreadable::ClaimsMismatch(registered)) => {
+                self.check(&registered)?;
+                Err(TokenErrorKind::ClaimsMismatch)
+            }
+            Err(Unreadable::Malformed) => Err(TokenErrorKind::Malformed),
         }
     }
 

@@ -40,12 +40,11 @@ pub(crate) const RESERVED: [&str; 11] =
     ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "sid", "gen", "scope"];
 
 /// Why a claims set could not be read.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unreadable {
     /// Not a JSON object, or a registered claim is of another type or given twice.
     Malformed,
     /// The registered claims are in order; the application's own are not of its type.
-    ClaimsMismatch,
+    ClaimsMismatch(Box<Registered>),
 }
 
 /// Reads registered claims and the application's own.
@@ -55,14 +54,14 @@ pub(super) enum Unreadable {
 pub(super) fn read<'de, C: Deserialize<'de>>(
     json: &'de [u8],
     xsrf_claim: &str,
-) -> Result<(Registered, C), (Unreadable, Option<Registered>)> {
+) -> Result<(Registered, C), Unreadable> {
     if let Ok(both) = read_in_one_pass(json, xsrf_claim) {
         return Ok(both);
     }
     // Off the hot path: find out which of the two is at fault.
     match read_in_one_pass::<IgnoredAny>(json, xsrf_claim) {
-        Ok((registered, _)) => Err((Unreadable::ClaimsMismatch, Some(registered))),
-        Err(_) => Err((Unreadable::Malformed, None)),
+        Ok((registered, _)) => Err(Unreadable::ClaimsMismatch(Box::new(registered))),
+        Err(_) => Err(Unreadable::Malformed),
     }
 }
 
@@ -75,11 +74,8 @@ fn read_in_one_pass<'de, C: Deserialize<'de>>(
     }
     let mut registered = Registered::default();
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let custom = C::deserialize(Own {
-        deserializer: &mut deserializer,
-        registered: &mut registered,
-        xsrf_claim,
-    })?;
+    let custom =
+        C::deserialize(Own { deserializer: &mut deserializer, registered: &mut registered, xsrf_claim })?;
     deserializer.end()?;
     Ok((registered, custom))
 }
@@ -124,7 +120,11 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Own<'_, D> {
         self.read(visitor, Shape::Unit)
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, D::Error> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
         self.read(visitor, Shape::Unit)
     }
 
@@ -141,7 +141,11 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Own<'_, D> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, D::Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -166,7 +170,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for OwnVisitor<'_, V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        let mut own = OwnMap { map, registered: self.registered, xsrf_claim: self.xsrf_claim, key: PhantomData };
+        let mut own =
+            OwnMap { map, registered: self.registered, xsrf_claim: self.xsrf_claim, key: PhantomData };
         let value = match self.shape {
             Shape::Map => self.visitor.visit_map(&mut own)?,
             Shape::Enum => self.visitor.visit_enum(MapAccessDeserializer::new(&mut own))?,
@@ -226,7 +231,10 @@ impl<'de, A: MapAccess<'de>> OwnMap<'_, 'de, A> {
 }
 
 /// Fills `slot` with the next value: a second one of the name is refused (RFC 7519 §4).
-fn once<'de, A: MapAccess<'de>, T: Deserialize<'de>>(map: &mut A, slot: &mut Option<T>) -> Result<(), A::Error> {
+fn once<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
+    map: &mut A,
+    slot: &mut Option<T>,
+) -> Result<(), A::Error> {
     if slot.is_some() {
         return Err(de::Error::custom("a registered claim occurs twice"));
     }

@@ -1,2 +1,1 @@
 //! What users can see, through the public API only: a module per concept.
-

@@ -8,25 +8,25 @@ use std::{
 use http::{HeaderMap, header::SET_COOKIE};
 
 #[derive(Default)]
-pub struct Jar {
+pub(crate) struct Jar {
     cookies: BTreeMap<String, (String, SystemTime)>,
 }
 
 impl Jar {
-    pub fn header(&self, now: SystemTime) -> String {
+    pub(crate) fn header(&self, now: SystemTime) -> String {
         let live = self.cookies.iter().filter(|(_, (_, expires_at))| *expires_at > now);
         live.map(|(name, (value, _))| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
     }
 
-    pub fn has_refresh_cookie(&self, now: SystemTime) -> bool {
+    pub(crate) fn has_refresh_cookie(&self, now: SystemTime) -> bool {
         self.cookies.get("__Host-refresh").is_some_and(|(_, expires_at)| *expires_at > now)
     }
 
-    pub fn forget_access_cookie(&mut self) {
+    pub(crate) fn forget_access_cookie(&mut self) {
         self.cookies.remove("__Host-access");
     }
 
-    pub fn store(&mut self, headers: &HeaderMap, now: SystemTime) {
+    pub(crate) fn store(&mut self, headers: &HeaderMap, now: SystemTime) {
         for line in headers.get_all(SET_COOKIE) {
             let line = line.to_str().expect("cookies are text");
             let (pair, attributes) = line.split_once(';').expect("every cookie has attributes");

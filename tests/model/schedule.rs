@@ -19,7 +19,7 @@ const STEPS: usize = 120;
 const MAX_IN_FLIGHT: usize = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     SignedIn,
     Revoked,
     /// A request of a client that holds a refresh cookie was refused.
@@ -31,15 +31,29 @@ pub enum Outcome {
 /// A request and what has become of it.
 enum Flight {
     /// On its way to the server and, there, to the handler or the answer.
-    Arriving { running: Running, gate: Gate, sent_at: SystemTime },
+    Arriving {
+        running: Running,
+        gate: Gate,
+        sent_at: SystemTime,
+    },
     /// The handler runs, for as long as it likes.
-    Handling { running: Running, gate: Gate },
+    Handling {
+        running: Running,
+        gate: Gate,
+    },
     /// The handler is done; the server's last words to the store, and the way back.
-    Leaving { running: Running, left_at: SystemTime },
-    Returning { status: StatusCode, headers: HeaderMap, left_at: SystemTime },
+    Leaving {
+        running: Running,
+        left_at: SystemTime,
+    },
+    Returning {
+        status: StatusCode,
+        headers: HeaderMap,
+        left_at: SystemTime,
+    },
 }
 
-pub struct Schedule {
+pub(crate) struct Schedule {
     random: Random,
     clock: TestClock,
     server: Server,
@@ -49,11 +63,17 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    pub fn new(seed: u64, lost_response: LostResponse) -> Self {
+    pub(crate) fn new(seed: u64, lost_response: LostResponse) -> Self {
         let clock = TestClock::new();
         let server = Server::new(&clock, lost_response);
-        let mut schedule =
-            Self { random: Random::new(seed), clock, server, jar: Jar::default(), flights: Vec::new(), refused: None };
+        let mut schedule = Self {
+            random: Random::new(seed),
+            clock,
+            server,
+            jar: Jar::default(),
+            flights: Vec::new(),
+            refused: None,
+        };
         let mut sign_in = schedule.server.sign_in();
         let (_, headers) = loop {
             if let Poll::Ready(answer) = poll(&mut sign_in) {
@@ -65,7 +85,7 @@ impl Schedule {
     }
 
     /// Plays to the end, and says how it ended and how often the session was rotated.
-    pub fn play(mut self) -> (Outcome, u64) {
+    pub(crate) fn play(mut self) -> (Outcome, u64) {
         for _ in 0..STEPS {
             match self.random.below(10) {
                 0 | 1 => self.send(),

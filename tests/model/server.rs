@@ -20,25 +20,25 @@ use tower_cookie_jwt::{
     testing::TestClock,
 };
 
-pub const GRACE: Duration = Duration::from_secs(30);
-pub const ACCESS: Duration = Duration::from_secs(60);
+pub(crate) const GRACE: Duration = Duration::from_secs(30);
+pub(crate) const ACCESS: Duration = Duration::from_secs(60);
 
 /// Status and headers of an answer, once it has come.
-pub type Running = Pin<Box<dyn Future<Output = (StatusCode, HeaderMap)>>>;
+pub(crate) type Running = Pin<Box<dyn Future<Output = (StatusCode, HeaderMap)>>>;
 
 /// Holds a handler back until it may finish.
 #[derive(Clone, Default)]
-pub struct Gate {
+pub(crate) struct Gate {
     started: Arc<AtomicBool>,
     open: Arc<AtomicBool>,
 }
 
 impl Gate {
-    pub fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         self.started.load(Ordering::Relaxed) && !self.open.load(Ordering::Relaxed)
     }
 
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         self.open.store(true, Ordering::Relaxed);
     }
 }
@@ -52,14 +52,14 @@ impl Future for Gate {
     }
 }
 
-pub struct Server {
+pub(crate) struct Server {
     nodes: [Sessions<()>; 2],
-    pub rotations: Arc<AtomicU64>,
-    pub reuse: Arc<AtomicBool>,
+    pub(crate) rotations: Arc<AtomicU64>,
+    pub(crate) reuse: Arc<AtomicBool>,
 }
 
 impl Server {
-    pub fn new(clock: &TestClock, lost_response: LostResponse) -> Self {
+    pub(crate) fn new(clock: &TestClock, lost_response: LostResponse) -> Self {
         let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef").expect("a long secret");
         let store = SlowStore(MemoryStore::new().with_clock(clock.clone()));
         let rotations = Arc::new(AtomicU64::new(0));
@@ -85,10 +85,11 @@ impl Server {
         Self { nodes: [node(), node()], rotations, reuse }
     }
 
-    pub fn sign_in(&self) -> Running {
+    pub(crate) fn sign_in(&self) -> Running {
         let sessions = self.nodes[0].clone();
         Box::pin(async move {
-            let (parts, ()) = Request::post("https://shop.example/login").body(()).expect("a request").into_parts();
+            let (parts, ()) =
+                Request::post("https://shop.example/login").body(()).expect("a request").into_parts();
             let mut headers = HeaderMap::new();
             sessions.sign_in(&parts, "ada", ()).await.expect("an empty store").append_to(&mut headers);
             (StatusCode::OK, headers)
@@ -96,7 +97,7 @@ impl Server {
     }
 
     /// A request through the layers whose handler waits at `gate`.
-    pub fn page(&self, node: usize, cookies: &str, gate: Gate) -> Running {
+    pub(crate) fn page(&self, node: usize, cookies: &str, gate: Gate) -> Running {
         let service = self.nodes[node].layer().layer(service_fn(move |_: Request<()>| {
             let gate = gate.clone();
             async move {
@@ -111,7 +112,7 @@ impl Server {
         })
     }
 
-    pub fn refresh(&self, node: usize, cookies: &str) -> Running {
+    pub(crate) fn refresh(&self, node: usize, cookies: &str) -> Running {
         let service = self.nodes[node].refresh_service();
         let request = Request::post("/api/refresh").header("cookie", cookies).body(String::new());
         Box::pin(async move {
@@ -129,7 +130,10 @@ struct SlowStore(MemoryStore);
 /// Pending once.
 async fn wait() {
     let mut waited = false;
-    std::future::poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+    std::future::poll_fn(
+        |_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending },
+    )
+    .await;
 }
 
 impl RefreshStore for SlowStore {
