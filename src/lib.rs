@@ -1,4 +1,86 @@
-//! Sign browsers in.
+//! Tower layers that sign browsers in.
+//!
+//! A web application signs a user in once and then needs, on every request, to know who is asking,
+//! without letting another site ask in the user's name, and without ever signing the user out in
+//! the middle of work. Three layers do that around any `Service<http::Request<B>>`:
+//!
+//! | layer | what it does to a request |
+//! |---|---|
+//! | [`RefreshLayer`] | access token missing or expired, refresh cookie good: rotates, lets the request go on as the signed-in user and sets the new cookies on the response |
+//! | [`CookieJwtLayer`] | finds the token (cookie, `Authorization: Bearer`, `X-Access-Token`), verifies it, puts [`Claims`] into the extensions |
+//! | [`XsrfLayer`] | on unsafe requests that a cookie authenticates, checks the origin and compares the `X-XSRF-TOKEN` header with the claim |
+//!
+//! That is their order, outermost first. [`Sessions::layer`] gives the three in one; each also works
+//! alone.
+//!
+//! # How it works
+//!
+//! 1. The JWT travels in a cookie that is `HttpOnly; Secure; SameSite=Strict`, where the page's script
+//!    cannot read it: cross-site scripting cannot steal it.
+//! 2. A browser sends cookies by itself, so a second proof travels in a header that only the site's own
+//!    script can write: the random `xsrfToken` claim inside the signed JWT must come back as
+//!    `X-XSRF-TOKEN`. The client learns the value from the sign-in response's body or from the readable
+//!    `XSRF-TOKEN` cookie, which axios, Angular and AngularJS send back by themselves.
+//! 3. Access tokens live minutes. A refresh token in its own cookie is exchanged for the next one and
+//!    rotated, so that a stolen one is noticed; how, is told in [`session`].
+//!
+//! # Examples
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use http::{Request, Response, StatusCode};
+//! use serde::{Deserialize, Serialize};
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_cookie_jwt::{Claims, KeyRing, MemoryStore, Sessions};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct User { name: String }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let keys = KeyRing::hs256("at least 32 bytes of randomness, from a file")?;
+//! let sessions = Sessions::<User>::builder(keys, MemoryStore::new())
+//!     .with_issuer("https://shop.example")
+//!     .with_audience("shop")
+//!     .build()?; // every contradiction is found here, not at run time
+//!
+//! let service = sessions.layer().layer(service_fn(|request: Request<()>| async move {
+//!     let claims = request.extensions().get::<Claims<User>>().expect("the layer demands claims");
+//!     Ok::<_, Infallible>(Response::new(claims.custom().name.clone()))
+//! }));
+//! let anonymous = service.oneshot(Request::get("/").body(())?).await?;
+//! assert_eq!(anonymous.status(), StatusCode::UNAUTHORIZED);
+//! # Ok(()) }
+//! ```
+//!
+//! Signing in is shown at [`Sessions`], a website whose authorization server is elsewhere in [`jwt`], and
+//! axum handlers in the module `axum` of the feature of that name.
+//!
+//! # What it protects from, and what not
+//!
+//! * Another site that makes requests in the user's name: refused, whatever the cookie's `SameSite`.
+//! * A neighbour on the same site (another port or subdomain): `SameSite` lets its requests carry the
+//!   cookies, the origin check and the XSRF header stop them. With the `__Host-` prefix it cannot set our
+//!   cookies either.
+//! * Script injected into the page (XSS) cannot read the tokens, but can act as the user while the page is
+//!   open: nothing that runs on a server can tell it apart.
+//! * A stolen refresh token is noticed at the client's next refresh after the grace period, once it has
+//!   been *used* in a generation that the client does not hold. A thief who uses it within the grace period
+//!   after the client's own first use stays unnoticed, as under every grace period.
+//! * After sign-out, access tokens of the session live until they expire, 15 minutes by default:
+//!   [`with_session_check`](session::SessionsBuilder::with_session_check) or [`Sessions::confirm`] asks the store.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `aws-lc-rs` | yes | cryptography by `aws-lc-rs`; preferred when both are on |
+//! | `rust-crypto` | | cryptography by the RustCrypto crates: pure Rust |
+//! | `axum` | | extractors and response parts for axum 0.8, through `axum-core`; includes `tracing` |
+//! | `sqlite` | | `SqliteStore`; needs Tokio, and Rust 1.94 |
+//! | `tracing` | | events and warnings in the log |
+//! | `testing` | | `TestClock`, `Browser` and the store contract |
+//!
+//! One of the crypto features is needed, both may be on. The crate needs Rust 1.88.
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
 compile_error!(
@@ -38,3 +120,8 @@ pub use self::{
     token::{Claims, Verifier},
     xsrf::XsrfLayer,
 };
+
+/// The README's program compiles.
+#[cfg(all(doctest, feature = "axum", feature = "sqlite"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

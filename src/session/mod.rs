@@ -27,6 +27,8 @@ mod reload;
 
 mod sessions;
 mod sign_in;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     answers::{SessionInfo, SignedIn, SignedOut},

@@ -1,0 +1,149 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::decide::{LostResponse, Rules, Verdict, decide};
+use crate::store::{NewRecord, SessionRecord};
+
+const GRACE: Duration = Duration::from_secs(30);
+const RULES: Rules = Rules { grace: GRACE, lost_response: LostResponse::UntilConfirmed };
+
+fn begun() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_767_225_600)
+}
+
+/// A session of generation 5 that has been confirmed for `confirmed_for`, ten minutes in.
+fn session(confirmed_for: Option<Duration>) -> (SessionRecord, SystemTime) {
+    let now = begun() + Duration::from_secs(600);
+    let mut record = NewRecord::new("s".into(), "ada", [0; 32]).begin(begun());
+    record.generation = 5;
+    record.rotated_at = begun();
+    record.confirmed_at = confirmed_for.map(|period| now - period);
+    (record, now)
+}
+
+#[test]
+fn each_row_of_the_table_decides_as_the_design_says() {
+    let just = Duration::ZERO;
+    let almost = GRACE - Duration::from_millis(1);
+    let settled = GRACE;
+    let cases = [
+        ("current and settled: rotate", 5, Some(settled), Verdict::Rotate),
+        ("current, settled long ago: rotate", 5, Some(GRACE * 9), Verdict::Rotate),
+        ("current, not confirmed: access token alone", 5, None, Verdict::RenewAccess),
+        ("current, just confirmed: access token alone", 5, Some(just), Verdict::RenewAccess),
+        ("current, almost settled: access token alone", 5, Some(almost), Verdict::RenewAccess),
+        ("parent, not confirmed: answered again, however late", 4, None, Verdict::AnswerAgain),
+        ("parent, just confirmed: answered again", 4, Some(just), Verdict::AnswerAgain),
+        ("parent, almost settled: answered again", 4, Some(almost), Verdict::AnswerAgain),
+        ("parent, settled: reuse", 4, Some(settled), Verdict::Revoke),
+        ("grandparent, settled: reuse", 3, Some(settled), Verdict::Revoke),
+        ("grandparent, not confirmed: reuse", 3, None, Verdict::Revoke),
+        ("first of all: reuse", 0, Some(just), Verdict::Revoke),
+        ("successor: the store has lost writes", 6, Some(settled), Verdict::CatchUp),
+        ("far successor: the store has lost writes", u32::MAX, None, Verdict::CatchUp),
+    ];
+    for (name, presented, confirmed_for, expected) in cases {
+        let (record, now) = session(confirmed_for);
+        assert_eq!(decide(presented, &record, now, RULES), expected, "{name}");
+    }
+}
+
+#[test]
+fn an_expired_session_is_refused_whatever_is_presented() {
+    for presented in [0, 4, 5, 6] {
+        for (name, idle) in [("idle", true), ("absolute", false)] {
+            let (mut record, now) = session(Some(GRACE));
+            *(if idle { &mut record.idle_expires_at } else { &mut record.absolute_expires_at }) = now;
+            assert_eq!(decide(presented, &record, now, RULES), Verdict::Refuse, "{name} expiry, {presented}");
+        }
+    }
+}
+
+#[test]
+fn a_clock_set_back_never_settles_anything_earlier() {
+    let (record, now) = session(Some(GRACE));
+    assert_eq!(decide(5, &record, now, RULES), Verdict::Rotate);
+    for back in [Duration::from_millis(1), Duration::from_secs(29), Duration::from_secs(3600 * 24 * 400)] {
+        assert_eq!(decide(5, &record, now - back, RULES), Verdict::RenewAccess, "set back by {back:?}");
+        assert_eq!(decide(4, &record, now - back, RULES), Verdict::AnswerAgain, "set back by {back:?}");
+    }
+}
+
+#[test]
+fn a_time_window_replaces_confirmation_where_it_is_asked_for() {
+    let rules = |window| Rules { grace: GRACE, lost_response: LostResponse::Within(window) };
+    let ten_minutes = Duration::from_secs(600);
+    let (record, now) = session(None);
+    assert_eq!(
+        decide(4, &record, now, rules(ten_minutes + GRACE)),
+        Verdict::AnswerAgain,
+        "within the window"
+    );
+    assert_eq!(decide(4, &record, now, rules(ten_minutes)), Verdict::Revoke, "after the window");
+    assert_eq!(decide(5, &record, now, rules(ten_minutes)), Verdict::Rotate, "after the window");
+    let (record, now) = session(Some(GRACE));
+    assert_eq!(
+        decide(5, &record, now, rules(ten_minutes * 2)),
+        Verdict::Rotate,
+        "confirmed and settled before"
+    );
+}
+
+#[test]
+fn a_record_moves_on_as_the_design_says() {
+    let idle = Duration::from_secs(3600);
+    let (record, now) = session(Some(GRACE));
+
+    let rotated = record.clone().rotated(now, idle);
+    assert_eq!((rotated.generation, rotated.confirmed_at, rotated.rotated_at), (6, None, now));
+    assert_eq!(rotated.last_seen_at, now);
+
+    let confirmed = rotated.clone().confirmed(now, idle);
+    assert_eq!(confirmed.confirmed_at, Some(now));
+    let again = confirmed.confirmed(now + GRACE, idle);
+    assert_eq!(again.confirmed_at, Some(now), "the first sight counts");
+    assert_eq!(again.last_seen_at, now + GRACE);
+
+    let caught_up = record.clone().caught_up(9, now, idle);
+    assert_eq!((caught_up.generation, caught_up.confirmed_at), (9, Some(now)));
+
+    let long = Duration::from_secs(u64::from(u32::MAX));
+    assert_eq!(
+        record.clone().rotated(now, long).expires_at(),
+        record.absolute_expires_at,
+        "absolute expiry holds"
+    );
+    let back = record.clone().rotated(now - Duration::from_secs(500), Duration::ZERO);
+    assert_eq!(back.idle_expires_at, record.idle_expires_at, "a clock set back shortens nothing");
+}
+
+#[test]
+fn a_label_names_browser_and_system() {
+    let cases = [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 \
+             Safari/537.36 Edg/140.0.0.0",
+            "Edge on Windows",
+        ),
+        (
+            "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 \
+             Mobile Safari/537.36",
+            "Chrome on Android",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+             Version/18.0 Mobile/15E148 Safari/604.1",
+            "Safari on iPhone",
+        ),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("", ""),
+    ];
+    for (agent, expected) in cases {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("user-agent", agent.parse().expect("a header value"));
+        assert_eq!(super::label::from_headers(&headers), expected, "{agent}");
+    }
+    let mut headers = http::HeaderMap::new();
+    headers.insert("user-agent", "x".repeat(5000).parse().expect("a header value"));
+    assert_eq!(super::label::from_headers(&headers).len(), 80, "cut");
+}
