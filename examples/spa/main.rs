@@ -16,7 +16,8 @@ use self::config::Config;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    tracing_subscriber::fmt().with_env_filter(config::log_filter()).init();
+    // The log goes to stderr: what is on stdout is for people and programs that wait for the address.
+    tracing_subscriber::fmt().with_env_filter(config::log_filter()).with_writer(std::io::stderr).init();
 
     let config = Config::from_env()?;
     let users = users::Users::with_demo_user()?;

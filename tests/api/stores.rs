@@ -1,0 +1,65 @@
+//! Every store keeps the contract.
+
+use tower_cookie_jwt::{
+    MemoryStore,
+    testing::{TestClock, store_contract, store_contract_with_clock},
+};
+
+#[tokio::test]
+async fn the_memory_store_keeps_the_contract() {
+    let clock = TestClock::new();
+    store_contract(&MemoryStore::new()).await;
+    store_contract_with_clock(&MemoryStore::new().with_clock(clock.clone()), &clock).await;
+}
+
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use tower_cookie_jwt::store::{Created, NewRecord, RefreshStore, SqliteStore, Update};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_sqlite_store_keeps_the_contract() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let clock = TestClock::new();
+        let store = SqliteStore::open(folder.path().join("one.sqlite")).await.expect("it opens");
+        store_contract(&store).await;
+        let driven = SqliteStore::open(folder.path().join("two.sqlite")).await.expect("it opens");
+        store_contract_with_clock(&driven.with_clock(clock.clone()), &clock).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn two_processes_worth_of_handles_share_one_file() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("shared.sqlite");
+        let (one, other) = tokio::join!(SqliteStore::open(&path), SqliteStore::open(&path));
+        let (one, other) = (one.expect("it opens"), other.expect("it opens"));
+        let new = NewRecord::new(one.new_id("ada"), "ada", [7; 32]);
+        let Created::Done(record) = one.create(new).await.expect("it writes") else {
+            panic!("there is room");
+        };
+        let seen = other.read(&record.id).await.expect("it reads").record;
+        assert_eq!(seen.as_ref(), Some(&record));
+        let results = futures_util::future::join_all((0..32).map(|turn| {
+            let store = if turn % 2 == 0 { &one } else { &other };
+            store.update(&record)
+        }))
+        .await;
+        let done = results.iter().filter(|result| matches!(result, Ok(Update::Done))).count();
+        assert_eq!(done, 1, "exactly one writer wins: {results:?}");
+    }
+
+    #[tokio::test]
+    async fn sessions_are_still_there_when_the_file_is_opened_again() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("again.sqlite");
+        let store = SqliteStore::open(&path).await.expect("it opens");
+        let new = NewRecord::new(store.new_id("ada"), "ada", [7; 32]);
+        let Created::Done(record) = store.create(new).await.expect("it writes") else {
+            panic!("there is room");
+        };
+        drop(store);
+        let store = SqliteStore::open(&path).await.expect("it opens again");
+        assert_eq!(store.read(&record.id).await.expect("it reads").record, Some(record));
+    }
+}
