@@ -45,6 +45,8 @@ mod error;
 mod header;
 mod issuer;
 mod json;
+#[cfg(test)]
+mod published_vectors;
 mod scope;
 mod verifier;
 mod wire;
