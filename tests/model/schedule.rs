@@ -12,7 +12,7 @@ use tower_cookie_jwt::{Clock, session::LostResponse, testing::TestClock};
 use super::{
     client::Jar,
     random::Random,
-    server::{GRACE, Gate, Running, Server},
+    server::{ACCESS, GRACE, Gate, Running, Server},
 };
 
 const STEPS: usize = 120;
@@ -28,8 +28,15 @@ pub(crate) enum Outcome {
     Stuck,
 }
 
-/// A request and what has become of it.
-enum Flight {
+/// One request, from tab to tab.
+struct Flight {
+    stage: Stage,
+    /// One step in so many moves it on: some requests crawl while others overtake them.
+    pace: u64,
+}
+
+/// What has become of a request.
+enum Stage {
     /// On its way to the server and, there, to the handler or the answer.
     Arriving {
         running: Running,
@@ -60,20 +67,18 @@ pub(crate) struct Schedule {
     jar: Jar,
     flights: Vec<Flight>,
     refused: Option<StatusCode>,
+    /// The time that is about to come.
+    until: SystemTime,
 }
 
 impl Schedule {
     pub(crate) fn new(seed: u64, lost_response: LostResponse) -> Self {
         let clock = TestClock::new();
-        let server = Server::new(&clock, lost_response);
-        let mut schedule = Self {
-            random: Random::new(seed),
-            clock,
-            server,
-            jar: Jar::default(),
-            flights: Vec::new(),
-            refused: None,
-        };
+        let mut random = Random::new(seed);
+        let server = Server::new(&clock, ACCESS[random.index(ACCESS.len())], lost_response);
+        let until = clock.now();
+        let mut schedule =
+            Self { random, clock, server, jar: Jar::default(), flights: Vec::new(), refused: None, until };
         let mut sign_in = schedule.server.sign_in();
         let (_, headers) = loop {
             if let Poll::Ready(answer) = poll(&mut sign_in) {
@@ -127,22 +132,23 @@ impl Schedule {
         } else {
             self.server.page(node, &cookies, gate.clone())
         };
-        self.flights.push(Flight::Arriving { running, gate, sent_at });
+        let pace = [1, 1, 2, 24][self.random.index(4)];
+        self.flights.push(Flight { stage: Stage::Arriving { running, gate, sent_at }, pace });
     }
 
     /// Lets time pass, but no message be on its way for as long as the grace period.
     fn pass_time(&mut self) {
-        let by = match self.random.below(4) {
-            0 => Duration::from_secs(self.random.below(5)),
-            1 => GRACE - Duration::from_secs(1),
-            2 => GRACE,
-            _ => Duration::from_secs(self.random.below(200)),
+        let by = match self.random.below(5) {
+            0 | 1 => Duration::from_secs(self.random.below(12)),
+            2 => GRACE - Duration::from_secs(1),
+            3 => GRACE,
+            _ => Duration::from_secs(self.random.below(100)),
         };
         if self.random.one_in(6) {
             self.jar.forget_access_cookie(); // as a browser does under pressure
         }
-        let later = self.clock.now() + by;
-        while let Some(index) = self.flights.iter().position(|flight| flight.is_late(later)) {
+        self.until = self.clock.now() + by;
+        while let Some(index) = self.flights.iter().position(|flight| flight.is_late(self.until)) {
             self.advance(index, true);
         }
         self.clock.advance(by);
@@ -163,33 +169,40 @@ impl Schedule {
     /// Moves one flight on by one step, or loses it.
     fn advance(&mut self, index: usize, lossy: bool) {
         let now = self.clock.now();
-        let lost = lossy && self.random.one_in(12);
-        let next = match self.flights.swap_remove(index) {
-            // Whatever is lost: a request on its way, an answer, or a client that has gone, whose
-            // request the server then drops wherever it is.
-            _ if lost => return,
-            Flight::Arriving { mut running, gate, sent_at } => match poll(&mut running) {
-                Poll::Ready((status, headers)) => Flight::Returning { status, headers, left_at: now },
-                Poll::Pending if gate.is_waiting() => Flight::Handling { running, gate },
-                Poll::Pending => Flight::Arriving { running, gate, sent_at },
+        if lossy && self.random.one_in(24) {
+            // A request on its way, an answer, or a client that has gone, whose request the server
+            // then drops wherever it is.
+            self.flights.swap_remove(index);
+            return;
+        }
+        let Flight { stage, pace } = self.flights.swap_remove(index);
+        let crawls = !self.random.one_in(pace);
+        let stage = match stage {
+            Stage::Arriving { mut running, gate, sent_at } => match poll(&mut running) {
+                Poll::Ready((status, headers)) => Stage::Returning { status, headers, left_at: now },
+                Poll::Pending if gate.is_waiting() => Stage::Handling { running, gate },
+                Poll::Pending => Stage::Arriving { running, gate, sent_at },
             },
-            Flight::Handling { mut running, gate } if self.random.one_in(4) => {
+            // The layer may still be telling the store about the generation.
+            Stage::Handling { mut running, gate } if crawls => {
+                let _ = poll(&mut running);
+                Stage::Handling { running, gate }
+            }
+            Stage::Handling { mut running, gate } => {
                 gate.open();
                 match poll(&mut running) {
-                    Poll::Ready((status, headers)) => Flight::Returning { status, headers, left_at: now },
-                    Poll::Pending => Flight::Leaving { running, left_at: now },
+                    Poll::Ready((status, headers)) => Stage::Returning { status, headers, left_at: now },
+                    Poll::Pending => Stage::Leaving { running, left_at: now },
                 }
             }
-            // The layer may still be telling the store about the generation.
-            Flight::Handling { mut running, gate } => {
-                let _ = poll(&mut running);
-                Flight::Handling { running, gate }
-            }
-            Flight::Leaving { mut running, left_at } => match poll(&mut running) {
-                Poll::Ready((status, headers)) => Flight::Returning { status, headers, left_at },
-                Poll::Pending => Flight::Leaving { running, left_at },
+            Stage::Leaving { mut running, left_at } => match poll(&mut running) {
+                Poll::Ready((status, headers)) => Stage::Returning { status, headers, left_at },
+                Poll::Pending => Stage::Leaving { running, left_at },
             },
-            Flight::Returning { status, headers, .. } => {
+            Stage::Returning { status, headers, left_at } if crawls && !self.is_due(left_at) => {
+                Stage::Returning { status, headers, left_at }
+            }
+            Stage::Returning { status, headers, .. } => {
                 if !status.is_success() {
                     self.refused.get_or_insert(status);
                 }
@@ -197,16 +210,21 @@ impl Schedule {
                 return;
             }
         };
-        self.flights.push(next);
+        self.flights.push(Flight { stage, pace });
+    }
+
+    /// Whether time is to pass that a message which left then cannot see.
+    fn is_due(&self, left_at: SystemTime) -> bool {
+        self.until.duration_since(left_at).is_ok_and(|age| age >= GRACE)
     }
 }
 
 impl Flight {
     fn is_late(&self, now: SystemTime) -> bool {
-        let since = match self {
-            Self::Arriving { sent_at, .. } => sent_at,
-            Self::Leaving { left_at, .. } | Self::Returning { left_at, .. } => left_at,
-            Self::Handling { .. } => return false,
+        let since = match &self.stage {
+            Stage::Arriving { sent_at, .. } => sent_at,
+            Stage::Leaving { left_at, .. } | Stage::Returning { left_at, .. } => left_at,
+            Stage::Handling { .. } => return false,
         };
         now.duration_since(*since).is_ok_and(|age| age >= GRACE)
     }

@@ -21,7 +21,9 @@ use tower_cookie_jwt::{
 };
 
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
-pub(crate) const ACCESS: Duration = Duration::from_secs(60);
+/// Any relation between grace period and access lifetime is legal.
+pub(crate) const ACCESS: [Duration; 3] =
+    [Duration::from_secs(4), Duration::from_secs(20), Duration::from_secs(60)];
 
 /// Status and headers of an answer, once it has come.
 pub(crate) type Running = Pin<Box<dyn Future<Output = (StatusCode, HeaderMap)>>>;
@@ -59,7 +61,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(clock: &TestClock, lost_response: LostResponse) -> Self {
+    pub(crate) fn new(clock: &TestClock, access: Duration, lost_response: LostResponse) -> Self {
         let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef").expect("a long secret");
         let store = SlowStore(MemoryStore::new().with_clock(clock.clone()));
         let rotations = Arc::new(AtomicU64::new(0));
@@ -69,7 +71,7 @@ impl Server {
             Sessions::builder(keys.clone(), store.clone())
                 .with_clock(clock.clone())
                 .with_grace_period(GRACE)
-                .with_access_lifetime(ACCESS)
+                .with_access_lifetime(access)
                 .with_leeway(Duration::ZERO)
                 .with_lost_response(lost_response)
                 .with_events(move |event: &SessionEvent<'_>| match event {
