@@ -1,0 +1,80 @@
+use std::{error::Error as StdError, fmt, io};
+
+/// Why a [`SqliteStore`] could not answer.
+///
+/// `source()` is what SQLite or sqlx reports, if the failure began there.
+pub struct SqliteStoreError {
+    pub(super) reason: Reason,
+}
+
+pub(super) enum Reason {
+    Database(sqlx::Error),
+    Path(io::Error),
+    NoWal,
+    /// A stored number or blob that no record can have; the column.
+    Corrupt(&'static str),
+}
+
+impl SqliteStoreError {
+    pub(super) const fn corrupt(column: &'static str) -> Self {
+        Self { reason: Reason::Corrupt(column) }
+    }
+}
+
+impl From<sqlx::Error> for SqliteStoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self { reason: Reason::Database(error) }
+    }
+}
+
+impl fmt::Display for SqliteStoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Reason::Database(sqlx::Error::PoolTimedOut) => {
+                f.write_str("no connection to the session database came free in time")
+            }
+            Reason::Database(error) if is_busy(error) => f.write_str("the session database is busy"),
+            Reason::Database(sqlx::Error::ColumnDecode { .. }) => f.write_str("a stored session is corrupt"),
+            Reason::Database(_) => f.write_str("the session database failed"),
+            Reason::Path(_) => f.write_str("the path of the session database is unusable"),
+            Reason::NoWal => f.write_str("the session database cannot keep a write-ahead log"),
+            Reason::Corrupt(column) => write!(f, "a stored session is corrupt in column {column}"),
+        }
+    }
+}
+
+impl StdError for SqliteStoreError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.reason {
+            Reason::Database(error) => Some(error),
+            Reason::Path(error) => Some(error),
+            Reason::NoWal | Reason::Corrupt(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for SqliteStoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the source's `Debug`, whose contents are up to another crate. Codes have no values.
+        let code = match &self.reason {
+            Reason::Database(error) => code_of(error),
+            _ => None,
+        };
+        let mut debug = f.debug_struct("SqliteStoreError");
+        debug.field("message", &self.to_string());
+        if let Some(code) = code {
+            debug.field("code", &code);
+        }
+        debug.finish_non_exhaustive()
+    }
+}
+
+/// The extended result code of SQLite, if the error has one.
+pub(super) fn code_of(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
+}
+
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    // The primary code is in the lowest byte: SQLITE_BUSY or SQLITE_LOCKED.
+    code_of(error).is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}

@@ -1,0 +1,153 @@
+//! The sessions of a subject.
+
+use std::time::Duration;
+
+use super::{rule::*, values::TEXTS};
+use crate::{
+    keys::crypto::random,
+    store::{NewRecord, RefreshStore, Update},
+};
+
+pub(super) async fn list_has_the_subjects_sessions_oldest_first<S: RefreshStore>(store: &S) {
+    let rule = Rule::new(store, "list_has_the_subjects_sessions_oldest_first");
+    let other = Rule::new(store, rule.name);
+    other.create(other.session()).await;
+
+    let mut created = Vec::new();
+    for _ in 0..5 {
+        let record = rule.create(rule.session()).await;
+        // A store whose clock stands still cannot be asked for the order.
+        rule.wait_until(record.created_at + 5 * MILLI).await;
+        created.push(record);
+    }
+    // Using a session does not make it younger.
+    let mut used = created[0].clone();
+    used.last_seen_at += HOUR;
+    rule.check(rule.update(&used).await == Update::Done, "update of the present version is done");
+    created[0] = rule.expect(&used.id).await;
+
+    let listed = rule.list().await;
+    rule.check(listed.is_sorted_by_key(|record| record.created_at), "the oldest session comes first");
+    rule.check_same_set(&listed, &created);
+    rule.finish().await;
+    rule.check(other.list().await.len() == 1, "another subject's sessions are its own");
+    other.finish().await;
+}
+
+pub(super) async fn ended_sessions_are_not_listed<S: RefreshStore>(store: &S) {
+    let rule = Rule::new(store, "ended_sessions_are_not_listed");
+    let live = rule.create(rule.session()).await;
+    for (idle, absolute) in [(Duration::ZERO, HOUR), (HOUR, Duration::ZERO), (Duration::ZERO, Duration::ZERO)]
+    {
+        let mut new = rule.session();
+        new.idle = idle;
+        new.absolute = absolute;
+        let ended = rule.create(new).await;
+        // Its end may have been rounded up.
+        rule.wait_until(ended.expires_at()).await;
+        rule.check_ended(&ended.id).await;
+    }
+    // A session that an update ends is ended, too.
+    let mut record = rule.create(rule.session()).await;
+    record.idle_expires_at = record.created_at - HOUR;
+    rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+    rule.check_ended(&record.id).await;
+    let mut record = rule.create(rule.session()).await;
+    record.absolute_expires_at = record.created_at - HOUR;
+    rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+    rule.check_ended(&record.id).await;
+
+    rule.check_same_set(&rule.list().await, &[live]);
+    rule.finish().await;
+}
+
+pub(super) async fn extended_session_outlives_its_first_expiry<S: RefreshStore>(store: &S) {
+    let rule = Rule::new(store, "extended_session_outlives_its_first_expiry");
+    let mut new = rule.session();
+    new.idle = 300 * MILLI;
+    let mut record = rule.create(new).await;
+    let first_expiry = record.expires_at();
+    record.idle_expires_at = record.absolute_expires_at;
+    match rule.update(&record).await {
+        Update::Done => {}
+        // The store was so slow that the session had ended before.
+        Update::Gone if rule.now().await >= first_expiry => return rule.finish().await,
+        outcome => rule.broken(format_args!("update of the present version is done, not {outcome:?}")),
+    }
+    // A store whose clock stands still cannot be asked; `store_contract_with_clock` does it then.
+    rule.wait_until(first_expiry + 20 * MILLI).await;
+    // Others come, and what has ended goes.
+    let other = rule.create(rule.session()).await;
+    let stored = rule.expect(&record.id).await;
+    rule.check_same(&stored, &record);
+    rule.check_same_set(&rule.list().await, &[stored, other]);
+    rule.finish().await;
+}
+
+pub(super) async fn remove_all_spares_the_kept_session_and_other_subjects<S: RefreshStore>(store: &S) {
+    let rule = Rule::new(store, "remove_all_spares_the_kept_session_and_other_subjects");
+    let other = Rule::new(store, rule.name);
+    let others = other.create(other.session()).await;
+    let kept = rule.create(rule.session()).await;
+    for _ in 0..3 {
+        rule.create(rule.session()).await;
+    }
+
+    rule.check(rule.remove_all(Some(&kept.id)).await == 3, "remove_all counts what it removes");
+    rule.check(rule.expect(&kept.id).await == kept, "the session to keep is kept as it is");
+    rule.check_same_set(&rule.list().await, std::slice::from_ref(&kept));
+    rule.check(rule.remove_all(Some(&kept.id)).await == 0, "nothing is left to remove");
+    rule.check(rule.remove_all(Some(&others.id)).await == 1, "another subject's session is not kept");
+    rule.check(rule.read(&kept.id).await.is_none(), "a session that is not kept is removed");
+    rule.create(rule.session()).await;
+    rule.create(rule.session()).await;
+    rule.check(rule.remove_all(None).await == 2, "without a session to keep, all are removed");
+    rule.check(rule.list().await.is_empty(), "nothing is left");
+    rule.check(other.expect(&others.id).await == others, "another subject's session stays");
+    other.finish().await;
+}
+
+pub(super) async fn similar_subjects_are_different<S: RefreshStore>(store: &S) {
+    let rule = Rule::new(store, "similar_subjects_are_different");
+    let base = &rule.subject;
+    let mut subjects = vec![
+        base.clone(),
+        base.to_uppercase(),
+        base.to_lowercase(),
+        format!("{base} "),
+        format!(" {base}"),
+        format!("{base}\n"),
+        format!("{base}\0"),
+        format!("{base}\0\0"),
+        format!("{base}%"),
+        format!("{base}_"),
+        format!("{base}*"),
+        format!("{base}\u{e9}"),
+        format!("{base}e\u{301}"),
+        format!("{base}\u{c9}"),
+        format!("{base}1"),
+        format!("{base}01"),
+    ];
+    subjects.extend(TEXTS.iter().filter(|text| !text.is_empty()).map(|text| format!("{base}/{text}")));
+    subjects.push(format!("{base}{}", "long".repeat(1024)));
+
+    let mut created = Vec::new();
+    for subject in &subjects {
+        let new = NewRecord::new(store.new_id(subject), subject.as_str(), random());
+        created.push(rule.create(new).await);
+    }
+    for record in &created {
+        let listed = rule.done("list", store.list(&record.subject).await);
+        rule.check(
+            listed == std::slice::from_ref(record),
+            format_args!("{} is a subject of its own", shown(&record.subject)),
+        );
+    }
+    for (index, record) in created.iter().enumerate() {
+        let removed = rule.done("remove_all", store.remove_all(&record.subject, None).await);
+        rule.check(removed == 1, format_args!("only the session of {} is removed", shown(&record.subject)));
+        if let Some(next) = created.get(index + 1) {
+            rule.check(rule.expect(&next.id).await == *next, "the sessions of other subjects stay");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+mod lists;
+mod rule;
+mod time;
+mod values;
+mod writes;
+
+use self::{lists::*, time::*, values::*, writes::*};
+use super::TestClock;
+use crate::store::RefreshStore;
+
+/// Runs the contract of [`RefreshStore`] against `store`: all of it that does not need to drive
+/// time.
+///
+/// The store may be shared and need not be empty: sessions are created under random subjects, never
+/// more than a hundred at a time, and removed at the end. It needs no particular async runtime. Run
+/// it with as many handles of one store as there are ways to open it, and add
+/// [`store_contract_with_clock`] when the store can be given a clock.
+///
+/// A store may round times to milliseconds, but never `confirmed_at` and `rotated_at` to an earlier
+/// time: sessions would settle early.
+///
+/// # Panics
+///
+/// When the store breaks a rule or fails. The message names the rule.
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::{store::MemoryStore, testing::store_contract};
+///
+/// #[tokio::main]
+/// async fn main() {
+///     store_contract(&MemoryStore::new()).await;
+/// }
+/// ```
+pub async fn store_contract<S: RefreshStore>(store: &S) {
+    created_session_is_read_back(store).await;
+    new_ids_are_unique(store);
+    missing_session_is_not_found(store).await;
+    update_replaces_the_record_and_increments_the_version(store).await;
+    update_with_another_version_conflicts(store).await;
+    one_of_many_concurrent_updates_wins(store).await;
+    removed_session_is_never_written(store).await;
+    removal_wins_against_concurrent_updates(store).await;
+    one_of_many_concurrent_removals_finds_the_session(store).await;
+    list_has_the_subjects_sessions_oldest_first(store).await;
+    ended_sessions_are_not_listed(store).await;
+    extended_session_outlives_its_first_expiry(store).await;
+    remove_all_spares_the_kept_session_and_other_subjects(store).await;
+    similar_subjects_are_different(store).await;
+    every_text_round_trips(store).await;
+    every_secret_hash_round_trips(store).await;
+    times_round_trip(store).await;
+    large_numbers_round_trip(store).await;
+    time_does_not_run_backwards(store).await;
+}
+
+/// Runs the part of the contract of [`RefreshStore`] that drives time, against a `store` whose
+/// time is `clock`'s.
+///
+/// The clock is moved on by less than a day in all. What [`store_contract`] says about the store
+/// holds here, too.
+///
+/// # Panics
+///
+/// When the store breaks a rule or fails. The message names the rule.
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::{
+///     store::MemoryStore,
+///     testing::{TestClock, store_contract_with_clock},
+/// };
+///
+/// #[tokio::main]
+/// async fn main() {
+///     let clock = TestClock::new();
+///     store_contract_with_clock(&MemoryStore::new().with_clock(clock.clone()), &clock).await;
+/// }
+/// ```
+pub async fn store_contract_with_clock<S: RefreshStore>(store: &S, clock: &TestClock) {
+    snapshots_tell_the_time_of_the_clock(store, clock).await;
+    session_ends_with_its_idle_lifetime(store, clock).await;
+    session_ends_with_its_absolute_lifetime(store, clock).await;
+    update_moves_the_expiry(store, clock).await;
+    list_is_in_the_order_of_sign_in(store, clock).await;
+    expired_sessions_make_way_and_live_ones_stay(store, clock).await;
+}

@@ -1,0 +1,166 @@
+//! What is stored comes back as it was.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::rule::*;
+use crate::{
+    clock::{END_OF_YEAR_9999, from_epoch},
+    keys::crypto::random,
+    store::{RefreshStore, Update},
+};
+
+pub(super) async fn every_text_round_trips<S: RefreshStore>(store: &S) {
+    let rule = Rule::new(store, "every_text_round_trips");
+    let long = "0123456789abcde\u{e9}".repeat(256);
+    for text in TEXTS.iter().copied().chain([long.as_str()]) {
+        let mut new = rule.session();
+        new.scope = text.into();
+        new.xsrf_token = text.into();
+        new.label = text.into();
+        let created = rule.create(new).await;
+        rule.check(
+            [&created.scope, &created.xsrf_token, &created.label].iter().all(|stored| ***stored == *text),
+            format_args!("create keeps {}", shown(text)),
+        );
+        rule.check(rule.expect(&created.id).await == created, format_args!("read returns {}", shown(text)));
+
+        let mut record = rule.create(rule.session()).await;
+        record.scope = text.into();
+        record.xsrf_token = text.into();
+        record.label = text.into();
+        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        rule.check_same(&rule.expect(&record.id).await, &record);
+    }
+    let long = format!(r#"{{"long":"{long}"}}"#);
+    for claims in CLAIMS.iter().copied().chain([long.as_str()]) {
+        let mut new = rule.session();
+        new.claims = claims.into();
+        let mut record = rule.create(new).await;
+        rule.check(*record.claims == *claims, format_args!("create keeps the claims {}", shown(claims)));
+        rule.check(
+            rule.expect(&record.id).await == record,
+            format_args!("read returns the claims {}", shown(claims)),
+        );
+        record.claims = "{}".into();
+        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        let mut record = rule.expect(&record.id).await;
+        record.claims = claims.into();
+        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        rule.check_same(&rule.expect(&record.id).await, &record);
+    }
+    rule.finish().await;
+}
+
+pub(super) async fn every_secret_hash_round_trips<S: RefreshStore>(store: &S) {
+    let rule = Rule::new(store, "every_secret_hash_round_trips");
+    let ascending = std::array::from_fn(|index| u8::try_from(index).unwrap_or(u8::MAX));
+    for secret_hash in [[0; 32], [0xff; 32], [b'\''; 32], ascending, random()] {
+        let mut new = rule.session();
+        new.secret_hash = secret_hash;
+        let mut record = rule.create(new).await;
+        rule.check(record.secret_hash == secret_hash, "create keeps the hash");
+        rule.check(rule.expect(&record.id).await == record, "read returns the hash");
+        record.secret_hash.reverse();
+        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        rule.check_same(&rule.expect(&record.id).await, &record);
+    }
+    rule.finish().await;
+}
+
+pub(super) async fn times_round_trip<S: RefreshStore>(store: &S) {
+    let rule = Rule::new(store, "times_round_trip");
+    let mut record = rule.create(rule.session()).await;
+    for nanos in [0, 1, 499_999, 500_000, 500_001, 999_999, 1_000_000, 999_000_001, 999_999_999] {
+        let time = UNIX_EPOCH + Duration::new(4_000_000_000, nanos);
+        for confirmed_at in [Some(time), None] {
+            record.confirmed_at = confirmed_at;
+            record.rotated_at = time;
+            record.last_seen_at = time;
+            record.idle_expires_at = time + HOUR;
+            record.absolute_expires_at = time + 2 * HOUR;
+            rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+            let stored = rule.expect(&record.id).await;
+            rule.check_same(&stored, &record);
+            record.version = stored.version;
+        }
+    }
+
+    let mut eternal = rule.session();
+    eternal.idle = Duration::MAX;
+    eternal.absolute = Duration::MAX;
+    let mut record = rule.create(eternal).await;
+    rule.check(record.is_live(end_of_year_9999() - HOUR), "a session may live until the year 9999");
+    rule.check(rule.expect(&record.id).await == record, "read returns the year 9999");
+    record.confirmed_at = Some(end_of_year_9999());
+    record.rotated_at = end_of_year_9999();
+    record.last_seen_at = end_of_year_9999();
+    record.idle_expires_at = end_of_year_9999();
+    record.absolute_expires_at = end_of_year_9999();
+    rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+    rule.check_same(&rule.expect(&record.id).await, &record);
+    rule.finish().await;
+}
+
+pub(super) async fn large_numbers_round_trip<S: RefreshStore>(store: &S) {
+    let rule = Rule::new(store, "large_numbers_round_trip");
+    let mut record = rule.create(rule.session()).await;
+    for generation in [1, 0x7fff, 0xffff, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
+        record.generation = generation;
+        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        let stored = rule.expect(&record.id).await;
+        rule.check(stored.generation == generation, format_args!("read returns generation {generation}"));
+        rule.check(stored.version == record.version + 1, "update increments the version by one");
+        record = stored;
+    }
+    rule.finish().await;
+}
+
+pub(super) async fn time_does_not_run_backwards<S: RefreshStore>(store: &S) {
+    let rule = Rule::new(store, "time_does_not_run_backwards");
+    let mut last = rule.now().await;
+    for _ in 0..100 {
+        let now = rule.now().await;
+        rule.check(now + SKEW >= last, "the store's present time does not go back");
+        last = now;
+    }
+}
+
+pub(super) const TEXTS: &[&str] = &[
+    "",
+    " ",
+    "  leading and trailing  ",
+    "tab\tand\r\nline\nends\r",
+    "nul \0 inside",
+    "\0",
+    "'single' \"double\" `back` \\ slash",
+    "'; DROP TABLE sessions; --",
+    "' OR '1'='1",
+    "?1 $1 :name @name %s {} ${x}",
+    "]] return redis.call('FLUSHALL') --[[",
+    "KEYS[1] {hash} ARGV[1]",
+    "null",
+    "NULL",
+    "0",
+    "1e3",
+    "true",
+    "\u{1f980}\u{1f469}\u{200d}\u{1f4bb}\u{1f1eb}\u{1f1f7}",
+    "\u{5e9}\u{5dc}\u{5d5}\u{5dd} \u{202e}abc\u{202c} \u{645}\u{631}\u{62d}\u{628}\u{627}",
+    "e\u{301} \u{e9} \u{df} \u{1e9e} \u{130} \u{131}",
+    "\u{feff}byte order mark",
+    "\u{1}\u{7f}\u{80}\u{2028}\u{2029}\u{fffd}\u{ffff}\u{10ffff}",
+];
+
+/// JSON that is kept as it is: order, spaces and escapes included.
+const CLAIMS: &[&str] = &[
+    "{}",
+    "null",
+    "[]",
+    r#"{"z":1,"a":2,  "a2" : [ 1.0, 1e400, -0 ]}"#,
+    r#"{"number":12345678901234567890,"fraction":0.1000}"#,
+    r#"{"text":"\"\\\/\b\f\n\r\t\u0000\u00e9\ud83e\udd80"}"#,
+    "{\"emoji\":\"\u{1f980}\",\"rtl\":\"\u{5e9}\u{5dc}\u{5d5}\u{5dd}\",\"sql\":\"'; DROP TABLE sessions; --\"}",
+];
+
+fn end_of_year_9999() -> SystemTime {
+    from_epoch(Duration::from_secs(END_OF_YEAR_9999))
+}
