@@ -101,15 +101,16 @@ impl<S: Sync, C: Send + Sync + 'static> OptionalFromRequestParts<S> for Claims<C
     }
 }
 
-/// The claims that the innermost layer has put there. Verified claims of another type mean that the
-/// handler asks for claims that its layer does not make.
+/// The claims that a layer has put there: nobody else can make some, and each layer removes what it
+/// finds of its type. Verified claims of other types alone mean that the handler asks for claims that
+/// its layers do not make.
 fn claims<C: Send + Sync + 'static>(extensions: &Extensions) -> Result<Option<Claims<C>>, ClaimsRejection> {
     let checked = extensions.get::<Checked>().filter(|checked| checked.enforced);
     let claims = extensions.get::<Claims<C>>();
     match (checked.map(|checked| &checked.outcome), claims) {
-        (Some(Outcome::Verified(erased, _)), Some(claims)) if claims.is(erased) => Ok(Some(claims.clone())),
+        (Some(Outcome::Verified(..)), Some(claims)) => Ok(Some(claims.clone())),
         (Some(Outcome::Refused(_) | Outcome::Exempt), _) => Ok(None),
-        (Some(Outcome::Verified(..)) | None, _) => {
+        (Some(Outcome::Verified(..)), None) | (None, _) => {
             let wanted = format!("a handler that takes `{}`", std::any::type_name::<Claims<C>>());
             crate::trace::layer_missing(&wanted, "CookieJwtLayer");
             Err(ClaimsRejection::LayerMissing)

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, request::Parts};
 use serde::de::DeserializeOwned;
 
-use super::{Candidate, Checked, Outcome, RefreshReader, Sources};
+use super::{Candidate, Checked, Outcome, PresentedRefresh, RefreshReader, Sources};
 use crate::{
     Claims, Verifier, cookies,
     token::{Budget, Source, TokenError, TokenErrorKind},
@@ -16,6 +16,13 @@ pub(crate) struct Authenticator<C> {
     /// With cookie names that a neighbour could set, an access cookie counts only when it belongs to
     /// the session of the refresh cookie.
     companion: Option<RefreshReader>,
+}
+
+/// What looking for tokens has cost and found on the way.
+#[derive(Default)]
+struct Look {
+    budget: Budget,
+    refresh: Option<PresentedRefresh>,
 }
 
 /// What a request's token says.
@@ -42,6 +49,11 @@ impl<C> Authenticator<C> {
         parts.extensions.get::<Checked>().map_or_else(Budget::default, |checked| checked.budget)
     }
 
+    /// The refresh token of the request, where it had to be looked at already.
+    pub(crate) fn refresh_token(&self, parts: &Parts) -> Option<PresentedRefresh> {
+        parts.extensions.get::<Checked>()?.refresh.clone()
+    }
+
     pub(crate) fn change_sources(&mut self, change: impl FnOnce(&mut Sources)) {
         change(Arc::make_mut(&mut self.sources));
     }
@@ -54,13 +66,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         if let Some(presented) = self.recall(parts) {
             return presented;
         }
-        let mut budget = self.budget(parts);
-        let (claims, by_header) = self.find(&parts.headers, &mut budget);
+        let mut look = Look { budget: self.budget(parts), refresh: None };
+        let (claims, by_header) = self.find(&parts.headers, &mut look);
         let outcome = match &claims {
             Ok(claims) => Outcome::Verified(claims.erase(), claims.source()),
             Err(kind) => Outcome::Refused(TokenError::new(*kind)),
         };
-        self.publish(parts, claims.as_ref().ok(), outcome, by_header, budget);
+        self.publish(parts, claims.as_ref().ok(), outcome, by_header, look);
         Presented { claims, by_header, live: false }
     }
 
@@ -68,7 +80,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
     pub(crate) fn settle(&self, parts: &mut Parts, claims: Claims<C>) {
         let claims = claims.found_in(Source::Cookie);
         let outcome = Outcome::Verified(claims.erase(), Source::Cookie);
-        self.publish(parts, Some(&claims), outcome, false, Budget::default());
+        self.publish(parts, Some(&claims), outcome, false, Look::default());
         self.mark_live(parts);
     }
 
@@ -76,12 +88,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
     pub(crate) fn settle_refused(&self, parts: &mut Parts, kind: TokenErrorKind) {
         let by_header = parts.extensions.get::<Checked>().is_some_and(|checked| checked.by_header);
         let outcome = Outcome::Refused(TokenError::new(kind));
-        self.publish(parts, None, outcome, by_header, Budget::default());
+        self.publish(parts, None, outcome, by_header, Look::default());
     }
 
     /// Lets the request pass without looking at its token.
     pub(crate) fn settle_exempt(&self, parts: &mut Parts) {
-        self.publish(parts, None, Outcome::Exempt, false, Budget::default());
+        self.publish(parts, None, Outcome::Exempt, false, Look::default());
     }
 
     pub(crate) fn mark_live(&self, parts: &mut Parts) {
@@ -125,7 +137,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         claims: Option<&Claims<C>>,
         outcome: Outcome,
         by_header: bool,
-        budget: Budget,
+        look: Look,
     ) {
         match claims {
             Some(claims) => parts.extensions.insert(claims.clone()),
@@ -138,23 +150,30 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
             by_header,
             enforced: false,
             live: false,
-            budget,
+            budget: look.budget,
+            refresh: look.refresh,
         });
     }
 
-    fn find(&self, headers: &HeaderMap, budget: &mut Budget) -> (Result<Claims<C>, TokenErrorKind>, bool) {
-        let mut verify = |token: &[u8], source| self.verifier.verify_within(token, source, budget);
+    fn find(&self, headers: &HeaderMap, look: &mut Look) -> (Result<Claims<C>, TokenErrorKind>, bool) {
+        let mut verify = |token: &[u8], source| self.verifier.verify_within(token, source, &mut look.budget);
         match self.sources.candidate(headers) {
             None => (Err(TokenErrorKind::Missing), false),
             Some(Candidate::Bearer(token)) => (verify(token, Source::Bearer), true),
             Some(Candidate::AccessTokenHeader(token)) => (verify(token, Source::AccessTokenHeader), true),
-            Some(Candidate::Cookie) => (self.check_cookies(headers, budget), false),
+            Some(Candidate::Cookie) => (self.check_cookies(headers, look), false),
         }
     }
 
     /// Several cookies of one name: those that verify count, whatever their order.
-    fn check_cookies(&self, headers: &HeaderMap, budget: &mut Budget) -> Result<Claims<C>, TokenErrorKind> {
-        let session = self.companion.as_ref().and_then(|companion| companion.session_id(headers, budget));
+    fn check_cookies(&self, headers: &HeaderMap, look: &mut Look) -> Result<Claims<C>, TokenErrorKind> {
+        if let Some(companion) = &self.companion {
+            look.refresh = Some(companion.read(headers, &mut look.budget));
+        }
+        let session = match &look.refresh {
+            Some(PresentedRefresh::One(token)) => Some(&*token.session_id),
+            _ => None,
+        };
         let mut chosen: Option<Claims<C>> = None;
         let mut refused = None;
         let mut seen: Vec<&[u8]> = Vec::new();
@@ -163,8 +182,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
                 continue;
             }
             seen.push(token);
-            match self.verifier.verify_within(token, Source::Cookie, budget) {
-                Ok(claims) if session.as_deref().is_some_and(|own| claims.session_id() != Some(own)) => {}
+            match self.verifier.verify_within(token, Source::Cookie, &mut look.budget) {
+                Ok(claims) if session.is_some_and(|own| claims.session_id() != Some(own)) => {}
                 Ok(claims) => chosen = Some(choose(chosen, claims)?),
                 // "Expired" says more than "garbage": it is ours.
                 Err(kind) if refused.is_none() || kind == TokenErrorKind::Expired => refused = Some(kind),

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use http::Extensions;
 
-use super::Sources;
+use super::{PresentedRefresh, Sources};
 use crate::token::{Budget, ErasedClaims, Source, TokenError, VerifierId};
 
 /// What the layers share about a request, in one extension: the outcome of verifying its token,
@@ -22,6 +22,8 @@ pub(crate) struct Checked {
     /// The store has confirmed that the session is live.
     pub(crate) live: bool,
     pub(crate) budget: Budget,
+    /// The refresh token, where it had to be looked at already.
+    pub(crate) refresh: Option<PresentedRefresh>,
 }
 
 #[derive(Clone)]

@@ -108,14 +108,6 @@ impl RefreshReader {
             _ => PresentedRefresh::Ambiguous(tokens),
         }
     }
-
-    /// The session of the request's only valid refresh token.
-    pub(crate) fn session_id(&self, headers: &HeaderMap, budget: &mut Budget) -> Option<Box<str>> {
-        match self.read(headers, budget) {
-            PresentedRefresh::One(token) => Some(token.session_id),
-            _ => None,
-        }
-    }
 }
 
 /// Keeps the highest generation of each session.

@@ -62,6 +62,7 @@ pub(super) struct Pending<S, C, R, B> {
 }
 
 /// What is left to do when the inner service has answered.
+#[expect(clippy::large_enum_variant, reason = "always in a box")]
 pub(super) enum After<C> {
     Issue { sessions: Sessions<C>, minted: Minted },
     Clear { sessions: Sessions<C>, decided_at: SystemTime },

@@ -74,8 +74,11 @@ fn refresh<C>(sessions: &Sessions<C>, parts: &Parts, still_good: bool) -> Plan<C
     if !own_origin && !is_top_level_navigation(parts) {
         return Plan::Forward;
     }
-    let mut budget = inner.authenticator.budget(parts);
-    match inner.refresh_reader.read(&parts.headers, &mut budget) {
+    let presented = inner.authenticator.refresh_token(parts).unwrap_or_else(|| {
+        let mut budget = inner.authenticator.budget(parts);
+        inner.refresh_reader.read(&parts.headers, &mut budget)
+    });
+    match presented {
         PresentedRefresh::Nothing => Plan::Forward,
         PresentedRefresh::Expired if own_origin => Plan::ForwardAndClear,
         PresentedRefresh::Expired => Plan::Forward,

@@ -217,14 +217,14 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     }
 
     /// Reads the record once more before cookies go on a response. They go only while the session is
-    /// live and of the same generation, and the refresh cookie only if that has not been confirmed:
-    /// a slow handler can neither overwrite a newer cookie nor revive a signed-out browser.
+    /// live and still says what they say, and the refresh cookie only if its generation has not been
+    /// confirmed: a slow handler can neither overwrite a newer cookie nor revive a signed-out browser.
     pub(crate) async fn admit(&self, minted: Minted) -> Result<Admitted, Unavailable> {
-        let Snapshot { record, now } = self.load(&minted.id).await?;
+        let Snapshot { record, now } = self.load(minted.id()).await?;
         let Some(record) = record.filter(|record| record.is_live(now)) else {
             return Ok(Admitted::Ended);
         };
-        if record.generation != minted.generation {
+        if !minted.is_of(&record) {
             return Ok(Admitted::Superseded);
         }
         Ok(Admitted::Cookies(minted.into_cookies(record.confirmed_at.is_none())))

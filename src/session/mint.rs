@@ -17,20 +17,32 @@ use crate::{
 
 /// The cookies that tell a client about one generation of its session.
 pub(crate) struct Minted {
-    pub(crate) id: SessionId,
-    pub(crate) generation: u32,
+    /// The record that they speak of.
+    record: SessionRecord,
     /// The access token itself.
     pub(crate) token: String,
-    pub(crate) access: HeaderValue,
-    /// Refresh and XSRF cookie, where the client may not have them yet.
-    pub(crate) rest: Vec<HeaderValue>,
+    /// Access cookie, and the XSRF cookie that fits it.
+    access: Vec<HeaderValue>,
+    /// Refresh cookie, where the client may not have it yet.
+    refresh: Option<HeaderValue>,
 }
 
 impl Minted {
-    pub(crate) fn into_cookies(self, with_rest: bool) -> Vec<HeaderValue> {
-        let mut cookies = vec![self.access];
-        if with_rest {
-            cookies.extend(self.rest);
+    pub(crate) fn id(&self) -> &SessionId {
+        &self.record.id
+    }
+
+    /// Whether `record` still says what the cookies say.
+    pub(super) fn is_of(&self, record: &SessionRecord) -> bool {
+        self.record.generation == record.generation
+            && self.record.claims == record.claims
+            && self.record.xsrf_token == record.xsrf_token
+    }
+
+    pub(crate) fn into_cookies(self, with_refresh: bool) -> Vec<HeaderValue> {
+        let mut cookies = self.access;
+        if with_refresh {
+            cookies.extend(self.refresh);
         }
         cookies
     }
@@ -56,25 +68,29 @@ impl<C> Sessions<C> {
         let scope = Scopes::new(&record.scope).unwrap_or_default();
         let token = self.mint_access(record, scope, Some(&record.xsrf_token), now)?;
         let expires_at = minted_expiry(&inner.lifetimes, now, record.absolute_expires_at);
-        let access = inner.cookies.access.set(&token, until(expires_at, now))?;
-        let mut rest = Vec::new();
-        if let Some(secret) = secret {
-            let age = until(record.expires_at(), now);
-            let refresh = RefreshToken {
-                session_id: record.id.as_str().into(),
-                generation: record.generation,
-                secret: secret.clone(),
-            };
-            let new = NewToken::of_type(REFRESH_TYPE, Expiry::At(record.expires_at()))
-                .with_session_id(record.id.as_str())
-                .with_token_id(refresh.token_id());
-            rest.push(inner.cookies.refresh.set(&inner.issuer.sign(&new, Map::new())?, age)?);
-            // It lives as long as the refresh cookie: clients need it when the access token has expired.
-            if let Some(spec) = &inner.cookies.xsrf {
-                rest.push(spec.set(&record.xsrf_token, age)?);
-            }
+        let age = until(record.expires_at(), now);
+        let mut access = vec![inner.cookies.access.set(&token, until(expires_at, now))?];
+        // It lives as long as the refresh cookie: clients need it when the access token has expired.
+        if let Some(spec) = &inner.cookies.xsrf {
+            access.push(spec.set(&record.xsrf_token, age)?);
         }
-        Ok(Minted { id: record.id.clone(), generation: record.generation, token, access, rest })
+        let refresh = match secret {
+            Some(secret) => Some(inner.cookies.refresh.set(&self.mint_refresh(record, secret)?, age)?),
+            None => None,
+        };
+        Ok(Minted { record: record.clone(), token, access, refresh })
+    }
+
+    fn mint_refresh(&self, record: &SessionRecord, secret: &SessionSecret) -> Result<String, IssueError> {
+        let token = RefreshToken {
+            session_id: record.id.as_str().into(),
+            generation: record.generation,
+            secret: secret.clone(),
+        };
+        let new = NewToken::of_type(REFRESH_TYPE, Expiry::At(record.expires_at()))
+            .with_session_id(record.id.as_str())
+            .with_token_id(token.token_id());
+        self.inner().issuer.sign(&new, Map::new())
     }
 
     /// Mints an access token with these of the session's scopes.

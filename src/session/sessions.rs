@@ -212,7 +212,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// or gains a role. Other sessions of the user keep theirs until they are rotated.
     ///
     /// The answer's cookies carry the new claims. Where the session has been rotated since the
-    /// request's token was issued, they come with the next refresh instead.
+    /// request's token was issued, or a header carried it, they clear the access cookie instead, and the
+    /// next refresh brings the new claims.
     ///
     /// # Errors
     ///
@@ -259,17 +260,12 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
                 Update::Gone => return Err(SessionError::ended()),
                 Update::Done => {}
             }
-            // An access token of a generation that the client does not hold would confirm it.
-            let mut cookies = Vec::new();
-            if claims.source() == Source::Cookie && claims.generation() == Some(next.generation) {
-                cookies.push(minted.access);
-            }
-            if fresh.is_some()
-                && let Some(spec) = &inner.cookies.xsrf
-            {
-                let age = next.expires_at().duration_since(store_now).unwrap_or_default();
-                cookies.push(spec.set(&next.xsrf_token, age)?);
-            }
+            // An access token of a generation that the client may not hold would confirm it. Then the
+            // client drops its own, whose XSRF claim may be outdated, and gets the next by a refresh.
+            let is_current =
+                claims.source() == Source::Cookie && claims.generation() == Some(next.generation);
+            let cookies =
+                if is_current { minted.into_cookies(false) } else { vec![inner.cookies.access.clear()] };
             return Ok(SignedIn {
                 cookies,
                 expires_at: minted_expiry(&inner.lifetimes, now, next.absolute_expires_at),

@@ -1,6 +1,6 @@
 use std::{any::Any, fmt, sync::Arc, time::SystemTime};
 
-use super::{InsufficientScope, XsrfError, XsrfErrorKind, scope, wire::Registered, xsrf};
+use super::{InsufficientScope, Scopes, XsrfError, XsrfErrorKind, scope, wire::Registered, xsrf};
 use crate::clock::from_epoch;
 
 /// Where a request's token was found.
@@ -137,7 +137,12 @@ impl<C> Claims<C> {
         if self.has_scope(scope) { Ok(()) } else { Err(InsufficientScope::new()) }
     }
 
-    /// `scope`: the granted scopes, separated by spaces.
+    /// `scope` as a set; empty when the token does not say.
+    pub fn scopes(&self) -> Scopes {
+        Scopes::granted(self.scope().unwrap_or_default())
+    }
+
+    /// `scope` as it stands in the token: the granted scopes, separated by spaces.
     pub fn scope(&self) -> Option<&str> {
         self.registered().scope.as_deref()
     }
