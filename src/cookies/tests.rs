@@ -1,0 +1,99 @@
+//! `Cookie` headers as other projects' tests have them, and the pairs that they hold.
+
+use http::{HeaderMap, HeaderValue, header::COOKIE};
+use serde_json::Value;
+
+use super::read::{pairs, values};
+
+const FACTS: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/cookie_header_facts.json"));
+
+type Pairs = Vec<(String, String)>;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("the facts are UTF-8")
+}
+
+fn headers(fact: &Value) -> HeaderMap {
+    let lines = fact["cookie_headers"].as_array().expect("a fact lists headers");
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let line = line.as_str().expect("a header is text");
+        headers.append(COOKIE, HeaderValue::from_str(line).expect("the facts are header values"));
+    }
+    headers
+}
+
+fn listed(expected: &Value) -> Option<Pairs> {
+    let pair = |pair: &Value| Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned()));
+    expected.as_array().map(|pairs| pairs.iter().map(|value| pair(value).expect("name and value")).collect())
+}
+
+/// Those pairs whose name has not been there before.
+fn first_of_each_name(all: Pairs) -> Pairs {
+    let mut firsts = Pairs::new();
+    for pair in all {
+        if !firsts.iter().any(|(name, _)| *name == pair.0) {
+            firsts.push(pair);
+        }
+    }
+    firsts
+}
+
+#[test]
+fn cookie_headers_hold_the_pairs_that_other_projects_tests_say() {
+    let facts: Value = serde_json::from_str(FACTS).expect("the facts are JSON");
+    let facts = facts["cases"].as_array().expect("the facts are listed");
+    assert_eq!(facts.len(), 40, "the file is whole");
+    let mut checked = 0;
+    for fact in facts {
+        if fact["encoded"] == true {
+            continue; // about a parser that decodes
+        }
+        checked += 1;
+        let headers = headers(fact);
+        let found: Pairs = pairs(&headers).map(|(name, value)| (text(name), text(value))).collect();
+        let Some(expected) = listed(&fact["expected"]) else {
+            assert!(found.iter().all(|(name, _)| name.is_empty()), "an error: {fact}\n{found:?}");
+            continue;
+        };
+        if let Some(name) = fact["filter"].as_str() {
+            let found: Pairs = values(&headers, name).map(|value| (name.to_owned(), text(value))).collect();
+            assert_eq!(found, expected, "by name: {fact}");
+        } else if let Some(raw) = listed(&fact["raw"]) {
+            assert_eq!(found, raw, "undecoded: {fact}");
+        } else if fact["note"].as_str().is_some_and(|note| note.starts_with("duplicates")) {
+            assert!(found.len() > expected.len(), "all of one name: {fact}");
+            assert_eq!(first_of_each_name(found), expected, "the first of each name: {fact}");
+        } else if fact["from"].as_str().is_some_and(|from| from.starts_with("golang")) {
+            // Quotes are taken off where a value is looked up, as there.
+            let names: Vec<_> = found.iter().map(|(name, _)| name.clone()).collect();
+            assert_eq!(names, expected.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), "{fact}");
+            for (name, value) in &expected {
+                let found: Vec<_> = values(&headers, name).map(text).collect();
+                assert_eq!(found, [value.as_str()], "unquoted: {fact}");
+            }
+        } else {
+            assert_eq!(found, expected, "{fact}");
+        }
+    }
+    assert_eq!(checked, 39);
+}
+
+#[test]
+fn all_values_of_a_name_are_found_in_order() {
+    let mut headers = HeaderMap::new();
+    for line in ["a=1; b=2; a=\"3\"", "A=4;a=", "aa=5", "a=6"] {
+        headers.append(COOKIE, HeaderValue::from_static(line));
+    }
+    let found: Vec<_> = values(&headers, "a").map(text).collect();
+    assert_eq!(found, ["1", "3", "", "6"]);
+}
+
+#[test]
+fn bytes_beyond_ascii_hide_no_other_cookie() {
+    let mut headers = HeaderMap::new();
+    headers.append(COOKIE, HeaderValue::from_bytes(b"a=\xff\xfe; own=1; \xff=2").expect("opaque bytes"));
+    assert_eq!(values(&headers, "own").map(text).collect::<Vec<_>>(), ["1"]);
+    assert_eq!(values(&headers, "a").collect::<Vec<_>>(), [b"\xff\xfe"]);
+}

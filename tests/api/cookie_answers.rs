@@ -1,0 +1,364 @@
+//! Answers that set or clear cookies: no cache stores them, the handler's own win, and only what is
+//! beyond use is cleared.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderValue, Request, Response, header::COOKIE};
+use serde_json::json;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_cookie_jwt::{
+    KeyRing, MemoryStore, Sessions,
+    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
+    testing::TestClock,
+};
+
+use crate::{
+    cookies::{SetCookie, builder, set_cookies, sign_in},
+    forge,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What a cacheable page says.
+fn cacheable() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.append("cache-control", HeaderValue::from_static("public, max-age=600"));
+    headers.append("cache-control", HeaderValue::from_static("immutable"));
+    headers.append("cdn-cache-control", HeaderValue::from_static("max-age=600"));
+    headers.append("surrogate-control", HeaderValue::from_static("max-age=600"));
+    headers.append("etag", HeaderValue::from_static("\"1\""));
+    headers
+}
+
+#[track_caller]
+fn assert_not_stored(headers: &HeaderMap, name: &str) {
+    let control: Vec<_> = headers.get_all("cache-control").iter().collect();
+    assert_eq!(control, ["no-store"], "{name}");
+    for other in ["cdn-cache-control", "surrogate-control"] {
+        assert!(!headers.contains_key(other), "{name}: {other}");
+    }
+    assert!(headers.contains_key("etag"), "{name}: what does not matter stays");
+}
+
+fn names(headers: &HeaderMap) -> Vec<String> {
+    set_cookies(headers).into_iter().map(|cookie| cookie.name).collect()
+}
+
+fn pairs(cookies: &[SetCookie]) -> String {
+    let pairs: Vec<_> = cookies.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
+    pairs.join("; ")
+}
+
+fn request(cookie: &str) -> Request<()> {
+    Request::get("/").header(COOKIE, cookie).body(()).expect("a request")
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_response_with_our_cookies_is_stored_by_no_cache() {
+    let clock = TestClock::new();
+    let sessions = builder::<()>(&clock).build().expect("sessions");
+    let (parts, ()) = Request::post("/").body(()).expect("a request").into_parts();
+    let mut headers = cacheable();
+    sessions.sign_in(&parts, "ada", ()).await.expect("signed in").append_to(&mut headers);
+    assert_not_stored(&headers, "sign-in");
+    let cookies = pairs(&set_cookies(&headers));
+    let mut headers = cacheable();
+    sessions.sign_out(&parts).await.expect("signed out").append_to(&mut headers);
+    assert_not_stored(&headers, "sign-out");
+
+    let page = service_fn(|_: Request<()>| async {
+        let mut response = Response::new(String::new());
+        *response.headers_mut() = cacheable();
+        Ok::<_, Infallible>(response)
+    });
+    let service = sessions.layer().layer(page);
+    let response = service.clone().oneshot(request(&cookies)).await.expect("infallible");
+    assert_eq!(*response.headers(), cacheable(), "without cookies of ours nothing changes");
+    clock.advance(HOUR);
+    let response = service.clone().oneshot(request(&cookies)).await.expect("infallible");
+    assert_eq!(names(response.headers()), ["__Host-access", "__Host-refresh", "XSRF-TOKEN"]);
+    assert_not_stored(response.headers(), "a rotation");
+    let unseen = pairs(&sign_in(&sessions).await[1..]);
+    let response = service.oneshot(request(&unseen)).await.expect("infallible");
+    assert_eq!(names(response.headers()), ["__Host-access"]);
+    assert_not_stored(response.headers(), "an access token alone");
+    clock.advance(100 * 24 * HOUR);
+    let optional = sessions.layer().optional().layer(page);
+    let response = optional.oneshot(request(&cookies)).await.expect("infallible");
+    assert_eq!(names(response.headers()).len(), 3);
+    assert_not_stored(response.headers(), "clearing");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn cookies_that_the_handler_has_set_or_cleared_win_over_the_layers() {
+    let lines: [(&str, &'static [&'static str], [bool; 3]); 6] = [
+        ("nothing", &[], [true, true, true]),
+        ("a foreign one", &["theme=dark; Path=/"], [true, true, true]),
+        ("the access cookie", &["__Host-access=own; Path=/; Secure"], [false, true, true]),
+        ("a cleared refresh cookie", &["__Host-refresh=; Max-Age=0; Path=/; Secure"], [true, false, true]),
+        ("without a value", &["XSRF-TOKEN"], [true, true, false]),
+        (
+            "all of them",
+            &["__Host-access=a; Path=/; Secure", "__Host-refresh=b; Path=/; Secure", "XSRF-TOKEN=c"],
+            [false, false, false],
+        ),
+    ];
+    for (name, own, by_layer) in lines {
+        let clock = TestClock::new();
+        let sessions = builder::<()>(&clock).build().expect("sessions");
+        let cookies = pairs(&sign_in(&sessions).await);
+        let service = sessions.layer().layer(service_fn(move |_: Request<()>| async move {
+            let mut response = Response::new(String::new());
+            for line in own {
+                response.headers_mut().append("set-cookie", HeaderValue::from_static(line));
+            }
+            Ok::<_, Infallible>(response)
+        }));
+        clock.advance(HOUR);
+        service.clone().oneshot(request(&cookies)).await.expect("infallible");
+        clock.advance(HOUR);
+        let response = service.oneshot(request(&cookies)).await.expect("infallible");
+        let lines: Vec<_> = response
+            .headers()
+            .get_all("set-cookie")
+            .iter()
+            .map(|line| line.to_str().expect("ASCII"))
+            .collect();
+        assert_eq!(&lines[..own.len()], own, "{name}: the handler's stay as they are");
+        let added: Vec<_> =
+            lines[own.len()..].iter().map(|line| line.split('=').next().expect("a name")).collect();
+        let expected: Vec<_> = ["__Host-access", "__Host-refresh", "XSRF-TOKEN"]
+            .into_iter()
+            .zip(by_layer)
+            .filter_map(|(name, set)| set.then_some(name))
+            .collect();
+        assert_eq!(added, expected, "{name}");
+    }
+}
+
+/// A store that can be switched off.
+struct Switched {
+    store: MemoryStore,
+    down: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct Down;
+
+impl fmt::Display for Down {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the store is down")
+    }
+}
+
+impl std::error::Error for Down {}
+
+impl Switched {
+    fn up(&self) -> Result<&MemoryStore, Down> {
+        if self.down.load(Ordering::SeqCst) { Err(Down) } else { Ok(&self.store) }
+    }
+}
+
+impl RefreshStore for Switched {
+    type Error = Down;
+
+    async fn create(&self, session: NewRecord) -> Result<Created, Down> {
+        self.up()?.create(session).await.map_err(|_| Down)
+    }
+
+    async fn read(&self, id: &SessionId) -> Result<Snapshot, Down> {
+        self.up()?.read(id).await.map_err(|_| Down)
+    }
+
+    async fn update(&self, record: &SessionRecord) -> Result<Update, Down> {
+        self.up()?.update(record).await.map_err(|_| Down)
+    }
+
+    async fn remove(&self, id: &SessionId) -> Result<bool, Down> {
+        self.up()?.remove(id).await.map_err(|_| Down)
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, Down> {
+        self.up()?.list(subject).await.map_err(|_| Down)
+    }
+
+    async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, Down> {
+        self.up()?.remove_all(subject, keep).await.map_err(|_| Down)
+    }
+}
+
+/// Sessions, the switch of their store, and the refresh cookies of a fresh sign-in, of another one,
+/// of one that has been signed out, and of one that has been rotated away.
+struct Scene {
+    sessions: Sessions<()>,
+    down: Arc<AtomicBool>,
+    clock: TestClock,
+    fresh: String,
+    other: String,
+    revoked: String,
+    superseded: String,
+}
+
+async fn scene() -> Scene {
+    let clock = TestClock::new();
+    let down = Arc::new(AtomicBool::new(false));
+    let store = Switched { store: MemoryStore::new().with_clock(clock.clone()), down: down.clone() };
+    let sessions =
+        Sessions::<()>::builder(forge::ring(), store).with_clock(clock.clone()).build().expect("sessions");
+    let superseded = pairs(&sign_in(&sessions).await[1..2]);
+    let service = sessions.layer().layer(forge::whoami());
+    let mut held = superseded.clone();
+    for _ in 0..6 {
+        clock.advance(HOUR);
+        let response = service.clone().oneshot(request(&held)).await.expect("infallible");
+        assert_eq!(forge::outcome(&response), "ada");
+        if let Some(next) = set_cookies(response.headers()).get(1) {
+            held = pairs(std::slice::from_ref(next));
+        }
+    }
+    assert_ne!(held, superseded, "it has been rotated");
+    let revoked = pairs(&sign_in(&sessions).await[1..2]);
+    let ended = sessions.list("ada").await.expect("a list").pop().expect("the newest");
+    assert!(sessions.revoke("ada", ended.id.as_str()).await.expect("revoked"));
+    let fresh = pairs(&sign_in(&sessions).await[1..2]);
+    let other = pairs(&sign_in(&sessions).await[1..2]);
+    Scene { sessions, down, clock, fresh, other, revoked, superseded }
+}
+
+fn refresh_by(ring: &str, sid: &str, exp: u64) -> String {
+    let payload = json!({ "sid": sid, "jti": "0.AAAAAAAAAAAAAAAAAAAAAA", "iat": 1, "exp": exp }).to_string();
+    let header = r#"{"alg":"HS256","typ":"refresh+jwt"}"#;
+    format!("__Host-refresh={}", forge::hs256(ring.as_bytes(), header, payload))
+}
+
+/// A request by refresh cookie, and its answer.
+struct Case {
+    name: &'static str,
+    cookie: String,
+    headers: &'static [(&'static str, &'static str)],
+    later: Duration,
+    down: bool,
+    expected: &'static str,
+    clears: bool,
+}
+
+async fn cases(scene: &Scene) -> Vec<Case> {
+    const UNKNOWN: &str = "another secret of at least 32 bytes";
+    const LATE: u64 = 4_102_444_800;
+    const FORTNIGHT: Duration = Duration::from_secs(15 * 24 * 3600);
+    const CROSS: &[(&str, &str)] = &[("sec-fetch-site", "cross-site")];
+    const LINK: &[(&str, &str)] =
+        &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+    let own = std::str::from_utf8(forge::SECRET).expect("ASCII");
+    let Scene { sessions, fresh, other, revoked, superseded, .. } = scene;
+    let id = sessions.list("ada").await.expect("a list").pop().expect("a session").id;
+    let tampered = format!("{}A", &fresh[..fresh.len() - 1]);
+    let both = format!("{fresh}; {other}");
+    let kept = |name, cookie: &str, expected| Case {
+        name,
+        cookie: cookie.to_owned(),
+        headers: &[],
+        later: HOUR,
+        down: false,
+        expected,
+        clears: false,
+    };
+    let outage = |name, cookie, expected| Case { down: true, ..kept(name, cookie, expected) };
+    let from = |headers, name, cookie, expected| Case { headers, ..kept(name, cookie, expected) };
+    let cleared = |name, cookie, expected| Case { clears: true, ..kept(name, cookie, expected) };
+    let expired = |case| Case { later: FORTNIGHT, ..case };
+    vec![
+        kept("a good one", fresh, "ada"),
+        kept("none", "theme=dark", "token_missing"),
+        kept("of an unknown key", &refresh_by(UNKNOWN, "s", LATE), "token_missing"),
+        kept("of an unknown key, expired", &refresh_by(UNKNOWN, "s", 1), "token_missing"),
+        kept("tampered with", &tampered, "token_missing"),
+        kept("garbage", "__Host-refresh=x", "token_missing"),
+        kept("with a wrong secret", &refresh_by(own, id.as_str(), LATE), "token_invalid"),
+        kept("of two sessions", &both, "token_ambiguous"),
+        outage("of two sessions, the store not asked", &both, "token_ambiguous"),
+        outage("in an outage", fresh, "store_unavailable"),
+        outage("revoked, in an outage", revoked, "store_unavailable"),
+        from(CROSS, "revoked, cross-site", revoked, "token_missing"),
+        from(LINK, "revoked, by a link", revoked, "session_revoked"),
+        expired(from(CROSS, "expired, cross-site", fresh, "token_missing")),
+        expired(from(LINK, "expired, by a link", fresh, "token_missing")),
+        cleared("revoked", revoked, "session_revoked"),
+        cleared("superseded", superseded, "session_revoked"),
+        expired(cleared("expired", fresh, "token_missing")),
+    ]
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn only_what_is_ours_and_beyond_use_is_cleared() {
+    for index in 0..cases(&scene().await).await.len() {
+        // Each case begins anew: some of them end sessions.
+        let scene = scene().await;
+        let Case { name, cookie, headers, later, down, expected, clears } =
+            cases(&scene).await.swap_remove(index);
+        scene.clock.advance(later);
+        scene.down.store(down, Ordering::SeqCst);
+        let mut request = request(&cookie);
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, HeaderValue::from_static(value));
+        }
+        let service = scene.sessions.layer().layer(forge::whoami());
+        let response = service.oneshot(request).await.expect("infallible");
+        assert_eq!(forge::outcome(&response), expected, "{name}");
+        let set = set_cookies(response.headers());
+        let cleared: Vec<_> =
+            set.iter().filter(|cookie| cookie.max_age == 0).map(|cookie| &*cookie.name).collect();
+        let all = ["__Host-access", "__Host-refresh", "XSRF-TOKEN"];
+        assert_eq!(cleared, if clears { &all[..] } else { &[] }, "{name}");
+        assert!(expected == "ada" || cleared.len() == set.len(), "{name}: nothing is set for nobody");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_access_cookie_that_cannot_be_used_clears_nothing() {
+    let sessions = builder::<()>(&TestClock::new()).build().expect("sessions");
+    let foreign = KeyRing::hs256([7; 32]).expect("a secret");
+    let foreign = Sessions::<()>::builder(foreign, MemoryStore::new()).build().expect("sessions");
+    let cookies = sign_in(&foreign).await;
+    for (name, cookie) in [("access alone", pairs(&cookies[..1])), ("all", pairs(&cookies))] {
+        let response =
+            sessions.layer().layer(forge::whoami()).oneshot(request(&cookie)).await.expect("infallible");
+        assert_eq!(forge::outcome(&response), "token_invalid", "{name}");
+        assert!(set_cookies(response.headers()).is_empty(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn of_several_refresh_cookies_of_one_session_the_highest_generation_counts() {
+    for reversed in [false, true] {
+        let clock = TestClock::new();
+        let sessions = builder::<()>(&clock).build().expect("sessions");
+        let service = sessions.layer().layer(forge::whoami());
+        let mut held = vec![pairs(&sign_in(&sessions).await[1..2])];
+        for _ in 0..8 {
+            clock.advance(HOUR);
+            let mut cookies = held.clone();
+            if reversed {
+                cookies.reverse();
+            }
+            let response = service.clone().oneshot(request(&cookies.join("; "))).await.expect("infallible");
+            assert_eq!(forge::outcome(&response), "ada", "{} cookies, reversed: {reversed}", held.len());
+            if let Some(next) = set_cookies(response.headers()).get(1)
+                && held.len() < 4
+            {
+                held.push(pairs(std::slice::from_ref(next)));
+            } else if set_cookies(response.headers()).len() > 1 {
+                break; // one more would be over the signature checks of a request
+            }
+        }
+        assert_eq!(held.len(), 4, "it was rotated often enough");
+    }
+}

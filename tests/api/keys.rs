@@ -1,0 +1,284 @@
+//! Keys: one algorithm each, strong enough, and told apart by their ids.
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use tower_cookie_jwt::{
+    ConfigError, KeyRing, Verifier,
+    keys::{Algorithm, Key},
+    token::{Issuer, NewToken, TokenErrorKind},
+};
+
+const RSA_2048: &str = include_str!("keys/rsa2048.pem");
+const RSA_2048_PUBLIC: &str = include_str!("keys/rsa2048.pub.pem");
+const RSA_1024: &str = include_str!("keys/rsa1024.pem");
+const RSA_1024_PUBLIC: &str = include_str!("keys/rsa1024.pub.pem");
+const P256: &str = include_str!("keys/p256.pem");
+const P256_PUBLIC: &str = include_str!("keys/p256.pub.pem");
+const P384: &str = include_str!("keys/p384.pem");
+const P384_PUBLIC: &str = include_str!("keys/p384.pub.pem");
+const P521: &str = include_str!("keys/p521.pem");
+const ED25519: &str = include_str!("keys/ed25519.pem");
+const ED25519_PUBLIC: &str = include_str!("keys/ed25519.pub.pem");
+
+const RSA: [Algorithm; 6] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+];
+const HMAC: [Algorithm; 3] = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
+
+/// Private and public PEM of the right kind; HMAC has none.
+fn pems(algorithm: Algorithm) -> Option<(&'static str, &'static str)> {
+    match algorithm {
+        Algorithm::ES256 => Some((P256, P256_PUBLIC)),
+        Algorithm::ES384 => Some((P384, P384_PUBLIC)),
+        Algorithm::EdDSA => Some((ED25519, ED25519_PUBLIC)),
+        rsa if RSA.contains(&rsa) => Some((RSA_2048, RSA_2048_PUBLIC)),
+        _ => None,
+    }
+}
+
+fn signed_by(key: &Key) -> String {
+    let ring = KeyRing::new(key.clone()).expect("the key signs");
+    let token = NewToken::access("ada", Duration::from_secs(60));
+    Issuer::new(ring).issue(&token, &()).expect("the key signs")
+}
+
+fn verifier(keys: impl IntoIterator<Item = Key>) -> Verifier<()> {
+    Verifier::new(KeyRing::verify_only(keys).expect("a ring"))
+}
+
+fn der(pem: &str) -> Vec<u8> {
+    let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    base64::engine::general_purpose::STANDARD.decode(text).expect("PEM holds base64")
+}
+
+#[test]
+fn every_algorithm_signs_and_verifies() {
+    let mut named = Vec::new();
+    for algorithm in Algorithm::ALL {
+        let mut pairs: Vec<(&str, Key, Key)> = Vec::new();
+        if let Some((private, public)) = pems(algorithm) {
+            let private = Key::from_private_pem(algorithm, private).expect("a private PEM");
+            let public = Key::from_public_pem(algorithm, public).expect("a public PEM");
+            assert!(private.can_sign() && !public.can_sign(), "{algorithm}");
+            pairs.push(("PEM", private, public));
+        }
+        if !RSA.contains(&algorithm) {
+            let generated = Key::generate(algorithm).expect("it can be generated");
+            pairs.push(("generated", generated.clone(), generated));
+        }
+        for (how, private, public) in pairs {
+            let token = signed_by(&private);
+            let header =
+                URL_SAFE_NO_PAD.decode(token.split('.').next().expect("a header")).expect("base64url");
+            let header: serde_json::Value = serde_json::from_slice(&header).expect("JSON");
+            assert_eq!(header["alg"], algorithm.name(), "{algorithm}, {how}");
+            assert_eq!(private.algorithm(), algorithm, "{algorithm}, {how}");
+            let (start, _) = token.rsplit_once('.').expect("a signature");
+            for key in [private, public] {
+                assert!(verifier([key.clone()]).verify(&format!("{start}.")).is_err(), "{algorithm}, {how}");
+                let claims = verifier([key]).verify(&token);
+                assert_eq!(claims.expect("it verifies").subject(), Some("ada"), "{algorithm}, {how}");
+            }
+        }
+        named.push(algorithm.to_string());
+    }
+    let all = "HS256 HS384 HS512 RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 EdDSA";
+    assert_eq!(named.join(" "), all);
+}
+
+#[test]
+fn a_key_accepts_no_algorithm_but_its_own() {
+    // The same RSA key, and the same secret, for each of the algorithms of their family.
+    let rsa = RSA.map(|algorithm| Key::from_private_pem(algorithm, RSA_2048).expect("a key"));
+    let hmac = HMAC.map(|algorithm| Key::hmac(algorithm, [7; 64]).expect("a secret"));
+    for family in [&rsa[..], &hmac[..]] {
+        for signing in family {
+            let token = signed_by(signing);
+            for verifying in family {
+                let name = format!("{} for {}", signing.algorithm(), verifying.algorithm());
+                let verdict = verifier([verifying.clone()]).verify(&token).map_err(|error| error.kind());
+                match signing.algorithm() == verifying.algorithm() {
+                    true => assert!(verdict.is_ok(), "{name}"),
+                    false => assert_eq!(verdict.unwrap_err(), TokenErrorKind::UnknownKey, "{name}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_secret_shorter_than_the_hash_is_refused() {
+    for (algorithm, least) in HMAC.into_iter().zip([32, 48, 64]) {
+        for (len, fits) in [(0, false), (1, false), (least - 1, false), (least, true), (least + 1, true)] {
+            let key = Key::hmac(algorithm, vec![7; len]);
+            assert_eq!(key.is_ok(), fits, "{algorithm} with {len} bytes");
+            if let Err(error) = key {
+                assert!(
+                    error.to_string().contains(&format!("at least {least} bytes")),
+                    "{algorithm}: {error}"
+                );
+            }
+        }
+    }
+    for (len, fits) in [(0, false), (31, false), (32, true)] {
+        assert_eq!(KeyRing::hs256(vec![7; len]).is_ok(), fits, "a ring with {len} bytes");
+        assert_eq!(Key::hs256(vec![7; len]).is_ok(), fits, "a key with {len} bytes");
+    }
+}
+
+#[test]
+fn rsa_under_2048_bits_is_refused() {
+    let modulus = |bits: usize| {
+        let mut bytes = vec![0xff; bits.div_ceil(8)];
+        bytes[0] >>= bytes.len() * 8 - bits;
+        bytes
+    };
+    for algorithm in RSA {
+        let weak: [(&str, Result<Key, ConfigError>); 6] = [
+            ("private PEM", Key::from_private_pem(algorithm, RSA_1024)),
+            ("public PEM", Key::from_public_pem(algorithm, RSA_1024_PUBLIC)),
+            ("components", Key::from_rsa_components(algorithm, modulus(1024), [1, 0, 1])),
+            ("2047 bits", Key::from_rsa_components(algorithm, modulus(2047), [1, 0, 1])),
+            (
+                "1024 bits behind zeros",
+                Key::from_rsa_components(algorithm, [vec![0; 128], modulus(1024)].concat(), [1, 0, 1]),
+            ),
+            ("no modulus", Key::from_rsa_components(algorithm, [], [1, 0, 1])),
+        ];
+        for (name, key) in weak {
+            let error = key.expect_err(name).to_string();
+            assert!(error.contains("2048"), "{algorithm}, {name}: {error}");
+        }
+        assert!(Key::from_rsa_components(algorithm, modulus(2048), [1, 0, 1]).is_ok(), "{algorithm}, 2048");
+        assert!(Key::from_rsa_components(algorithm, modulus(2048), []).is_err(), "{algorithm}, no exponent");
+        assert!(Key::generate(algorithm).is_err(), "{algorithm} is not generated");
+    }
+    for algorithm in [Algorithm::HS256, Algorithm::ES256, Algorithm::EdDSA] {
+        assert!(Key::from_rsa_components(algorithm, modulus(2048), [1, 0, 1]).is_err(), "{algorithm}");
+    }
+}
+
+#[test]
+fn a_key_of_another_kind_or_curve_is_refused() {
+    let private = [
+        ("RSA", RSA_2048),
+        ("P-256", P256),
+        ("P-384", P384),
+        ("P-521", P521),
+        ("Ed25519", ED25519),
+        ("a public key", P256_PUBLIC),
+        ("nothing", ""),
+        ("no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+    ];
+    let public = [
+        ("RSA", RSA_2048_PUBLIC),
+        ("P-256", P256_PUBLIC),
+        ("P-384", P384_PUBLIC),
+        ("Ed25519", ED25519_PUBLIC),
+        ("nothing", ""),
+        ("no key", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"),
+    ];
+    for algorithm in Algorithm::ALL {
+        let own = pems(algorithm);
+        for (name, pem) in private {
+            let fits = own.is_some_and(|(own, _)| own == pem);
+            assert_eq!(
+                Key::from_private_pem(algorithm, pem).is_ok(),
+                fits,
+                "{algorithm} from private {name}"
+            );
+        }
+        for (name, pem) in public {
+            let fits = own.is_some_and(|(_, own)| own == pem);
+            assert_eq!(Key::from_public_pem(algorithm, pem).is_ok(), fits, "{algorithm} from public {name}");
+        }
+    }
+}
+
+#[test]
+fn a_private_key_is_refused_where_a_public_one_belongs() {
+    for algorithm in Algorithm::ALL {
+        let Some((private, public)) = pems(algorithm) else { continue };
+        let both = format!("{public}{private}");
+        for (name, pem) in [("alone", private), ("behind the public one", &both)] {
+            let error = Key::from_public_pem(algorithm, pem).expect_err(name).to_string();
+            assert!(error.contains("from_private_pem"), "{algorithm}, {name}: {error}");
+        }
+        assert!(Key::from_public_bytes(algorithm, der(private)).is_err(), "{algorithm} in DER");
+    }
+}
+
+#[test]
+fn raw_public_keys_of_any_length_neither_panic_nor_pass() {
+    let ed25519 = der(ED25519_PUBLIC).split_off(12);
+    let p256 = der(P256_PUBLIC).split_off(26);
+    let p384 = der(P384_PUBLIC).split_off(23);
+    let rsa = der(RSA_2048_PUBLIC).split_off(24);
+    let own = [
+        (Algorithm::EdDSA, &ed25519, 32),
+        (Algorithm::ES256, &p256, 65),
+        (Algorithm::ES384, &p384, 97),
+        (Algorithm::RS256, &rsa, 270),
+        (Algorithm::PS512, &rsa, 270),
+    ];
+    for (algorithm, bytes, len) in own {
+        assert_eq!(bytes.len(), len, "{algorithm}");
+        let key = Key::from_public_bytes(algorithm, bytes).expect("its own form");
+        let (private, _) = pems(algorithm).expect("a PEM");
+        let token = signed_by(&Key::from_private_pem(algorithm, private).expect("a key"));
+        assert!(verifier([key]).verify(&token).is_ok(), "{algorithm}");
+
+        let longer = [&bytes[..], &[0]].concat();
+        for (name, other) in [("shorter", &bytes[..len - 1]), ("longer", &longer), ("none", &[])] {
+            assert!(Key::from_public_bytes(algorithm, other).is_err(), "{algorithm}, {name}");
+        }
+    }
+    for algorithm in Algorithm::ALL {
+        for len in [0, 1, 31, 32, 33, 64, 65, 66, 97] {
+            let zeros = Key::from_public_bytes(algorithm, vec![0; len]);
+            let ed25519 = algorithm == Algorithm::EdDSA && len == 32;
+            assert!(zeros.is_err() || ed25519, "{algorithm} from {len} zeros");
+            assert!(Key::from_private_der(algorithm, vec![0; len]).is_err(), "{algorithm} from {len} zeros");
+        }
+    }
+}
+
+#[test]
+fn a_compressed_point_and_one_off_the_curve_are_refused() {
+    let point = der(P256_PUBLIC).split_off(26);
+    let compressed = [&[2 | point[64] & 1], &point[1..33]].concat();
+    let mut hybrid = point.clone();
+    hybrid[0] = 6 | point[64] & 1;
+    let mut off_the_curve = point;
+    off_the_curve[64] ^= 1;
+    for (name, bytes) in [("compressed", compressed), ("hybrid", hybrid)] {
+        assert!(Key::from_public_bytes(Algorithm::ES256, bytes).is_err(), "{name}");
+    }
+    // A provider may find out only when it verifies: it never passes.
+    if let Ok(key) = Key::from_public_bytes(Algorithm::ES256, off_the_curve) {
+        let token = signed_by(&Key::from_private_pem(Algorithm::ES256, P256).expect("a key"));
+        assert!(verifier([key]).verify(&token).is_err());
+    }
+}
+
+#[test]
+fn messages_about_keys_hold_no_key() {
+    let secret = "a-secret-that-is-too-short";
+    let errors = [
+        Key::hs256(secret).unwrap_err(),
+        Key::from_public_pem(Algorithm::ES256, P256).unwrap_err(),
+        Key::from_private_pem(Algorithm::ES384, P256).unwrap_err(),
+        Key::from_private_pem(Algorithm::HS256, P256).unwrap_err(),
+    ];
+    let material = P256.lines().nth(1).expect("base64");
+    for error in errors {
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains(secret) && !text.contains(&material[..16]), "{text}");
+    }
+}

@@ -1,0 +1,365 @@
+//! How refused requests are answered.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, request};
+use serde_json::Value;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_cookie_jwt::{
+    Claims, CookieJwtLayer, KeyRing, MemoryStore, Sessions, Verifier,
+    reject::{DefaultReject, GrpcStatus, ProblemJson, Refusal, Reject, reject_fn},
+    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
+    testing::TestClock,
+    token::{TokenError, TokenErrorKind},
+};
+
+use crate::shop::{Shop, XSRF, cookies_of, forged_token, issue, keys, new_token, parts, token};
+
+/// A store that can be switched off.
+#[derive(Clone)]
+pub(crate) struct Switch {
+    store: Arc<MemoryStore>,
+    down: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Down;
+
+impl fmt::Display for Down {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("down")
+    }
+}
+
+impl std::error::Error for Down {}
+
+impl Switch {
+    pub(crate) fn new(clock: &TestClock) -> Self {
+        Self { store: Arc::new(MemoryStore::new().with_clock(clock.clone())), down: Arc::default() }
+    }
+
+    pub(crate) fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+
+    async fn ask<T>(&self, answer: impl Future<Output = Result<T, Infallible>>) -> Result<T, Down> {
+        if self.down.load(Ordering::SeqCst) {
+            Err(Down)
+        } else {
+            answer.await.map_err(|never| match never {})
+        }
+    }
+}
+
+impl RefreshStore for Switch {
+    type Error = Down;
+
+    async fn create(&self, session: NewRecord) -> Result<Created, Down> {
+        self.ask(self.store.create(session)).await
+    }
+
+    async fn read(&self, id: &SessionId) -> Result<Snapshot, Down> {
+        self.ask(self.store.read(id)).await
+    }
+
+    async fn update(&self, record: &SessionRecord) -> Result<Update, Down> {
+        self.ask(self.store.update(record)).await
+    }
+
+    async fn remove(&self, id: &SessionId) -> Result<bool, Down> {
+        self.ask(self.store.remove(id)).await
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, Down> {
+        self.ask(self.store.list(subject)).await
+    }
+
+    async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, Down> {
+        self.ask(self.store.remove_all(subject, keep)).await
+    }
+}
+
+/// One refused request after another: the expected code, and all that the request carried in secret.
+struct Refused {
+    code: &'static str,
+    response: Response<Bytes>,
+    secrets: Vec<String>,
+}
+
+/// Every refusal that the layers can give, answered by `reject`.
+async fn refusals<R: Reject<Bytes> + Clone + Send + Sync + 'static>(reject: R) -> Vec<Refused> {
+    let clock = TestClock::new();
+    let store = Switch::new(&clock);
+    let builder = Sessions::<()>::builder(keys(), store.clone()).with_clock(clock.clone());
+    let sessions = builder.with_session_check().build().expect("in order");
+    let shop = Shop::<Bytes>::new();
+    let service = sessions.layer().with_rejection(reject.clone()).layer(shop.clone());
+    let login = || parts(Request::post("https://shop.example/login"));
+    let mut headers = HeaderMap::new();
+    let signed_in = sessions.sign_in(&login(), "ada", ()).await.expect("signed in");
+    signed_in.append_to(&mut headers);
+    let cookies = cookies_of(&headers);
+    let mut other = HeaderMap::new();
+    sessions.sign_in(&login(), "ada", ()).await.expect("signed in").append_to(&mut other);
+    let other = cookies_of(&other);
+    let access = |cookies: &str| {
+        let access = cookies.split("; ").find(|pair| pair.starts_with("__Host-access"));
+        access.expect("the access cookie").to_owned()
+    };
+
+    let get = |cookies: &str| Request::get("https://shop.example/").header("cookie", cookies);
+    let post = |cookies: &str| Request::post("https://shop.example/").header("cookie", cookies);
+    let bearer = |token: &str| Request::get("/").header("authorization", format!("Bearer {token}"));
+    let mut all = Vec::new();
+    let mut note = async |code, request: request::Builder| {
+        let request = request.body(()).expect("in order");
+        let sent =
+            ["cookie", "authorization", "x-xsrf-token"].map(|name| request.headers().get(name).cloned());
+        let sent = sent.into_iter().flatten();
+        let text =
+            sent.map(|value| value.to_str().unwrap_or_default().to_owned()).collect::<Vec<_>>().join("; ");
+        let words =
+            text.split([' ', ';', '=', '.']).filter(|word| word.len() > 9 && !word.starts_with("__Host"));
+        let secrets = words.filter(|word| *word != "XSRF-TOKEN").map(str::to_owned).collect();
+        let response = service.clone().oneshot(request).await.expect("infallible");
+        all.push(Refused { code, response, secrets });
+    };
+    note("token_missing", Request::get("https://shop.example/")).await;
+    note("token_invalid", bearer(&forged_token())).await;
+    note("token_invalid", bearer("garbage-of-some-length")).await;
+    note("token_ambiguous", get(&format!("{}; {}", access(&cookies), access(&other)))).await;
+    note("xsrf_missing", post(&cookies)).await;
+    note("xsrf_mismatch", post(&cookies).header("x-xsrf-token", XSRF)).await;
+    note("origin_refused", post(&cookies).header("origin", "https://evil.example")).await;
+    store.set_down(true);
+    note("store_unavailable", get(&cookies)).await;
+    store.set_down(false);
+    sessions.sign_out_everywhere("ada").await.expect("signed out");
+    note("session_revoked", get(&cookies)).await;
+    clock.advance(Duration::from_secs(3600));
+    note("token_expired", get(&access(&cookies))).await;
+    assert_eq!(shop.calls(), 0, "no refused request reaches the handler");
+
+    let claims: Claims<()> = Verifier::new(keys()).verify(&token()).expect("good");
+    let refusal = Refusal::from(claims.require_scope("orders:write").expect_err("not granted"));
+    let mut response = reject.reject(&refusal, &login());
+    response.extensions_mut().insert(refusal);
+    all.push(Refused { code: "insufficient_scope", response, secrets: Vec::new() });
+    all
+}
+
+/// Status, challenge and `Retry-After` of each code.
+fn expected(code: &str) -> (u16, Option<&'static str>, Option<&'static str>) {
+    match code {
+        "token_missing" => (401, Some("Bearer"), None),
+        "token_expired" | "token_invalid" | "token_ambiguous" | "session_revoked" => {
+            (401, Some("Bearer error=\"invalid_token\""), None)
+        }
+        "insufficient_scope" => (403, Some("Bearer error=\"insufficient_scope\""), None),
+        "xsrf_missing" | "xsrf_mismatch" | "origin_refused" => (403, None, None),
+        "store_unavailable" => (503, None, Some("5")),
+        _ => panic!("unknown code {code}"),
+    }
+}
+
+fn header<'r>(response: &'r Response<Bytes>, name: &str) -> Option<&'r str> {
+    response.headers().get(name).map(|value| value.to_str().expect("text"))
+}
+
+#[tokio::test]
+async fn each_refusal_has_its_status_challenge_code_and_place_in_the_extensions() {
+    for Refused { code, response, .. } in refusals(DefaultReject).await {
+        let (status, challenge, retry) = expected(code);
+        assert_eq!(response.status(), status, "{code}");
+        assert_eq!(header(&response, "www-authenticate"), challenge, "{code}");
+        assert_eq!(header(&response, "retry-after"), retry, "{code}");
+        assert!(response.body().is_empty(), "{code}");
+        let refusal = response.extensions().get::<Refusal>().expect(code);
+        assert_eq!(refusal.code(), code);
+        assert_eq!(refusal.status(), status, "{code}");
+        assert_eq!(refusal.retry_after().map(|wait| wait.as_secs().to_string()).as_deref(), retry, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn problem_json_has_type_title_status_and_a_stable_code() {
+    for Refused { code, response, .. } in refusals(ProblemJson).await {
+        let (status, challenge, retry) = expected(code);
+        assert_eq!(response.status(), status, "{code}");
+        assert_eq!(header(&response, "content-type"), Some("application/problem+json"), "{code}");
+        assert_eq!(header(&response, "www-authenticate"), challenge, "{code}");
+        assert_eq!(header(&response, "retry-after"), retry, "{code}");
+        let problem: Value = serde_json::from_slice(response.body()).expect("JSON");
+        assert_eq!(problem["code"], code);
+        assert_eq!(problem["status"], status, "{code}");
+        assert_eq!(problem["type"], "about:blank", "{code}");
+        let refusal = response.extensions().get::<Refusal>().expect(code);
+        assert_eq!(problem["title"], refusal.to_string(), "{code}");
+        assert_eq!(problem.as_object().expect("an object").len(), 4, "{code}: {problem}");
+    }
+}
+
+#[tokio::test]
+async fn grpc_answers_are_trailers_only() {
+    for Refused { code, response, .. } in refusals(GrpcStatus).await {
+        let status = match expected(code).0 {
+            401 => "16",
+            403 => "7",
+            _ => "14",
+        };
+        assert_eq!(response.status(), StatusCode::OK, "{code}");
+        assert_eq!(header(&response, "grpc-status"), Some(status), "{code}");
+        assert_eq!(header(&response, "grpc-message"), Some(code));
+        assert_eq!(header(&response, "content-type"), Some("application/grpc"), "{code}");
+        assert!(response.body().is_empty(), "{code}");
+        assert_eq!(response.extensions().get::<Refusal>().map(Refusal::code), Some(code));
+    }
+}
+
+#[tokio::test]
+async fn no_request_header_turns_a_refusal_into_a_success() {
+    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("in order");
+    for (name, value) in [
+        ("content-type", "application/grpc"),
+        ("content-type", "application/grpc+proto"),
+        ("content-type", "application/grpc-web-text"),
+        ("accept", "application/grpc"),
+        ("te", "trailers"),
+        ("grpc-timeout", "1S"),
+        ("x-http-method-override", "OPTIONS"),
+        ("x-user-agent", "grpc-web-javascript/0.1"),
+    ] {
+        for method in ["GET", "POST"] {
+            let request = || {
+                let request =
+                    Request::builder().method(method).uri("https://shop.example/").header(name, value);
+                request.body(()).expect("in order")
+            };
+            let bare = sessions.layer().layer(Shop::<Bytes>::new());
+            let bare = bare.oneshot(request()).await.expect("infallible");
+            let problem = sessions.layer().with_rejection(ProblemJson).layer(Shop::<Bytes>::new());
+            let problem = problem.oneshot(request()).await.expect("infallible");
+            for (hook, response) in [("bare", bare), ("problem", problem)] {
+                assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{hook}, {method}, {name}: {value}");
+                assert!(!response.headers().contains_key("grpc-status"), "{hook}, {method}, {name}: {value}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_hook_can_be_a_closure_and_sees_the_request() {
+    let teapot = reject_fn(|refusal, request| {
+        let mut response = Response::new(format!("{} on {}", refusal.code(), request.uri.path()));
+        *response.status_mut() = StatusCode::IM_A_TEAPOT;
+        response
+    });
+    let bare = |refusal: &Refusal, request: &request::Parts| {
+        let mut response = Response::new(format!("{} on {}", refusal.code(), request.uri.path()));
+        *response.status_mut() = refusal.status();
+        response
+    };
+    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("in order");
+    let request = || Request::get("/orders").body(()).expect("in order");
+    let first = sessions.layer().with_rejection(teapot).layer(Shop::new()).oneshot(request()).await;
+    let jwt = CookieJwtLayer::new(Verifier::<()>::new(keys())).with_rejection(bare);
+    let second = jwt.layer(Shop::new()).oneshot(request()).await;
+    for (case, answer, status) in [("reject_fn", first, 418), ("bare closure", second, 401)] {
+        let response = answer.expect("infallible");
+        assert_eq!(response.status(), status, "{case}");
+        assert_eq!(response.body(), "token_missing on /orders", "{case}");
+        let refusal = response.extensions().get::<Refusal>();
+        assert_eq!(refusal.map(Refusal::code), Some("token_missing"), "{case}: the layer leaves it there");
+    }
+}
+
+#[tokio::test]
+async fn the_services_own_error_passes_through_untouched_and_refusals_are_none() {
+    #[derive(Debug, PartialEq)]
+    struct Broken(u8);
+
+    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("in order");
+    let inner = service_fn(async |_: Request<()>| Err::<Response<String>, _>(Broken(7)));
+    let service = sessions.layer().layer(inner);
+    let mut headers = HeaderMap::new();
+    let login = parts(Request::post("https://shop.example/login"));
+    sessions.sign_in(&login, "ada", ()).await.expect("signed in").append_to(&mut headers);
+    let cookies = cookies_of(&headers);
+    let refresh =
+        cookies.split("; ").find(|pair| pair.starts_with("__Host-refresh")).expect("the refresh cookie");
+    for (case, cookies) in [("verified", &*cookies), ("refreshed", refresh)] {
+        let request = Request::get("/").header("cookie", cookies).body(()).expect("in order");
+        assert_eq!(service.clone().oneshot(request).await.map(|_| ()), Err(Broken(7)), "{case}");
+    }
+    let refused = service.oneshot(Request::get("/").body(()).expect("in order")).await.expect("no error");
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn no_refusal_tells_a_token_a_key_or_a_cookie_value() {
+    let claims: Claims<()> = Verifier::new(keys()).verify(&token()).expect("good");
+    let mut shown: Vec<(String, Vec<String>)> = Vec::new();
+    for Refused { code, response, secrets } in refusals(ProblemJson).await {
+        assert!(code == "token_missing" || code == "insufficient_scope" || !secrets.is_empty(), "{code}");
+        let refusal = response.extensions().get::<Refusal>().expect(code);
+        let body = String::from_utf8_lossy(response.body());
+        shown.push((format!("{code} {body} {:?} {refusal} {refusal:?}", response.headers()), secrets));
+    }
+    let error = claims.verify_xsrf("guessed-value-of-24-char").expect_err("wrong");
+    shown.push((format!("{error} {error:?} {claims:?}"), vec!["guessed-value".into()]));
+    let token = issue(&new_token().with_token_id("token-id-of-ada"));
+    let error = Verifier::<()>::new(keys()).with_audience("shop").verify(&token).expect_err("no audience");
+    shown.push((format!("{error} {error:?}"), token.split('.').map(str::to_owned).collect()));
+    for error in [
+        KeyRing::hs256("the short secret").expect_err("too short").to_string(),
+        format!("{:?}", KeyRing::hs256("the short secret")),
+        format!("{:?}", keys()),
+    ] {
+        shown.push((error, vec!["short secret".into()]));
+    }
+    for (text, mut secrets) in shown {
+        secrets.extend([crate::shop::SECRET.to_owned(), XSRF.to_owned()]);
+        for secret in secrets {
+            assert!(!text.contains(&secret), "{secret} shows in {text}");
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_token_error_is_a_401_with_a_code_of_the_list() {
+    for (kind, code) in [
+        (TokenErrorKind::Missing, "token_missing"),
+        (TokenErrorKind::Malformed, "token_invalid"),
+        (TokenErrorKind::TooLarge, "token_invalid"),
+        (TokenErrorKind::UnknownKey, "token_invalid"),
+        (TokenErrorKind::BadSignature, "token_invalid"),
+        (TokenErrorKind::WrongType, "token_invalid"),
+        (TokenErrorKind::Expired, "token_expired"),
+        (TokenErrorKind::NotYetValid, "token_invalid"),
+        (TokenErrorKind::WrongIssuer, "token_invalid"),
+        (TokenErrorKind::WrongAudience, "token_invalid"),
+        (TokenErrorKind::ClaimsMismatch, "token_invalid"),
+        (TokenErrorKind::Ambiguous, "token_ambiguous"),
+        (TokenErrorKind::Revoked, "session_revoked"),
+    ] {
+        let refusal = Refusal::from(TokenError::from(kind));
+        assert_eq!(refusal.code(), code, "{kind:?}");
+        assert_eq!(refusal.status(), StatusCode::UNAUTHORIZED, "{kind:?}");
+        let request = parts(Request::get("/"));
+        let response: Response<String> = DefaultReject.reject(&refusal, &request);
+        assert_eq!(
+            response.headers()["www-authenticate"],
+            expected(code).1.expect("a challenge"),
+            "{kind:?}"
+        );
+    }
+}

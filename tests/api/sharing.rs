@@ -1,0 +1,311 @@
+//! Who may use whose claims: token types, verifiers on nested routers, and what other code has left
+//! in the extensions.
+
+use std::{cell::Cell, convert::Infallible, time::Duration};
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, header::COOKIE};
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
+use serde_json::json;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_cookie_jwt::{
+    Claims, CookieJwtLayer, MemoryStore, Sessions, Verifier, XsrfLayer,
+    testing::TestClock,
+    token::{TokenError, TokenErrorKind},
+};
+
+use crate::forge;
+
+fn layer(verifier: &Verifier<()>) -> CookieJwtLayer<()> {
+    CookieJwtLayer::new(verifier.clone()).with_cookie_name("access")
+}
+
+fn verifier() -> Verifier<()> {
+    Verifier::new(forge::ring())
+}
+
+fn request(cookie: &str) -> Request<()> {
+    Request::get("/").header(COOKIE, cookie).body(()).expect("a request")
+}
+
+async fn ask<S>(service: S, request: Request<()>) -> String
+where
+    S: Service<Request<()>, Response = Response<String>, Error = Infallible>,
+{
+    forge::outcome(&service.oneshot(request).await.expect("infallible"))
+}
+
+fn access_for(subject: &str, audience: &str) -> String {
+    format!("access={}", forge::valid_with(json!({ "sub": subject, "aud": audience })))
+}
+
+/// Access and refresh token of a sign-in.
+async fn signed_in(sessions: &Sessions<()>) -> [String; 2] {
+    let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();
+    let mut headers = HeaderMap::new();
+    sessions.sign_in(&parts, "ada", ()).await.expect("signed in").append_to(&mut headers);
+    ["__Host-access=", "__Host-refresh="].map(|name| {
+        let cookies = headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().expect("ASCII"));
+        let value = cookies.filter_map(|cookie| cookie.strip_prefix(name)).next().expect("the cookie is set");
+        value.split(';').next().expect("a value").to_owned()
+    })
+}
+
+#[test]
+fn types_are_compared_as_media_types() {
+    let sessions_alike = verifier().with_types(["at+jwt"]);
+    // The header parameter, then whether `Verifier::new` and one for `at+jwt` alone accept it.
+    let table = [
+        (json!("at+jwt"), true, true),
+        (json!("AT+JWT"), true, true),
+        (json!("application/at+jwt"), true, true),
+        (json!("Application/At+Jwt"), true, true),
+        (json!("JWT"), true, false),
+        (json!("jwt"), true, false),
+        (json!("application/jwt"), true, false),
+        (json!("refresh+jwt"), false, false),
+        (json!("application/refresh+jwt"), false, false),
+        (json!("dpop+jwt"), false, false),
+        (json!("jose"), false, false),
+        (json!(""), false, false),
+        (json!("application/"), false, false),
+        (json!("text/at+jwt"), false, false),
+        (json!("application/application/at+jwt"), false, false),
+        (json!("at+jwt "), false, false),
+        (json!("at+jwt;v=1"), false, false),
+        (json!("äpplicatio/at+jwt"), false, false),
+    ];
+    let payload = r#"{"exp":4102444800}"#;
+    let kind = |verifier: &Verifier<()>, header: &str| {
+        verifier.verify(&forge::hs256(forge::SECRET, header, payload)).map(drop).map_err(|error| error.kind())
+    };
+    for (typ, by_default, by_sessions) in table {
+        let header = json!({ "alg": "HS256", "typ": typ }).to_string();
+        for (verifier, accepts) in [(verifier(), by_default), (sessions_alike.clone(), by_sessions)] {
+            let expected = if accepts { Ok(()) } else { Err(TokenErrorKind::WrongType) };
+            assert_eq!(kind(&verifier, &header), expected, "{typ}, {verifier:?}");
+        }
+    }
+    let without = r#"{"alg":"HS256"}"#;
+    assert_eq!(kind(&verifier(), without), Ok(()), "without a type");
+    assert_eq!(kind(&sessions_alike, without), Err(TokenErrorKind::WrongType), "without a type");
+    for typ in [json!(null), json!(1), json!(["at+jwt"])] {
+        let header = json!({ "alg": "HS256", "typ": typ }).to_string();
+        assert_eq!(kind(&verifier(), &header), Err(TokenErrorKind::Malformed), "{typ}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_refresh_token_is_never_an_access_token_nor_the_other_way_round() {
+    let clock = TestClock::new();
+    let store = MemoryStore::new().with_clock(clock.clone());
+    let sessions =
+        Sessions::<()>::builder(forge::ring(), store).with_clock(clock.clone()).build().expect("sessions");
+    let [access, refresh] = signed_in(&sessions).await;
+    let service = sessions.layer().layer(forge::whoami());
+    let by = |name: &str, value: &str| Request::get("/").header(name, value).body(()).expect("a request");
+    let table = [
+        ("access as access", request(&format!("__Host-access={access}")), "ada"),
+        ("refresh as refresh", request(&format!("__Host-refresh={refresh}")), "ada"),
+        ("access as bearer", by("authorization", &format!("Bearer {access}")), "ada"),
+        ("refresh as access", request(&format!("__Host-access={refresh}")), "token_invalid"),
+        ("access as refresh", request(&format!("__Host-refresh={access}")), "token_missing"),
+        ("refresh as bearer", by("authorization", &format!("Bearer {refresh}")), "token_invalid"),
+        ("refresh in X-Access-Token", by("x-access-token", &refresh), "token_invalid"),
+    ];
+    for (name, request, expected) in table {
+        assert_eq!(ask(service.clone(), request).await, expected, "{name}");
+    }
+    let error = Verifier::<()>::new(forge::ring()).with_clock(clock).verify(&refresh).unwrap_err();
+    assert_eq!(error.kind(), TokenErrorKind::WrongType, "not by a verifier without sessions either");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn sessions_accept_only_at_jwt_as_access_token() {
+    let sessions = Sessions::<()>::builder(forge::ring(), MemoryStore::new()).build().expect("sessions");
+    let service = sessions.layer().layer(forge::whoami());
+    let payload = r#"{"sub":"ada","exp":4102444800}"#;
+    for (typ, expected) in [
+        (Some("at+jwt"), "ada"),
+        (Some("application/AT+jwt"), "ada"),
+        (Some("JWT"), "token_invalid"),
+        (Some("refresh+jwt"), "token_invalid"),
+        (None, "token_invalid"),
+    ] {
+        let mut header = json!({ "alg": "HS256" });
+        if let Some(typ) = typ {
+            header["typ"] = typ.into();
+        }
+        let text = forge::hs256(forge::SECRET, header.to_string(), payload);
+        let answer = ask(service.clone(), request(&format!("__Host-access={text}"))).await;
+        assert_eq!(answer, expected, "{typ:?}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn nested_verifiers_never_take_over_each_others_claims() {
+    let shop = verifier().with_audience("shop");
+    let admin = shop.clone().with_audience("admin");
+    let for_shop = access_for("ada", "shop");
+
+    let strict = layer(&shop).layer(layer(&admin).layer(forge::whoami()));
+    assert_eq!(ask(strict.clone(), request(&for_shop)).await, "token_invalid", "a customer at the admin's");
+    let welcoming = layer(&shop).layer(layer(&admin).optional().layer(forge::whoami()));
+    assert_eq!(ask(welcoming, request(&for_shop)).await, "nobody", "a customer at the optional admin's");
+    let exempt = layer(&shop).layer(layer(&admin).with_exempt(|_| true).layer(forge::whoami()));
+    assert_eq!(ask(exempt, request(&for_shop)).await, "nobody", "a customer at the exempt admin's");
+    let same = layer(&shop).layer(layer(&shop).layer(forge::whoami()));
+    assert_eq!(ask(same, request(&for_shop)).await, "ada", "the same verifier twice");
+
+    // Each with a cookie of its own, both users come through to the inner handler as the inner says.
+    let inner = layer(&admin).with_cookie_name("admin");
+    let nested = layer(&shop).layer(inner.layer(forge::whoami()));
+    let admins = access_for("grace", "admin").replacen("access", "admin", 1);
+    assert_eq!(ask(nested.clone(), request(&format!("{for_shop}; {admins}"))).await, "grace");
+    assert_eq!(
+        ask(nested, request(&for_shop)).await,
+        "token_missing",
+        "another cookie's claims do not count"
+    );
+}
+
+thread_local! {
+    static READ: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Counts how often claims are read on this thread.
+#[derive(Serialize)]
+struct Counted {}
+
+impl<'de> Deserialize<'de> for Counted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        READ.set(READ.get() + 1);
+        IgnoredAny::deserialize(deserializer).map(|_| Self {})
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_token_is_verified_once_per_verifier() {
+    let verifier = Verifier::<Counted>::new(forge::ring());
+    let layer =
+        |verifier: &Verifier<Counted>| CookieJwtLayer::new(verifier.clone()).with_cookie_name("access");
+    let cookie = access_for("ada", "shop");
+    let inner = service_fn(|request: Request<()>| async move {
+        let claims = request.extensions().get::<Claims<Counted>>();
+        Ok::<_, Infallible>(Response::new(claims.and_then(Claims::subject).unwrap_or("nobody").to_owned()))
+    });
+    let read_by = async |answer: String| {
+        assert_eq!(answer, "ada");
+        READ.replace(0)
+    };
+
+    let once = layer(&verifier).layer(inner);
+    assert_eq!(read_by(ask(once.clone(), request(&cookie)).await).await, 1, "one layer");
+    let twice = layer(&verifier).layer(XsrfLayer::new().layer(once.clone()));
+    assert_eq!(read_by(ask(twice, request(&cookie)).await).await, 1, "two layers of one verifier");
+    let other = layer(&verifier.clone().with_leeway(Duration::ZERO)).layer(once);
+    assert_eq!(read_by(ask(other, request(&cookie)).await).await, 2, "two verifiers");
+
+    let sessions = Sessions::<Counted>::builder(forge::ring(), MemoryStore::new()).build().expect("sessions");
+    let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();
+    let mut headers = HeaderMap::new();
+    sessions.sign_in(&parts, "ada", Counted {}).await.expect("signed in").append_to(&mut headers);
+    let access = headers["set-cookie"].to_str().expect("ASCII").split(';').next().expect("a pair").to_owned();
+    READ.set(0);
+    let all = sessions.layer().layer(sessions.cookie_jwt_layer().layer(inner));
+    assert_eq!(
+        read_by(ask(all, request(&access)).await).await,
+        1,
+        "all the layers of sessions, and one again"
+    );
+}
+
+/// Claims of somebody else, as a confused or hostile layer might leave them.
+fn foreign() -> Claims<()> {
+    verifier().verify(&forge::valid_with(json!({ "sub": "eve" }))).expect("it verifies")
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn foreign_claims_are_removed_wherever_a_layer_lets_a_request_pass() {
+    let sessions = Sessions::<()>::builder(forge::ring(), MemoryStore::new()).build().expect("sessions");
+    let shop = verifier();
+    let whoami = forge::whoami();
+    let on = |path: &str| Request::get(path).extension(foreign()).body(()).expect("a request");
+    let preflight = || {
+        let mut request = on("/");
+        *request.method_mut() = Method::OPTIONS;
+        request.headers_mut().insert("origin", "https://shop.example".parse().expect("a value"));
+        request.headers_mut().insert("access-control-request-method", "POST".parse().expect("a value"));
+        request
+    };
+    let own = |mut request: Request<()>| {
+        request.headers_mut().insert(COOKIE, access_for("ada", "shop").parse().expect("a value"));
+        request
+    };
+    let invalid = |mut request: Request<()>| {
+        request.headers_mut().insert(COOKIE, "access=a.b.c; __Host-access=a.b.c".parse().expect("a value"));
+        request
+    };
+    let free = |parts: &http::request::Parts| parts.uri.path() == "/free";
+
+    assert_eq!(ask(whoami.clone(), on("/")).await, "eve", "what the handler would see without a layer");
+    let required = layer(&shop).with_exempt(free).layer(whoami.clone());
+    let optional = layer(&shop).optional().layer(whoami.clone());
+    let whole = sessions.layer().with_exempt(free).layer(whoami.clone());
+    let welcoming = sessions.layer().optional().layer(whoami.clone());
+    let refresh = sessions.refresh_layer().with_exempt(free).layer(whoami);
+    assert_eq!(ask(required.clone(), on("/")).await, "token_missing", "required");
+    assert_eq!(ask(required.clone(), own(on("/"))).await, "ada", "required, with a token");
+    assert_eq!(ask(required.clone(), on("/free")).await, "nobody", "exempt");
+    assert_eq!(ask(required.clone(), own(on("/free"))).await, "nobody", "exempt, with a token");
+    assert_eq!(ask(required, preflight()).await, "nobody", "a preflight");
+    assert_eq!(ask(optional.clone(), on("/")).await, "nobody", "optional");
+    assert_eq!(ask(optional.clone(), invalid(on("/"))).await, "nobody", "optional, with an invalid token");
+    assert_eq!(ask(optional, own(on("/"))).await, "ada", "optional, with a token");
+    assert_eq!(ask(whole.clone(), on("/")).await, "token_missing", "sessions");
+    assert_eq!(ask(whole.clone(), on("/free")).await, "nobody", "sessions, exempt");
+    assert_eq!(ask(whole, preflight()).await, "nobody", "sessions, a preflight");
+    assert_eq!(ask(welcoming, invalid(on("/"))).await, "nobody", "sessions, optional");
+    assert_eq!(ask(refresh.clone(), on("/")).await, "nobody", "refresh alone");
+    assert_eq!(ask(refresh.clone(), on("/free")).await, "nobody", "refresh alone, exempt");
+    assert_eq!(ask(refresh, preflight()).await, "nobody", "refresh alone, a preflight");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn claims_slipped_in_between_two_layers_of_one_verifier_do_not_count() {
+    let shop = verifier();
+    let slip = |inner| {
+        tower::util::MapRequest::new(inner, |mut request: Request<()>| {
+            request.extensions_mut().insert(foreign());
+            request
+        })
+    };
+    let inner = layer(&shop).optional().layer(forge::whoami());
+    let service = layer(&shop).optional().layer(slip(inner));
+    assert_eq!(ask(service.clone(), request(&access_for("ada", "shop"))).await, "ada", "behind a good token");
+    assert_eq!(ask(service.clone(), request("access=a.b.c")).await, "nobody", "behind a bad one");
+    assert_eq!(ask(service, request("other=1")).await, "nobody", "behind none");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn optional_leaves_the_reason_at_hand() {
+    let why = service_fn(|request: Request<()>| async move {
+        let kind = TokenError::of(request.extensions()).map(TokenError::kind);
+        Ok::<_, Infallible>(Response::new(format!("{kind:?}")))
+    });
+    let expired = format!("access={}", forge::valid_with(json!({ "exp": 1 })));
+    let service = layer(&verifier()).optional().with_exempt(|parts| parts.uri.path() == "/free").layer(why);
+    let table = [
+        ("no token", request("other=1"), "Some(Missing)"),
+        ("an expired one", request(&expired), "Some(Expired)"),
+        ("a malformed one", request("access=x"), "Some(Malformed)"),
+        ("a good one", request(&access_for("ada", "shop")), "None"),
+        ("an exempt path", Request::get("/free").header(COOKIE, "access=x").body(()).unwrap(), "None"),
+    ];
+    for (name, request, expected) in table {
+        assert_eq!(ask(service.clone(), request).await, expected, "{name}");
+    }
+    assert_eq!(ask(why, request("access=x")).await, "None", "without a layer nothing is known");
+
+    let response = layer(&verifier()).layer(why).oneshot(request("access=x")).await.expect("infallible");
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "required never gets there");
+}

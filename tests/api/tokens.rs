@@ -1,0 +1,300 @@
+//! What a verifier accepts, and the kind of each refusal.
+
+use http::{Request, header::COOKIE};
+use jsonwebtoken::EncodingKey;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tower::{Layer, ServiceExt};
+use tower_cookie_jwt::{
+    CookieJwtLayer, MemoryStore, Sessions, Verifier,
+    keys::{Algorithm, Key, KeyRing},
+    reject::Refusal,
+    testing::TestClock,
+    token::{MAX_TOKEN_LEN, TokenErrorKind},
+};
+
+use crate::forge;
+
+/// 2026-01-01T00:00:00Z, where a `TestClock` begins.
+const NOW: u64 = 1_767_225_600;
+
+fn verifier() -> Verifier<()> {
+    Verifier::new(forge::ring()).with_clock(TestClock::new())
+}
+
+fn verdict(verifier: &Verifier<()>, token: &str) -> Result<(), TokenErrorKind> {
+    verifier.verify(token).map(drop).map_err(|error| error.kind())
+}
+
+#[test]
+fn an_expiry_is_required() {
+    assert_eq!(verdict(&verifier(), &forge::token(r#"{"sub":"ada"}"#)), Err(TokenErrorKind::Malformed));
+    assert_eq!(verdict(&verifier(), &forge::token("{}")), Err(TokenErrorKind::Malformed));
+}
+
+#[test]
+fn issuer_and_audience_are_required_where_they_are_configured() {
+    use TokenErrorKind::{Malformed, WrongAudience, WrongIssuer};
+    let iss = verifier().with_issuer("https://shop.example");
+    let aud = verifier().with_audience("shop");
+    let free = verifier();
+    let table = [
+        ("the issuer", &iss, json!({ "iss": "https://shop.example" }), Ok(())),
+        ("no issuer", &iss, json!({}), Err(WrongIssuer)),
+        ("an empty issuer", &iss, json!({ "iss": "" }), Err(WrongIssuer)),
+        ("another issuer", &iss, json!({ "iss": "https://evil.example" }), Err(WrongIssuer)),
+        ("issuer with a slash", &iss, json!({ "iss": "https://shop.example/" }), Err(WrongIssuer)),
+        ("issuer in other case", &iss, json!({ "iss": "https://Shop.example" }), Err(WrongIssuer)),
+        ("issuer in an array", &iss, json!({ "iss": ["https://shop.example"] }), Err(Malformed)),
+        ("issuer null", &iss, json!({ "iss": null }), Err(Malformed)),
+        ("the audience", &aud, json!({ "aud": "shop" }), Ok(())),
+        ("the audience alone in an array", &aud, json!({ "aud": ["shop"] }), Ok(())),
+        ("the audience among others", &aud, json!({ "aud": ["admin", "shop", ""] }), Ok(())),
+        ("no audience", &aud, json!({}), Err(WrongAudience)),
+        ("nobody in an array", &aud, json!({ "aud": [] }), Err(WrongAudience)),
+        ("another audience", &aud, json!({ "aud": "admin" }), Err(WrongAudience)),
+        ("a longer audience", &aud, json!({ "aud": "shop2" }), Err(WrongAudience)),
+        ("audiences in one string", &aud, json!({ "aud": "shop admin" }), Err(WrongAudience)),
+        ("audience of a number", &aud, json!({ "aud": 123 }), Err(Malformed)),
+        ("audience null", &aud, json!({ "aud": null }), Err(Malformed)),
+        ("audience with a null", &aud, json!({ "aud": ["shop", null] }), Err(Malformed)),
+        ("audience in two arrays", &aud, json!({ "aud": [["shop"]] }), Err(Malformed)),
+        ("audience in an object", &aud, json!({ "aud": { "shop": 1 } }), Err(Malformed)),
+        ("any, where none is configured", &free, json!({ "iss": "x", "aud": ["y"] }), Ok(())),
+        ("a number, where none is configured", &free, json!({ "aud": 123 }), Err(Malformed)),
+    ];
+    for (name, verifier, claims, expected) in table {
+        assert_eq!(verdict(verifier, &forge::valid_with(claims)), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_registered_claim_of_another_type_is_refused() {
+    let texts = ["iss", "sub", "jti", "sid", "scope", "xsrfToken"];
+    for name in texts {
+        for value in [json!(1), json!(true), json!(null), json!([]), json!(["a"]), json!({})] {
+            let text = forge::valid_with(json!({ name: value }));
+            assert_eq!(verdict(&verifier(), &text), Err(TokenErrorKind::Malformed), "{name} of {value}");
+        }
+    }
+    for value in [json!("1"), json!(-1), json!(1.5), json!(4_294_967_296_u64), json!(null), json!([1])] {
+        let text = forge::valid_with(json!({ "gen": value }));
+        assert_eq!(verdict(&verifier(), &text), Err(TokenErrorKind::Malformed), "gen of {value}");
+    }
+    // Whatever the application's type would make of them.
+    let text = forge::valid_with(json!({ "sub": 1 }));
+    let error = Verifier::<Value>::new(forge::ring()).verify(&text).unwrap_err();
+    assert_eq!(error.kind(), TokenErrorKind::Malformed);
+}
+
+#[test]
+fn a_registered_claim_or_header_parameter_that_occurs_twice_is_refused() {
+    let claims = [
+        ("iss", "\"a\""),
+        ("sub", "\"a\""),
+        ("aud", "\"a\""),
+        ("exp", "4102444800"),
+        ("nbf", "1"),
+        ("iat", "1"),
+        ("auth_time", "1"),
+        ("jti", "\"a\""),
+        ("sid", "\"a\""),
+        ("gen", "1"),
+        ("scope", "\"a\""),
+        ("xsrfToken", "\"a\""),
+    ];
+    for (name, value) in claims {
+        let escaped = format!("\\u{:04x}{}", name.as_bytes()[0], &name[1..]);
+        let rest = if name == "exp" { "\"own\":1" } else { "\"exp\":4102444800" };
+        let payloads = [
+            ("next to each other", format!(r#"{{{rest},"{name}":{value},"{name}":{value}}}"#)),
+            ("apart", format!(r#"{{"{name}":{value},{rest},"{name}":{value}}}"#)),
+            ("the second escaped", format!(r#"{{"{name}":{value},{rest},"{escaped}":{value}}}"#)),
+        ];
+        for (how, payload) in payloads {
+            let text = forge::token(&payload);
+            assert_eq!(verdict(&verifier(), &text), Err(TokenErrorKind::Malformed), "{name}, {how}");
+            assert!(
+                Verifier::<Value>::new(forge::ring()).verify(&text).is_err(),
+                "{name}, {how}, as a value"
+            );
+        }
+        let once = forge::token(format!(r#"{{{rest},"{escaped}":{value}}}"#));
+        assert_eq!(verdict(&verifier(), &once), Ok(()), "{name}, escaped, once");
+    }
+    let deeper = r#"{"exp":4102444800,"own":{"sub":1,"sub":2},"mine":1,"mine":2}"#;
+    assert_eq!(
+        verdict(&verifier(), &forge::token(deeper)),
+        Ok(()),
+        "only the top level, only the registered"
+    );
+
+    let parameters = [
+        ("alg", "\"HS256\""),
+        ("typ", "\"JWT\""),
+        ("kid", "\"a\""),
+        ("cty", "\"a\""),
+        ("jku", "\"a\""),
+        ("jwk", "{}"),
+        ("x5u", "\"a\""),
+        ("x5c", "[]"),
+        ("x5t", "\"a\""),
+        ("x5t#S256", "\"a\""),
+    ];
+    let payload = r#"{"exp":4102444800}"#;
+    for (name, value) in parameters {
+        let first = if name == "alg" { String::new() } else { "\"alg\":\"HS256\",".into() };
+        let header = format!(r#"{{{first}"{name}":{value}}}"#);
+        assert_eq!(
+            verdict(&verifier(), &forge::hs256(forge::SECRET, header, payload)),
+            Ok(()),
+            "{name}, once"
+        );
+        let header = format!(r#"{{{first}"{name}":{value},"{name}":{value}}}"#);
+        let text = forge::hs256(forge::SECRET, header, payload);
+        assert_eq!(verdict(&verifier(), &text), Err(TokenErrorKind::Malformed), "{name}, twice");
+    }
+}
+
+#[test]
+fn base64url_is_strict() {
+    let text = forge::valid_with(json!({ "x": "???>>>~~~" }));
+    let [header, payload, signature] = text.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
+    let key = EncodingKey::from_secret(forge::SECRET);
+    let signed = |message: String| forge::sign_text(jsonwebtoken::Algorithm::HS256, &key, &message);
+    assert_eq!(verdict(&verifier(), &signed(format!("{header}.{payload}"))), Ok(()), "{payload}");
+    assert!(payload.contains(['-', '_']), "{payload}");
+    // 43 characters carry 256 bits and two that must be zero.
+    assert_eq!(signature.len(), 43);
+    let last = signature.as_bytes()[42];
+    let trailing_bit = format!("{}{}", &signature[..42], (last + 1) as char);
+    let table = [
+        ("padded signature", format!("{header}.{payload}.{signature}=")),
+        ("trailing bits in the signature", format!("{header}.{payload}.{trailing_bit}")),
+        ("padded header", signed(format!("{header}=.{payload}"))),
+        ("padded payload", signed(format!("{header}.{payload}="))),
+        ("white space in the payload", signed(format!("{header}.{payload}\n"))),
+        ("the other alphabet", signed(format!("{header}.{}", payload.replace(['-', '_'], "+")))),
+        ("a space in front", format!(" {text}")),
+        ("a line feed behind", format!("{text}\n")),
+        ("a fourth part", signed(format!("{header}.{payload}.{payload}"))),
+        ("two parts", format!("{header}.{payload}")),
+        ("one part", header.to_owned()),
+        ("no header", format!(".{payload}.{signature}")),
+    ];
+    for (name, text) in table {
+        assert_eq!(verdict(&verifier(), &text), Err(TokenErrorKind::Malformed), "{name}");
+    }
+}
+
+#[test]
+fn a_token_over_eight_kibibytes_is_refused_before_anything_else() {
+    let of_len = |len: usize| {
+        let base = forge::valid_with(json!({ "x": "" })).len();
+        (0..4)
+            .map(|more| forge::valid_with(json!({ "x": "A".repeat((len - base) * 3 / 4 + more) })))
+            .find(|text| text.len() == len)
+    };
+    assert_eq!(MAX_TOKEN_LEN, 8192);
+    // A length that base64 cannot make of these claims says nothing.
+    let longest = (8189..=8192).rev().find_map(of_len).expect("one of four lengths can be made");
+    assert_eq!(verdict(&verifier(), &longest), Ok(()), "{} bytes", longest.len());
+    let shortest = (8193..=8196).find_map(of_len).expect("one of four lengths can be made");
+    assert_eq!(verdict(&verifier(), &shortest), Err(TokenErrorKind::TooLarge), "{} bytes", shortest.len());
+    assert_eq!(verdict(&verifier(), &"x".repeat(8192)), Err(TokenErrorKind::Malformed));
+    assert_eq!(verdict(&verifier(), &"x".repeat(8193)), Err(TokenErrorKind::TooLarge));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn every_kind_of_refusal_can_be_told() {
+    #[derive(Deserialize)]
+    struct User {
+        #[allow(dead_code, reason = "its absence is what the test is about")]
+        name: String,
+    }
+    let es256 = KeyRing::new(Key::generate(Algorithm::ES256).expect("a key")).expect("a ring");
+    let foreign = forge::hs256(&[7; 32], r#"{"alg":"HS256"}"#, r#"{"exp":4102444800}"#);
+    let refresh =
+        forge::hs256(forge::SECRET, r#"{"alg":"HS256","typ":"refresh+jwt"}"#, r#"{"exp":4102444800}"#);
+    let strict = verifier().with_issuer("https://shop.example");
+    let own = json!({ "iss": "https://shop.example" });
+    let table = [
+        (TokenErrorKind::Malformed, verdict(&verifier(), "a.b.c")),
+        (TokenErrorKind::TooLarge, verdict(&verifier(), &"a".repeat(9000))),
+        (TokenErrorKind::UnknownKey, verdict(&Verifier::new(es256), &forge::valid_with(json!({})))),
+        (TokenErrorKind::BadSignature, verdict(&verifier(), &foreign)),
+        (TokenErrorKind::WrongType, verdict(&verifier(), &refresh)),
+        (TokenErrorKind::Expired, verdict(&verifier(), &forge::valid_with(json!({ "exp": 1 })))),
+        (
+            TokenErrorKind::NotYetValid,
+            verdict(&verifier(), &forge::valid_with(json!({ "nbf": 4_000_000_000_u64 }))),
+        ),
+        (TokenErrorKind::WrongIssuer, verdict(&strict, &forge::valid_with(json!({})))),
+        (TokenErrorKind::WrongAudience, verdict(&strict.with_audience("shop"), &forge::valid_with(own))),
+        (TokenErrorKind::ClaimsMismatch, {
+            let error = Verifier::<User>::new(forge::ring()).verify(&forge::valid_with(json!({})));
+            Err(error.map(drop).unwrap_err().kind())
+        }),
+    ];
+    for (kind, verdict) in table {
+        assert_eq!(verdict, Err(kind));
+    }
+
+    // The others need a request.
+    let two = [json!({ "sid": "a" }), json!({ "sid": "b" })].map(forge::valid_with);
+    let two = two.map(|text| format!("access={text}")).join("; ");
+    let layer = CookieJwtLayer::new(verifier()).with_cookie_name("access");
+    let sessions = Sessions::<()>::builder(forge::ring(), MemoryStore::new()).with_session_check();
+    let sessions = sessions.build().expect("sessions");
+    let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();
+    let mut headers = http::HeaderMap::new();
+    sessions.sign_in(&parts, "ada", ()).await.expect("signed in").append_to(&mut headers);
+    sessions.sign_out_everywhere("ada").await.expect("signed out");
+    let revoked =
+        headers["set-cookie"].to_str().expect("ASCII").split(';').next().expect("a pair").to_owned();
+    let request = |cookie: &str| Request::get("/").header(COOKIE, cookie).body(()).expect("a request");
+    let table = [
+        (TokenErrorKind::Missing, layer.layer(forge::whoami()).oneshot(request("other=1")).await),
+        (TokenErrorKind::Ambiguous, layer.layer(forge::whoami()).oneshot(request(&two)).await),
+        (TokenErrorKind::Revoked, sessions.layer().layer(forge::whoami()).oneshot(request(&revoked)).await),
+    ];
+    for (kind, response) in table {
+        let response = response.expect("infallible");
+        match response.extensions().get::<Refusal>() {
+            Some(Refusal::Token(error)) => assert_eq!(error.kind(), kind),
+            other => panic!("{kind:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn claims_of_another_type_hide_no_other_fault() {
+    #[derive(Deserialize)]
+    struct User {
+        #[allow(dead_code, reason = "its absence is what the test is about")]
+        name: String,
+    }
+    let verifier = Verifier::<User>::new(forge::ring())
+        .with_clock(TestClock::new())
+        .with_issuer("https://shop.example")
+        .with_audience("shop");
+    let fits = json!({ "iss": "https://shop.example", "aud": "shop" });
+    let with = |name: &str, value: Value| {
+        let mut claims = fits.clone();
+        claims[name] = value;
+        claims
+    };
+    let table = [
+        ("only the claims", fits.clone(), TokenErrorKind::ClaimsMismatch),
+        ("a claim of another type", with("name", json!(1)), TokenErrorKind::ClaimsMismatch),
+        ("expired too", with("exp", json!(NOW - 31)), TokenErrorKind::Expired),
+        ("not yet valid too", with("nbf", json!(NOW + 31)), TokenErrorKind::NotYetValid),
+        ("of another issuer too", with("iss", json!("https://evil.example")), TokenErrorKind::WrongIssuer),
+        ("for another audience too", with("aud", json!("admin")), TokenErrorKind::WrongAudience),
+        ("a registered claim malformed too", with("sub", json!(1)), TokenErrorKind::Malformed),
+    ];
+    for (name, claims, expected) in table {
+        let error = verifier.verify(&forge::valid_with(claims)).map(drop).unwrap_err();
+        assert_eq!(error.kind(), expected, "{name}");
+    }
+}

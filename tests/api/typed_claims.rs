@@ -1,0 +1,280 @@
+//! The application's own claims: whatever type they have, they come back as they were given, and
+//! never in the way of a registered claim.
+
+use std::{collections::BTreeMap, convert::Infallible, error::Error as _, fmt::Debug, time::Duration};
+
+use http::{HeaderMap, Request, Response, header::COOKIE};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_cookie_jwt::{
+    Claims, MemoryStore, Sessions, Verifier,
+    session::SessionError,
+    testing::TestClock,
+    token::{IssueErrorKind, Issuer, NewToken, Scopes},
+};
+
+use crate::forge;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct User {
+    name: String,
+    age: Option<u8>,
+    roles: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Strict {
+    name: String,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Flat {
+    name: String,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum External {
+    Admin { level: u8 },
+    Guest(Strict),
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum Internal {
+    Admin { level: u8 },
+    Guest,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "of")]
+enum Adjacent {
+    Admin(u8),
+    Guest,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged {
+    Admin { level: u8 },
+    Guest { name: String },
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Newtype(User);
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Maybe(Option<User>);
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Transparent {
+    user: User,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Unit;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Empty {}
+
+fn user() -> User {
+    User { name: "Ada".into(), age: None, roles: vec!["buyer".into()] }
+}
+
+/// Signs a token that has every registered claim, and reads it back.
+fn through_a_token<C: Serialize + DeserializeOwned>(custom: &C) -> Result<Claims<C>, String> {
+    let token = NewToken::access("ada", Duration::from_secs(60))
+        .with_token_id("t")
+        .with_session_id("s")
+        .with_generation(3)
+        .with_scope(Scopes::new("a b").expect("scopes"))
+        .with_xsrf_token("x")
+        .with_authenticated_at(std::time::SystemTime::UNIX_EPOCH);
+    let issuer = Issuer::new(forge::ring()).with_issuer("https://shop.example").with_audience("shop");
+    let text = issuer.issue(&token, custom).map_err(|error| error.to_string())?;
+    let claims = Verifier::<C>::new(forge::ring()).verify(&text).map_err(|error| error.to_string())?;
+    assert_eq!(claims.session_id(), Some("s"));
+    assert_eq!(claims.xsrf_token(), Some("x"));
+    Ok(claims)
+}
+
+/// What a handler sees of the claims at once and after a rotation, as JSON.
+async fn through_a_session<C>(custom: C) -> [Result<Value, u16>; 2]
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    let clock = TestClock::new();
+    let store = MemoryStore::new().with_clock(clock.clone());
+    let sessions =
+        Sessions::<C>::builder(forge::ring(), store).with_clock(clock.clone()).build().expect("sessions");
+    let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();
+    let mut headers = HeaderMap::new();
+    sessions.sign_in(&parts, "ada", custom).await.expect("signed in").append_to(&mut headers);
+    let cookies = headers.get_all("set-cookie").iter();
+    let cookies: Vec<_> = cookies.map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap()).collect();
+    let service = sessions.layer().layer(service_fn(|request: Request<()>| async move {
+        let claims = request.extensions().get::<Claims<C>>().expect("the layer demands claims");
+        Ok::<_, Infallible>(Response::new(serde_json::to_value(claims.custom()).expect("JSON")))
+    }));
+    let ask = async || {
+        let request = Request::get("/").header(COOKIE, cookies.join("; ")).body(()).expect("a request");
+        let response = service.clone().oneshot(request).await.expect("infallible");
+        match response.status().is_success() {
+            true => Ok(response.into_body()),
+            false => Err(response.status().as_u16()),
+        }
+    };
+    let first = ask().await;
+    clock.advance(Duration::from_secs(3600));
+    [first, ask().await]
+}
+
+async fn comes_back<C>(name: &str, custom: impl Fn() -> C)
+where
+    C: Serialize + DeserializeOwned + PartialEq + Debug + Send + Sync + 'static,
+{
+    let claims = through_a_token(&custom());
+    assert_eq!(claims.as_ref().map(Claims::custom), Ok(&custom()), "{name}, through a token");
+    let json = serde_json::to_value(custom()).expect("JSON");
+    let expected = [Ok(json.clone()), Ok(json)];
+    assert_eq!(through_a_session(custom()).await, expected, "{name}, through a session");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn claims_of_every_shape_come_back_as_they_were_given() {
+    comes_back("()", || ()).await;
+    comes_back("a unit struct", || Unit).await;
+    comes_back("an empty struct", || Empty {}).await;
+    comes_back("a struct", user).await;
+    comes_back("a boxed struct", || Box::new(user())).await;
+    comes_back("deny_unknown_fields", || Strict { name: "Ada".into() }).await;
+    comes_back("a flattened map", || Flat {
+        name: "Ada".into(),
+        rest: BTreeMap::from([("tenant".into(), json!(7)), ("flags".into(), json!([true, null, 1.5]))]),
+    })
+    .await;
+    comes_back("a flattened map of nothing", || Flat { name: "Ada".into(), rest: BTreeMap::new() }).await;
+    comes_back("a map", || BTreeMap::from([("tenant".to_owned(), 7)])).await;
+    comes_back("a struct variant", || External::Admin { level: 3 }).await;
+    comes_back("a newtype variant", || External::Guest(Strict { name: "Ada".into() })).await;
+    comes_back("an internally tagged enum", || Internal::Admin { level: 3 }).await;
+    comes_back("an internally tagged unit", || Internal::Guest).await;
+    comes_back("an adjacently tagged enum", || Adjacent::Admin(3)).await;
+    comes_back("an adjacently tagged unit", || Adjacent::Guest).await;
+    comes_back("an untagged enum", || Untagged::Guest { name: "Ada".into() }).await;
+    comes_back("an untagged enum's first", || Untagged::Admin { level: 3 }).await;
+    comes_back("a newtype", || Newtype(user())).await;
+    comes_back("a transparent struct", || Transparent { user: user() }).await;
+    comes_back("an option", || Some(user())).await;
+    comes_back("an option of an enum", || Some(External::Admin { level: 3 })).await;
+    comes_back("an option of a newtype", || Some(Newtype(user()))).await;
+    comes_back("a newtype of an option", || Maybe(Some(user()))).await;
+    comes_back("a value", || json!({ "name": "Ada", "deep": { "sub": 1, "exp": null, "list": [1, "2"] } }))
+        .await;
+    comes_back("an empty value", || json!({})).await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn no_claims_at_all_come_back_as_none() {
+    comes_back::<Option<User>>("none", || None).await;
+    comes_back("none in a newtype", || Maybe(None)).await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn maps_with_keys_other_than_strings_come_back() {
+    comes_back("number keys", || BTreeMap::from([(7_u32, "Ada".to_owned())])).await;
+}
+
+#[test]
+fn an_application_claim_of_a_registered_name_is_never_issued() {
+    const RESERVED: [&str; 11] =
+        ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "sid", "gen", "scope"];
+    let token = NewToken::access("ada", Duration::from_secs(60));
+    let issuer = Issuer::new(forge::ring());
+    let renamed = issuer.clone().with_xsrf_claim("csrf");
+    for name in RESERVED {
+        for issuer in [&issuer, &renamed] {
+            for value in [json!(1), json!("x"), json!(null)] {
+                let error = issuer.issue(&token, &json!({ "name": "Ada", name: value })).expect_err(name);
+                assert_eq!(*error.kind(), IssueErrorKind::Collision(name.into()));
+                assert!(error.to_string().contains(name), "{error}");
+            }
+        }
+        let flat = Flat { name: "Ada".into(), rest: BTreeMap::from([(name.into(), json!(1))]) };
+        assert!(issuer.issue(&token, &flat).is_err(), "{name}, flattened");
+    }
+    let collides = |issuer: &Issuer, name: &str| issuer.issue(&token, &json!({ name: 1 })).is_err();
+    assert!(collides(&issuer, "xsrfToken") && !collides(&issuer, "csrf"));
+    assert!(!collides(&renamed, "xsrfToken") && collides(&renamed, "csrf"));
+    assert!(!collides(&issuer, "Sub") && !collides(&issuer, "typ"), "names are compared exactly");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn sessions_refuse_an_application_claim_of_a_registered_name() {
+    let sessions = Sessions::<Value>::builder(forge::ring(), MemoryStore::new()).build().expect("sessions");
+    let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();
+    for name in ["sub", "exp", "gen", "scope", "xsrfToken"] {
+        let collision = |error: SessionError| match error {
+            SessionError::Issue(error) => *error.kind() == IssueErrorKind::Collision(name.into()),
+            _ => false,
+        };
+        let error = sessions.sign_in(&parts, "ada", json!({ name: 1 })).await.expect_err(name);
+        assert!(collision(error), "{name}, signing in");
+        assert!(sessions.list("ada").await.expect("a list").is_empty(), "{name}: nothing is stored");
+    }
+}
+
+#[test]
+fn claims_that_are_no_object_are_never_issued() {
+    let token = NewToken::access("ada", Duration::from_secs(60));
+    let issuer = Issuer::new(forge::ring());
+    for custom in [json!(5), json!("Ada"), json!([1]), json!(true), json!([])] {
+        let error = issuer.issue(&token, &custom).expect_err("no object");
+        assert_eq!(*error.kind(), IssueErrorKind::ClaimsNotAnObject, "{custom}");
+        assert!(error.source().is_none(), "{custom}");
+    }
+    let unwritable = BTreeMap::from([(vec![1], 1)]);
+    let error = issuer.issue(&token, &unwritable).expect_err("JSON has no such keys");
+    assert_eq!(*error.kind(), IssueErrorKind::ClaimsNotAnObject);
+    assert!(error.source().is_some(), "serde's own error is the cause");
+}
+
+#[test]
+fn a_token_of_another_issuer_with_fields_of_any_kind_verifies() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Foreign {
+        id: u64,
+        balance: f64,
+        admin: bool,
+        deputy: Option<String>,
+        tags: Vec<i8>,
+    }
+    let text = forge::token(
+        r#"{"id":18446744073709551615,"xsrfToken":"abc","balance":-1.5e3,"iat":1700000000,"admin":false,
+            "deputy":null,"exp":4102444800,"tags":[-1,2]}"#,
+    );
+    let claims = Verifier::<Foreign>::new(forge::ring()).verify(&text).expect("it verifies");
+    let expected = Foreign { id: u64::MAX, balance: -1500.0, admin: false, deputy: None, tags: vec![-1, 2] };
+    assert_eq!(*claims.custom(), expected);
+    assert_eq!(claims.xsrf_token(), Some("abc"));
+    assert_eq!((claims.subject(), claims.issuer(), claims.session_id()), (None, None, None));
+    assert!(Verifier::<()>::new(forge::ring()).verify(&text).is_ok());
+}
+
+#[test]
+fn claims_clone_cheaply_and_without_a_clone_of_the_application_type() {
+    #[derive(Deserialize)]
+    struct NotClone {
+        name: String,
+    }
+    let text = forge::valid_with(json!({ "name": "Ada" }));
+    let claims = Verifier::<NotClone>::new(forge::ring()).verify(&text).expect("it verifies");
+    let copy = claims.clone();
+    assert!(std::ptr::eq(claims.custom(), copy.custom()), "both share one value");
+    assert_eq!(copy.custom().name, "Ada");
+}
