@@ -6,6 +6,8 @@
 mod policy;
 mod read;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use self::policy::{CookiePolicy, SameSite};

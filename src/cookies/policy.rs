@@ -65,6 +65,15 @@ pub(crate) struct Cookies {
     pub(crate) former: Vec<CookieSpec>,
 }
 
+impl Cookies {
+    /// Former cookies that the present ones do not replace: browsers tell them apart by name, path and domain.
+    pub(crate) fn former_only(&self) -> impl Iterator<Item = &CookieSpec> {
+        let key = |spec: &CookieSpec| (spec.name.clone(), spec.path.clone(), spec.domain.clone());
+        let present = [Some(&self.access), Some(&self.refresh), self.xsrf.as_ref()];
+        self.former.iter().filter(move |spec| !present.into_iter().flatten().any(|own| key(own) == key(spec)))
+    }
+}
+
 impl CookiePolicy {
     /// The defaults.
     pub fn new() -> Self {

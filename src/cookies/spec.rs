@@ -119,7 +119,7 @@ impl CookieSpec {
         }
         if Prefix::is(Prefix::SECURE, name) && !self.secure {
             return Err(ConfigError::new(format!(
-                "browsers drop `{name}`: the `__Secure-` prefix needs `Secure`"
+                "browsers drop `{name}`: the `__Secure-` prefix needs `Secure`; use no prefix"
             )));
         }
         if self.same_site == SameSite::None && !self.secure {
@@ -128,7 +128,9 @@ impl CookieSpec {
             ));
         }
         if self.partitioned && !self.secure {
-            return Err(ConfigError::new("browsers drop `Partitioned` cookies that are not `Secure`"));
+            return Err(ConfigError::new(
+                "browsers drop `Partitioned` cookies that are not `Secure`; leave out `with_partitioned`",
+            ));
         }
         Ok(())
     }

@@ -18,8 +18,7 @@ pub(crate) struct Authenticator<C> {
     companion: Option<RefreshReader>,
 }
 
-/// What looking for tokens has cost and found on the way.
-#[derive(Default)]
+/// What looking for tokens has left of the budget, and found on the way.
 struct Look {
     budget: Budget,
     refresh: Option<PresentedRefresh>,
@@ -54,6 +53,17 @@ impl<C> Authenticator<C> {
         parts.extensions.get::<Checked>()?.refresh.clone()
     }
 
+    /// Notes what is left of them.
+    pub(crate) fn set_budget(&self, parts: &mut Parts, budget: Budget) {
+        if let Some(checked) = parts.extensions.get_mut::<Checked>() {
+            checked.budget = budget;
+        }
+    }
+
+    fn look(&self, parts: &Parts) -> Look {
+        Look { budget: self.budget(parts), refresh: None }
+    }
+
     pub(crate) fn change_sources(&mut self, change: impl FnOnce(&mut Sources)) {
         change(Arc::make_mut(&mut self.sources));
     }
@@ -66,7 +76,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         if let Some(presented) = self.recall(parts) {
             return presented;
         }
-        let mut look = Look { budget: self.budget(parts), refresh: None };
+        let mut look = self.look(parts);
         let (claims, by_header) = self.find(&parts.headers, &mut look);
         let outcome = match &claims {
             Ok(claims) => Outcome::Verified(claims.erase(), claims.source()),
@@ -76,11 +86,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         Presented { claims, by_header, live: false }
     }
 
+    /// Verifies the token of a request without leaving anything behind.
+    pub(crate) fn peek(&self, headers: &HeaderMap, budget: Budget) -> Result<Claims<C>, TokenErrorKind> {
+        self.find(headers, &mut Look { budget, refresh: None }).0
+    }
+
     /// Lets the request go on as the user of `claims`, which the store has just granted.
     pub(crate) fn settle(&self, parts: &mut Parts, claims: Claims<C>) {
         let claims = claims.found_in(Source::Cookie);
         let outcome = Outcome::Verified(claims.erase(), Source::Cookie);
-        self.publish(parts, Some(&claims), outcome, false, Look::default());
+        self.publish(parts, Some(&claims), outcome, false, self.look(parts));
         self.mark_live(parts);
     }
 
@@ -88,12 +103,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
     pub(crate) fn settle_refused(&self, parts: &mut Parts, kind: TokenErrorKind) {
         let by_header = parts.extensions.get::<Checked>().is_some_and(|checked| checked.by_header);
         let outcome = Outcome::Refused(TokenError::new(kind));
-        self.publish(parts, None, outcome, by_header, Look::default());
+        self.publish(parts, None, outcome, by_header, self.look(parts));
     }
 
     /// Lets the request pass without looking at its token.
     pub(crate) fn settle_exempt(&self, parts: &mut Parts) {
-        self.publish(parts, None, Outcome::Exempt, false, Look::default());
+        self.publish(parts, None, Outcome::Exempt, false, self.look(parts));
     }
 
     pub(crate) fn mark_live(&self, parts: &mut Parts) {
@@ -171,6 +186,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
             look.refresh = Some(companion.read(headers, &mut look.budget));
         }
         let session = match &look.refresh {
+            // Whose access cookie counts cannot be told.
+            Some(PresentedRefresh::Ambiguous(_)) => return Err(TokenErrorKind::Ambiguous),
             Some(PresentedRefresh::One(token)) => Some(&*token.session_id),
             _ => None,
         };
@@ -206,7 +223,8 @@ fn choose<C>(former: Option<Claims<C>>, claims: Claims<C>) -> Result<Claims<C>, 
     if !same_session {
         return Err(TokenErrorKind::Ambiguous);
     }
-    Ok(if claims.issued_at() > former.issued_at() { claims } else { former })
+    let age = |claims: &Claims<C>| (claims.issued_at(), claims.generation());
+    Ok(if age(&claims) > age(&former) { claims } else { former })
 }
 
 impl<C> Clone for Authenticator<C> {

@@ -329,7 +329,8 @@ fn secret_is_not_a_key_pair(algorithm: Algorithm) -> ConfigError {
 fn not_a_private_key(algorithm: Algorithm) -> ConfigError {
     ConfigError::new(format!(
         "this is not a private key for {algorithm}: ECDSA and EdDSA keys must be in PKCS#8 \
-         (`openssl pkcs8 -topk8 -nocrypt`), RSA keys in PKCS#8 or PKCS#1, and of the algorithm's curve"
+         (`openssl pkcs8 -topk8 -nocrypt`), RSA keys in PKCS#8 or PKCS#1 and of at least \
+         {MIN_RSA_BITS} bits, all of the algorithm's kind and curve"
     ))
 }
 

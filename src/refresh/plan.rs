@@ -68,7 +68,11 @@ fn expires_soon<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> bool {
 }
 
 /// The refresh cookie comes in where no access token speaks for the request.
-fn refresh<C>(sessions: &Sessions<C>, parts: &Parts, still_good: bool) -> Plan<C> {
+fn refresh<C: DeserializeOwned + Send + Sync + 'static>(
+    sessions: &Sessions<C>,
+    parts: &mut Parts,
+    still_good: bool,
+) -> Plan<C> {
     let inner = sessions.inner();
     let own_origin = inner.origin.check(parts).is_ok();
     if !own_origin && !is_top_level_navigation(parts) {
@@ -76,7 +80,9 @@ fn refresh<C>(sessions: &Sessions<C>, parts: &Parts, still_good: bool) -> Plan<C
     }
     let presented = inner.authenticator.refresh_token(parts).unwrap_or_else(|| {
         let mut budget = inner.authenticator.budget(parts);
-        inner.refresh_reader.read(&parts.headers, &mut budget)
+        let presented = inner.refresh_reader.read(&parts.headers, &mut budget);
+        inner.authenticator.set_budget(parts, budget);
+        presented
     });
     match presented {
         PresentedRefresh::Nothing => Plan::Forward,

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     credentials::{PresentedRefresh, RefreshToken, SessionSecret},
     store::{Created, NewRecord, SessionId, SessionRecord},
-    token::{Budget, Scopes, to_object, xsrf},
+    token::{Budget, IssueError, IssueErrorKind, Scopes, to_object, xsrf},
 };
 
 /// What a sign-in grants, for [`Sessions::sign_in_with`].
@@ -74,8 +74,6 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let claims = to_object(&sign_in.custom)?;
         inner.issuer.check_names(&claims)?;
         let label = sign_in.label.unwrap_or_else(|| label::from_headers(&request.headers).into());
-        let presented = self.presented_sessions(&request.headers, request);
-        self.end_presented(presented).await?;
 
         let secret = SessionSecret::generate();
         let mut session =
@@ -86,9 +84,14 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         session.label = label;
         session.idle = inner.lifetimes.idle;
         session.absolute = inner.lifetimes.absolute;
-        // What cannot be issued must not be stored either.
+        // What cannot be issued, or not be read again, must not be stored, nor end another session.
         let now = inner.clock.now();
-        self.mint(&session.clone().begin(now), Some(&secret), now)?;
+        let trial = self.mint(&session.clone().begin(now), Some(&secret), now)?;
+        if inner.authenticator.verifier.verify(&trial.token).is_err() {
+            return Err(IssueError::new(IssueErrorKind::NotReadable).into());
+        }
+        let presented = self.presented_sessions(&request.headers);
+        self.end_presented(presented).await?;
 
         let record = match inner.store.insert(session).await.map_err(store_failed("creating a session"))? {
             Created::Done(record) => record,
@@ -97,7 +100,12 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let minted = self.mint(&record, Some(&secret), now)?;
         inner.events.raise(SessionEvent::SignedIn { subject: &record.subject, session: &record.id });
         Ok(SignedIn {
-            cookies: minted.into_cookies(true),
+            cookies: inner
+                .cookies
+                .former_only()
+                .map(|spec| spec.clear())
+                .chain(minted.into_cookies(true))
+                .collect(),
             xsrf_token: record.xsrf_token,
             expires_at: minted_expiry(&inner.lifetimes, now, record.absolute_expires_at),
             session_id: record.id,
@@ -114,25 +122,23 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// then lives on, so nothing is cleared and the user can try again.
     pub async fn sign_out(&self, request: &Parts) -> Result<SignedOut, SessionError> {
         self.inner().origin.check(request)?;
-        let presented = self.presented_sessions(&request.headers, request);
+        let presented = self.presented_sessions(&request.headers);
         self.end_presented(presented).await?;
         Ok(SignedOut { cookies: self.clearing_cookies() })
     }
 
     /// The sessions that a request proves to belong to: by refresh tokens, or by an access token that
     /// is still valid where no refresh token comes along.
-    fn presented_sessions(&self, headers: &HeaderMap, request: &Parts) -> Vec<PresentedSession> {
+    fn presented_sessions(&self, headers: &HeaderMap) -> Vec<PresentedSession> {
         let inner = self.inner();
-        let tokens = match inner.refresh_reader.read(headers, &mut Budget::default()) {
+        let mut budget = Budget::default();
+        let tokens = match inner.refresh_reader.read(headers, &mut budget) {
             PresentedRefresh::One(token) => vec![token],
             PresentedRefresh::Ambiguous(tokens) => tokens,
             PresentedRefresh::Nothing | PresentedRefresh::Expired => Vec::new(),
         };
         let mut presented: Vec<_> = tokens.into_iter().map(PresentedSession::ByRefreshToken).collect();
-        // A copy: looking here must leave no claims behind.
-        let (mut copy, ()) = http::Request::new(()).into_parts();
-        copy.headers = request.headers.clone();
-        if let Ok(claims) = inner.authenticator.check(&mut copy).claims
+        if let Ok(claims) = inner.authenticator.peek(headers, budget)
             && let (Some(id), Some(subject)) = (claims.session_id(), claims.subject())
         {
             presented.push(PresentedSession::ByAccessToken { id: id.into(), subject: subject.into() });

@@ -97,6 +97,9 @@ pub enum IssueErrorKind {
     ClaimsNotAnObject,
     /// A field of the application's claims has the name of a registered claim.
     Collision(String),
+    /// The token would not verify: the application's claims serialize to something from which they
+    /// do not deserialize, or the key ring does not accept its own signature.
+    NotReadable,
     /// The expiry is not after the present time, or beyond the year 9999.
     InvalidExpiry,
     /// Name and value of the cookie are over 4096 bytes, so browsers would drop it (RFC 6265bis §5.6).
@@ -134,6 +137,10 @@ impl fmt::Display for IssueError {
                     "the application's claim `{name}` has the name of a registered claim; rename the field"
                 )
             }
+            IssueErrorKind::NotReadable => f.write_str(
+                "the token could not be read again: the application's claims do not deserialize from what they \
+                 serialize to",
+            ),
             IssueErrorKind::InvalidExpiry => {
                 f.write_str("the expiry must lie ahead, and before the year 10000")
             }

@@ -221,8 +221,12 @@ impl Issuer {
         Ok(text)
     }
 
-    /// An application's claim never overwrites a registered one, nor the other way round.
+    /// An application's claim never overwrites a registered one, nor the other way round; neither does
+    /// the XSRF claim.
     pub(crate) fn check_names(&self, custom: &Map<String, Value>) -> Result<(), IssueError> {
+        if RESERVED.contains(&&*self.xsrf_claim) {
+            return Err(IssueError::new(IssueErrorKind::Collision(self.xsrf_claim.to_string())));
+        }
         match custom.keys().find(|name| RESERVED.contains(&name.as_str()) || ***name == *self.xsrf_claim) {
             None => Ok(()),
             Some(name) => Err(IssueError::new(IssueErrorKind::Collision(name.clone()))),

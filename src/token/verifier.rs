@@ -317,7 +317,9 @@ fn split(token: &[u8]) -> Option<Encoded<'_>> {
     let first = token.iter().position(|byte| *byte == b'.')?;
     let last = token.iter().rposition(|byte| *byte == b'.')?;
     let payload = token.get(first + 1..last)?;
-    // A third dot in between is no base64url and fails in decoding.
+    if payload.contains(&b'.') {
+        return None; // four parts
+    }
     Some(Encoded { header: &token[..first], payload, signature: &token[last + 1..], message: &token[..last] })
 }
 

@@ -63,7 +63,7 @@ async fn the_header_must_equal_the_claim() {
     let plain_after_pad = format!("{foreign_pad}{XSRF}");
     let zero_pad = format!("{}{XSRF}", "A".repeat(24));
     let (garbage, capitals, a48) = ("!".repeat(48), XSRF.to_uppercase(), "A".repeat(48));
-    let (padded, quoted, spaced) = (format!("{XSRF}="), format!("\"{XSRF}\""), format!("{XSRF},{XSRF}"));
+    let (padded, spaced) = (format!("{XSRF}="), format!("{XSRF},{XSRF}"));
     for (case, values, outcome) in [
         ("equal", vec![XSRF], Ok(())),
         ("two equal values", vec![XSRF, XSRF], Ok(())),
@@ -85,7 +85,6 @@ async fn the_header_must_equal_the_claim() {
         ("another's value behind the own pad", vec![&*crossed], Err(XsrfErrorKind::Mismatch)),
         ("a prefix", vec![&XSRF[..23]], Err(XsrfErrorKind::Mismatch)),
         ("with padding", vec![&*padded], Err(XsrfErrorKind::Mismatch)),
-        ("quoted", vec![&*quoted], Err(XsrfErrorKind::Mismatch)),
         ("twice in one line", vec![&*spaced], Err(XsrfErrorKind::Mismatch)),
         ("in capitals", vec![&*capitals], Err(XsrfErrorKind::Mismatch)),
     ] {
