@@ -106,11 +106,10 @@ impl<S: Sync, C: Send + Sync + 'static> OptionalFromRequestParts<S> for Claims<C
 /// its layers do not make.
 fn claims<C: Send + Sync + 'static>(extensions: &Extensions) -> Result<Option<Claims<C>>, ClaimsRejection> {
     let checked = extensions.get::<Checked>().filter(|checked| checked.enforced);
-    let claims = extensions.get::<Claims<C>>();
-    match (checked.map(|checked| &checked.outcome), claims) {
-        (Some(Outcome::Verified(..)), Some(claims)) => Ok(Some(claims.clone())),
-        (Some(Outcome::Refused(_) | Outcome::Exempt), _) => Ok(None),
-        (Some(Outcome::Verified(..)), None) | (None, _) => {
+    match (checked.map(|checked| &checked.outcome), extensions.get::<Claims<C>>()) {
+        (Some(_), Some(claims)) => Ok(Some(claims.clone())),
+        (Some(Outcome::Refused(_) | Outcome::Exempt), None) => Ok(None),
+        (Some(Outcome::Verified(..)) | None, _) => {
             let wanted = format!("a handler that takes `{}`", std::any::type_name::<Claims<C>>());
             crate::trace::layer_missing(&wanted, "CookieJwtLayer");
             Err(ClaimsRejection::LayerMissing)

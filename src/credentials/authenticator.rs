@@ -158,7 +158,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
             Some(claims) => parts.extensions.insert(claims.clone()),
             None => parts.extensions.remove::<Claims<C>>(),
         };
+        let former = parts.extensions.remove::<Checked>();
+        let others = former.map_or_else(Vec::new, |former| former.others_beside(self.verifier.id()));
         parts.extensions.insert(Checked {
+            others,
             by: self.verifier.id(),
             sources: self.sources.clone(),
             outcome,

@@ -24,6 +24,23 @@ pub(crate) struct Checked {
     pub(crate) budget: Budget,
     /// The refresh token, where it had to be looked at already.
     pub(crate) refresh: Option<PresentedRefresh>,
+    /// Users that other verifiers further out have found in cookies; their claims are still in the
+    /// extensions, so requests are made in their name too.
+    pub(crate) others: Vec<ErasedClaims>,
+}
+
+impl Checked {
+    /// The users in cookies that stay when `by` publishes an outcome of its own.
+    pub(crate) fn others_beside(self, by: VerifierId) -> Vec<ErasedClaims> {
+        let mut others = self.others;
+        if self.by != by
+            && self.enforced
+            && let Outcome::Verified(claims, Source::Cookie) = self.outcome
+        {
+            others.push(claims);
+        }
+        others
+    }
 }
 
 #[derive(Clone)]

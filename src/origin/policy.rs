@@ -36,11 +36,28 @@ fn normalize(origin: &str) -> Result<Box<str>, ConfigError> {
     let (scheme, authority) = lower.split_once("://").ok_or_else(invalid)?;
     let scheme_ok =
         !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
-    let host_ok = authority.parse::<http::uri::Authority>().is_ok() && !authority.contains('@');
-    if !scheme_ok || !host_ok {
+    if !scheme_ok || !is_host_and_port(authority) {
         return Err(invalid());
     }
     Ok(format!("{scheme}://{}", without_default_port(scheme, authority)).into_boxed_str())
+}
+
+/// Whether browsers could write this: no user info, no wildcard, no port that is none.
+fn is_host_and_port(authority: &str) -> bool {
+    let Ok(parsed) = authority.parse::<http::uri::Authority>() else {
+        return false;
+    };
+    let host = parsed.host();
+    let host_ok = host.starts_with('[')
+        || (!host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)));
+    let port_ok = match authority.strip_prefix(host) {
+        Some("") => true,
+        Some(rest) => rest
+            .strip_prefix(':')
+            .is_some_and(|port| port.parse::<u16>().is_ok_and(|number| number.to_string() == port)),
+        None => false, // user info
+    };
+    host_ok && port_ok
 }
 
 /// The authority without `:443` or `:80` where that is the scheme's own.

@@ -15,7 +15,11 @@ pub(crate) fn is_unsafe(method: &Method) -> bool {
 /// Whether the request opens a connection that the browser's script then owns: a WebSocket over
 /// HTTP/1 (`Upgrade`) or HTTP/2 (`CONNECT`, RFC 8441). Such a request cannot carry an XSRF header.
 pub(crate) fn is_handshake(parts: &Parts) -> bool {
-    parts.method == Method::CONNECT || upgrades_to_websocket(&parts.headers)
+    match parts.method {
+        Method::CONNECT => true,
+        Method::GET => upgrades_to_websocket(&parts.headers), // RFC 6455 §4.1
+        _ => false,
+    }
 }
 
 fn upgrades_to_websocket(headers: &HeaderMap) -> bool {

@@ -21,10 +21,11 @@ pub(crate) struct Minted {
     record: SessionRecord,
     /// The access token itself.
     pub(crate) token: String,
-    /// Access cookie, and the XSRF cookie that fits it.
-    access: Vec<HeaderValue>,
-    /// Refresh cookie, where the client may not have it yet.
+    access: HeaderValue,
+    /// Where the client may not have it yet.
     refresh: Option<HeaderValue>,
+    /// It goes with every access cookie, whose claim it must equal.
+    xsrf: Option<HeaderValue>,
 }
 
 impl Minted {
@@ -40,11 +41,8 @@ impl Minted {
     }
 
     pub(crate) fn into_cookies(self, with_refresh: bool) -> Vec<HeaderValue> {
-        let mut cookies = self.access;
-        if with_refresh {
-            cookies.extend(self.refresh);
-        }
-        cookies
+        let refresh = self.refresh.filter(|_| with_refresh);
+        [Some(self.access), refresh, self.xsrf].into_iter().flatten().collect()
     }
 }
 
@@ -69,16 +67,17 @@ impl<C> Sessions<C> {
         let token = self.mint_access(record, scope, Some(&record.xsrf_token), now)?;
         let expires_at = minted_expiry(&inner.lifetimes, now, record.absolute_expires_at);
         let age = until(record.expires_at(), now);
-        let mut access = vec![inner.cookies.access.set(&token, until(expires_at, now))?];
+        let access = inner.cookies.access.set(&token, until(expires_at, now))?;
         // It lives as long as the refresh cookie: clients need it when the access token has expired.
-        if let Some(spec) = &inner.cookies.xsrf {
-            access.push(spec.set(&record.xsrf_token, age)?);
-        }
+        let xsrf = match &inner.cookies.xsrf {
+            Some(spec) => Some(spec.set(&record.xsrf_token, age)?),
+            None => None,
+        };
         let refresh = match secret {
             Some(secret) => Some(inner.cookies.refresh.set(&self.mint_refresh(record, secret)?, age)?),
             None => None,
         };
-        Ok(Minted { record: record.clone(), token, access, refresh })
+        Ok(Minted { record: record.clone(), token, access, refresh, xsrf })
     }
 
     fn mint_refresh(&self, record: &SessionRecord, secret: &SessionSecret) -> Result<String, IssueError> {

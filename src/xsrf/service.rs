@@ -54,17 +54,22 @@ impl Settings {
             return Ok(self.origin.check(parts)?);
         }
         let checked = enforced(&parts.extensions)?;
-        if checked.by_header {
+        if checked.by_header && checked.others.is_empty() {
             return Ok(()); // nothing ambient authenticates it: no other site can make this request
         }
         self.origin.check(parts)?;
-        match &checked.outcome {
-            Outcome::Verified(claims, Source::Cookie) if !handshake => {
-                let presented = presented(&parts.headers, &self.header)?;
-                Ok(verify_xsrf(&claims.registered, presented).map_err(XsrfError::new)?)
-            }
-            _ => Ok(()),
+        if handshake {
+            return Ok(());
         }
+        let own = match &checked.outcome {
+            Outcome::Verified(claims, Source::Cookie) => Some(claims),
+            _ => None,
+        };
+        for claims in checked.others.iter().chain(own) {
+            let presented = presented(&parts.headers, &self.header)?;
+            verify_xsrf(&claims.registered, presented).map_err(XsrfError::new)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,274 @@
+//! Building `Sessions`, and the claims that are reloaded when they are rotated.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use tower_cookie_jwt::{
+    CookiePolicy, KeyRing, MemoryStore, Sessions,
+    cookies::SameSite,
+    keys::{Algorithm, Key},
+    session::SessionsBuilder,
+};
+
+use crate::session_shop::*;
+
+#[test]
+fn every_contradiction_is_found_when_building_and_names_the_way_out() {
+    type Configure = fn(SessionsBuilder<User>) -> SessionsBuilder<User>;
+    let cases: [(&str, Configure, &str); 21] = [
+        ("no access lifetime", |b| b.with_access_lifetime(Duration::ZERO), "with_access_lifetime"),
+        ("no idle lifetime", |b| b.with_idle_lifetime(Duration::from_millis(999)), "with_idle_lifetime"),
+        ("no absolute lifetime", |b| b.with_absolute_lifetime(Duration::ZERO), "with_absolute_lifetime"),
+        (
+            "ahead as long as the lifetime",
+            |b| b.with_refresh_ahead(Duration::from_secs(900)),
+            "with_refresh_ahead",
+        ),
+        ("no XSRF claim", |b| b.with_xsrf_claim(""), "needs a name"),
+        ("a registered XSRF claim", |b| b.with_xsrf_claim("sub"), "no registered claim"),
+        ("no XSRF header", |b| b.with_xsrf_header(""), "keep `X-XSRF-TOKEN`"),
+        ("a bad XSRF header", |b| b.with_xsrf_header("X XSRF"), "keep `X-XSRF-TOKEN`"),
+        (
+            "a path for an origin",
+            |b| b.with_public_origin("https://shop.example/app"),
+            "`https://shop.example`",
+        ),
+        ("a host for an origin", |b| b.with_public_origin("shop.example"), "such as `https://shop.example`"),
+        ("a bad trusted origin", |b| b.with_trusted_origin("*"), "such as `https://shop.example`"),
+        (
+            "an access name with a blank",
+            |b| b.with_cookies(CookiePolicy::new().with_access_name("a b")),
+            "use letters",
+        ),
+        (
+            "an empty refresh name",
+            |b| b.with_cookies(CookiePolicy::new().with_refresh_name("")),
+            "use letters",
+        ),
+        (
+            "two cookies of one name",
+            |b| b.with_cookies(CookiePolicy::new().with_access_name("a").with_refresh_name("a")),
+            "give each its own",
+        ),
+        ("a relative path", |b| b.with_cookies(CookiePolicy::new().with_path("app")), "must begin with `/`"),
+        (
+            "a path with an attribute",
+            |b| b.with_cookies(CookiePolicy::new().with_refresh_path("/; Domain=evil.example")),
+            "hold no `;`",
+        ),
+        (
+            "a URL for a domain",
+            |b| b.with_cookies(CookiePolicy::new().with_domain("https://shop.example")),
+            "such as `shop.example`",
+        ),
+        (
+            "__Host- with a domain",
+            |b| b.with_cookies(CookiePolicy::new().with_access_name("__Host-a").with_domain("shop.example")),
+            "use `__Secure-`",
+        ),
+        (
+            "__Secure- without Secure",
+            |b| {
+                b.with_cookies(
+                    CookiePolicy::new().for_local_http_development().with_access_name("__Secure-a"),
+                )
+            },
+            "needs `Secure`",
+        ),
+        (
+            "SameSite=None without Secure",
+            |b| {
+                b.with_cookies(
+                    CookiePolicy::new().for_local_http_development().with_same_site(SameSite::None),
+                )
+            },
+            "keep `SameSite=Strict` or `Secure`",
+        ),
+        (
+            "Partitioned without Secure",
+            |b| b.with_cookies(CookiePolicy::new().for_local_http_development().with_partitioned()),
+            "that are not `Secure`",
+        ),
+    ];
+    for (name, configure, way_out) in cases {
+        let builder = Sessions::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new());
+        let error = configure(builder).build().err().unwrap_or_else(|| panic!("{name}: built"));
+        assert!(error.to_string().contains(way_out), "{name}: {error}");
+    }
+}
+
+#[test]
+fn key_ring_that_only_verifies_is_refused_with_the_way_out() {
+    let keys = KeyRing::verify_only([Key::generate(Algorithm::HS256).unwrap()]).unwrap();
+    let error = Sessions::<User>::builder(keys, MemoryStore::new()).build().unwrap_err().to_string();
+    assert!(error.contains("KeyRing::new") && error.contains("CookieJwtLayer::new"), "{error}");
+}
+
+/// What the next reload answers, and how often it was asked.
+#[derive(Clone)]
+struct Accounts {
+    answer: Arc<Mutex<Result<Option<User>, ()>>>,
+    asked: Arc<AtomicU32>,
+}
+
+impl Accounts {
+    fn shop(&self, configure: impl FnOnce(SessionsBuilder<User>) -> SessionsBuilder<User>) -> Shop {
+        let accounts = self.clone();
+        Shop::with(|builder| {
+            configure(builder.with_reload(move |subject: String| {
+                assert_eq!(subject, "ada");
+                accounts.asked.fetch_add(1, Ordering::SeqCst);
+                let answer = accounts.answer.lock().unwrap().clone();
+                async move { answer.map_err(|()| "the accounts are down".into()) }
+            }))
+        })
+    }
+
+    fn answering(answer: Result<Option<User>, ()>) -> Self {
+        Self { answer: Arc::new(Mutex::new(answer)), asked: Arc::default() }
+    }
+
+    fn asked(&self) -> u32 {
+        self.asked.swap(0, Ordering::SeqCst)
+    }
+
+    fn answer(&self, answer: Result<Option<User>, ()>) {
+        *self.answer.lock().unwrap() = answer;
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn roles_change_at_a_rotation_and_only_there() {
+    for way in Way::BOTH {
+        let accounts = Accounts::answering(Ok(Some(role("admin"))));
+        let shop = accounts.shop(|builder| builder);
+        let browser = shop.browser();
+        let session = shop.sign_in(&browser).await;
+        assert_eq!(text(&get(&browser, "/me").await), "ada customer 0", "{way:?}");
+        browser.remove_cookie(ACCESS);
+        assert_eq!(cookies(&way.ask(&browser).await), RENEWED, "{way:?}: not settled");
+        assert_eq!(
+            (accounts.asked(), text(&get(&browser, "/me").await)),
+            (0, "ada customer 0".into()),
+            "{way:?}"
+        );
+
+        shop.clock.advance(ACCESS_GONE);
+        assert_eq!(cookies(&way.ask(&browser).await), PAIR, "{way:?}");
+        assert_eq!(
+            (accounts.asked(), text(&get(&browser, "/me").await)),
+            (1, "ada admin 1".into()),
+            "{way:?}"
+        );
+        let record = shop.store.record(&session).await.unwrap();
+        assert_eq!((record.generation, &*record.claims), (1, r#"{"role":"admin"}"#), "{way:?}: together");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn closed_account_is_revoked_at_the_next_rotation() {
+    for way in Way::BOTH {
+        let shop = Accounts::answering(Ok(None)).shop(|builder| builder);
+        let (browser, session) = shop.settled().await;
+        shop.events();
+        let response = way.ask(&browser).await;
+        assert_eq!((response.status().as_u16(), code(&response)), (401, "session_revoked".into()), "{way:?}");
+        assert_eq!(cookies(&response), CLEARED, "{way:?}");
+        assert_eq!(shop.store.record(&session).await, None, "{way:?}");
+        assert_eq!(shop.events(), ["ended ada"], "{way:?}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn failing_reload_is_503_and_commits_nothing() {
+    for way in Way::BOTH {
+        let accounts = Accounts::answering(Err(()));
+        let shop = accounts.shop(|builder| builder);
+        let (browser, session) = shop.settled().await;
+        let before = shop.store.record(&session).await;
+        shop.events();
+        let response = way.ask(&browser).await;
+        assert_eq!((response.status().as_u16(), cookies(&response)), (503, vec![]), "{way:?}");
+        assert!(response.headers().contains_key("retry-after"), "{way:?}");
+        assert_eq!((shop.store.record(&session).await, shop.events()), (before, vec![]), "{way:?}");
+        accounts.answer(Ok(Some(role("clerk"))));
+        assert_eq!(cookies(&way.ask(&browser).await), PAIR, "{way:?}");
+        assert_eq!(text(&get(&browser, "/me").await), "ada clerk 1", "{way:?}");
+    }
+}
+
+/// A session whose stored claims are of a former version of the application.
+async fn outdated(shop: &Shop, settled: bool) -> (Shopper, tower_cookie_jwt::store::SessionId) {
+    let browser = shop.browser();
+    let session = shop.sign_in(&browser).await;
+    if settled {
+        get(&browser, "/me").await;
+    }
+    shop.clock.advance(ACCESS_GONE);
+    let mut record = shop.store.record(&session).await.unwrap();
+    record.claims = r#"{"rank":7}"#.into();
+    shop.store.restore(record).await;
+    shop.events();
+    (browser, session)
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn stored_claims_of_another_type_are_refused_without_reload_and_nothing_is_cleared() {
+    for way in Way::BOTH {
+        for settled in [false, true] {
+            let shop = Shop::new();
+            let (browser, session) = outdated(&shop, settled).await;
+            let before = shop.store.record(&session).await;
+            let response = way.ask(&browser).await;
+            assert_eq!(response.status(), 401, "{way:?}, settled {settled}");
+            assert_eq!(code(&response), "token_invalid", "{way:?}, settled {settled}");
+            assert_eq!(cookies(&response), NONE, "{way:?}, settled {settled}");
+            assert_eq!(shop.store.record(&session).await, before, "{way:?}, settled {settled}");
+            assert_eq!(shop.events(), NONE, "{way:?}, settled {settled}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn stored_claims_of_another_type_are_rebuilt_by_reload() {
+    for way in Way::BOTH {
+        for settled in [false, true] {
+            let shop = Accounts::answering(Ok(Some(role("clerk")))).shop(|builder| builder);
+            let (browser, session) = outdated(&shop, settled).await;
+            assert_eq!(way.ask(&browser).await.status(), 200, "{way:?}, settled {settled}");
+            let expected = format!("ada clerk {}", u32::from(settled));
+            assert_eq!(text(&get(&browser, "/me").await), expected, "{way:?}, settled {settled}");
+            assert_eq!(&*shop.store.record(&session).await.unwrap().claims, r#"{"role":"clerk"}"#);
+
+            let closed = Accounts::answering(Ok(None)).shop(|builder| builder);
+            let (browser, session) = outdated(&closed, settled).await;
+            let response = way.ask(&browser).await;
+            assert_eq!((response.status().as_u16(), cookies(&response).len()), (401, 3), "{way:?}: closed");
+            assert_eq!(closed.store.record(&session).await, None, "{way:?}: closed");
+
+            let down = Accounts::answering(Err(())).shop(|builder| builder);
+            let (browser, session) = outdated(&down, settled).await;
+            let before = down.store.record(&session).await;
+            let response = way.ask(&browser).await;
+            assert_eq!((response.status().as_u16(), cookies(&response)), (503, vec![]), "{way:?}: down");
+            assert_eq!(down.store.record(&session).await, before, "{way:?}: down");
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn failing_reload_ahead_of_need_leaves_a_good_access_token_alone() {
+    let shop =
+        Accounts::answering(Err(())).shop(|builder| builder.with_refresh_ahead(Duration::from_secs(60)));
+    let browser = shop.browser();
+    shop.sign_in(&browser).await;
+    get(&browser, "/me").await;
+    shop.clock.advance(Duration::from_secs(14 * 60 + 30));
+    let response = get(&browser, "/me").await;
+    assert_eq!((text(&response).as_str(), cookies(&response)), ("ada customer 0", vec![]));
+}

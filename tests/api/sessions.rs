@@ -1,0 +1,364 @@
+//! `Sessions`: signing in and out, listing, and changing claims.
+
+use std::{collections::HashSet, convert::Infallible, time::Duration};
+
+use http::{Request, Response};
+use serde_json::json;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_cookie_jwt::{
+    Claims, Clock, KeyRing, MemoryStore, Sessions,
+    session::{SessionError, SignIn},
+    token::{IssueErrorKind, TokenErrorKind},
+};
+
+use crate::session_shop::*;
+
+/// The claims of the browser's access cookie, as a handler sees them.
+async fn claims_of(shop: &Shop, browser: &Shopper) -> Claims<User> {
+    let service = shop.sessions.cookie_jwt_layer().layer(service_fn(async |request: Request<()>| {
+        let mut response = Response::new(());
+        response.extensions_mut().insert(request.extensions().get::<Claims<User>>().cloned());
+        Ok::<_, Infallible>(response)
+    }));
+    let cookie = format!("{ACCESS}={}", browser.cookie(ACCESS).expect("an access cookie"));
+    let Ok(response) = service.oneshot(Request::get("/").header("cookie", cookie).body(()).unwrap()).await;
+    response.extensions().get::<Option<Claims<User>>>().expect("the handler ran").clone().unwrap()
+}
+
+fn parts(agent: &str) -> http::request::Parts {
+    Request::post("https://shop.example/login").header("user-agent", agent).body(()).unwrap().into_parts().0
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn sign_in_always_makes_a_new_session_secret_and_xsrf_token() {
+    let shop = Shop::new();
+    let browser = shop.browser();
+    let (mut ids, mut secrets, mut values) = (HashSet::new(), HashSet::new(), HashSet::new());
+    for _ in 0..5 {
+        ids.insert(shop.sign_in(&browser).await);
+        let jti = payload(&browser.cookie(REFRESH).unwrap())["jti"].as_str().unwrap().to_owned();
+        let (generation, secret) = jti.split_once('.').unwrap();
+        assert_eq!((generation, secret.len()), ("0", 22), "128 bits");
+        secrets.insert(secret.to_owned());
+        let xsrf = browser.script_cookie(XSRF).unwrap();
+        assert_eq!(xsrf.len(), 24);
+        assert_eq!(payload(&browser.cookie(ACCESS).unwrap())["xsrfToken"], xsrf);
+        values.insert(xsrf);
+    }
+    assert_eq!((ids.len(), secrets.len(), values.len()), (5, 5, 5));
+    assert_eq!(browser.script_cookie(ACCESS), None, "page script cannot read it");
+    assert_eq!(browser.script_cookie(REFRESH), None, "page script cannot read it");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn sign_in_ends_the_session_that_the_request_proves() {
+    for (name, held, ended) in presented() {
+        let shop = Shop::new();
+        let browser = shop.browser();
+        let former = shop.sign_in(&browser).await;
+        let holding = held(&shop, &browser);
+        shop.events();
+        let new = shop.sign_in(&holding).await;
+        assert_ne!(new, former, "{name}");
+        assert_eq!(shop.store.record(&former).await.is_none(), ended, "{name}");
+        let expected = if ended { vec!["ended ada", "signed in ada"] } else { vec!["signed in ada"] };
+        assert_eq!(shop.events(), expected, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn sign_out_ends_the_session_that_the_request_proves_and_always_clears() {
+    for (name, held, ended) in presented() {
+        let shop = Shop::new();
+        let browser = shop.browser();
+        let session = shop.sign_in(&browser).await;
+        let holding = held(&shop, &browser);
+        let Ok(response) = holding.post("/logout").send().await; // no XSRF header
+        assert_eq!(
+            (response.status().as_u16(), cookies(&response)),
+            (200, CLEARED.map(str::to_owned).into()),
+            "{name}"
+        );
+        assert_eq!(response.headers()["cache-control"], "no-store", "{name}");
+        assert_eq!(shop.store.record(&session).await.is_none(), ended, "{name}");
+        assert_eq!(post(&holding, "/logout").await.status(), 200, "{name}: and once more");
+    }
+}
+
+type Held = fn(&Shop, &Shopper) -> Shopper;
+
+/// What a request may present, and whether it proves the session.
+fn presented() -> [(&'static str, Held, bool); 9] {
+    fn refresh(browser: &Shopper) -> String {
+        browser.cookie(REFRESH).unwrap()
+    }
+    fn with_access(browser: &Shopper, token: &str) -> Shopper {
+        let other = browser.separate();
+        other.set_cookie(&format!("{ACCESS}={token}; Path=/; Secure"));
+        other
+    }
+    [
+        ("all cookies", |_, browser| browser.clone(), true),
+        ("a refresh token", |_, browser| holder(browser, &refresh(browser)), true),
+        ("an access token", |_, browser| with_access(browser, &browser.cookie(ACCESS).unwrap()), true),
+        (
+            "an expired access token beside a refresh token",
+            |shop, browser| {
+                let other = with_access(browser, &browser.cookie(ACCESS).unwrap());
+                other.set_cookie(&format!("{REFRESH}={}; Path=/; Secure", refresh(browser)));
+                shop.clock.advance(ACCESS_GONE);
+                other
+            },
+            true,
+        ),
+        (
+            "an expired access token alone",
+            |shop, browser| {
+                let other = with_access(browser, &browser.cookie(ACCESS).unwrap());
+                shop.clock.advance(ACCESS_GONE);
+                other
+            },
+            false,
+        ),
+        ("nothing", |_, browser| browser.separate(), false),
+        ("a forged refresh token", |_, browser| holder(browser, &forged(&refresh(browser))), false),
+        (
+            "an expired refresh token",
+            |_, browser| holder(browser, &resign(&refresh(browser), |claims| claims["exp"] = json!(1))),
+            false,
+        ),
+        (
+            "a refresh token with another secret",
+            |_, browser| {
+                holder(
+                    browser,
+                    &resign(&refresh(browser), |claims| claims["jti"] = json!("0.AAAAAAAAAAAAAAAAAAAAAA")),
+                )
+            },
+            false,
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn sign_in_and_sign_out_check_the_origin() {
+    let shop = Shop::new();
+    let browser = shop.browser();
+    let session = shop.sign_in(&browser).await;
+    let cookie = format!("{REFRESH}={}", browser.cookie(REFRESH).unwrap());
+    for path in ["/login", "/logout"] {
+        let from = [
+            ("cross-site", browser.post(path).cross_site()),
+            ("cross-site form", browser.post(path).cross_site().navigation()),
+            ("same-site", browser.post(path).same_site("https://blog.shop.example")),
+        ];
+        for (name, ask) in from {
+            let Ok(response) = ask.header("cookie", &cookie).send().await;
+            assert_eq!((response.status().as_u16(), cookies(&response)), (403, vec![]), "{path} {name}");
+        }
+    }
+    let live: Vec<_> = shop.sessions.list("ada").await.unwrap().into_iter().map(|info| info.id).collect();
+    assert_eq!(live, [session], "none begun, none ended");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn sign_out_others_and_everywhere_end_what_they_say() {
+    let shop = Shop::new();
+    let browser = shop.browser();
+    let session = shop.sign_in(&browser).await;
+    let tablet = browser.separate();
+    shop.sign_in(&tablet).await;
+    let stranger = browser.separate();
+    post(&stranger, "/login?bob").await;
+    shop.events();
+
+    let claims = claims_of(&shop, &browser).await;
+    assert_eq!(shop.sessions.sign_out_others(&claims).await.unwrap(), 1);
+    let live: Vec<_> = shop.sessions.list("ada").await.unwrap().into_iter().map(|info| info.id).collect();
+    assert_eq!(live, [session]);
+    assert!(shop.sessions.confirm(&claims).await.unwrap());
+    assert_eq!(shop.sessions.sign_out_everywhere("ada").await.unwrap(), 1);
+    assert!(!shop.sessions.confirm(&claims).await.unwrap());
+    assert_eq!(shop.sessions.sign_out_everywhere("ada").await.unwrap(), 0);
+    assert_eq!(shop.events(), ["ended 1 of ada", "ended 1 of ada", "ended 0 of ada"]);
+    assert_eq!(shop.sessions.list("bob").await.unwrap().len(), 1, "another's sessions live on");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn revoke_does_not_find_another_subjects_session() {
+    let shop = Shop::new();
+    let browser = shop.browser();
+    let session = shop.sign_in(&browser).await;
+    shop.events();
+    for (subject, id) in [("bob", session.as_str()), ("ada", "unknown"), ("", session.as_str())] {
+        assert!(!shop.sessions.revoke(subject, id).await.unwrap(), "{subject} {id}");
+    }
+    assert!(shop.store.record(&session).await.is_some());
+    assert!(shop.sessions.revoke("ada", session.as_str()).await.unwrap());
+    assert!(!shop.sessions.revoke("ada", session.as_str()).await.unwrap(), "it is gone");
+    assert_eq!(shop.events(), ["ended ada"]);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn list_shows_live_sessions_oldest_first_with_labels() {
+    let cases = [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/140.0 Safari/537.36 Edg/140.0",
+            "Edge on Windows",
+        ),
+        (
+            "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36",
+            "Chrome on Android",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1",
+            "Safari on iPhone",
+        ),
+        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15) Version/18.0 Safari/605.1", "Safari on macOS"),
+        ("shop-cli/1.0", "shop-cli/1.0"),
+        ("", ""),
+    ];
+    let shop = Shop::new();
+    let mut begun = Vec::new();
+    for (agent, _) in cases {
+        begun.push(shop.clock.now());
+        drop(shop.sessions.sign_in(&parts(agent), "ada", role("customer")).await.unwrap());
+        shop.clock.advance(Duration::from_secs(1));
+    }
+    let named = SignIn::new("ada", role("customer")).with_label("Kitchen tablet");
+    drop(shop.sessions.sign_in_with(&parts("shop-cli/1.0"), named).await.unwrap());
+    let list = shop.sessions.list("ada").await.unwrap();
+    for ((info, (agent, label)), begun) in list.iter().zip(cases).zip(begun) {
+        assert_eq!(&*info.label, label, "{agent}");
+        assert_eq!((info.created_at, info.last_seen_at), (begun, begun), "{agent}");
+    }
+    assert_eq!(list.len(), cases.len() + 1);
+    assert_eq!(&*list[cases.len()].label, "Kitchen tablet");
+    let long = "x".repeat(5000);
+    drop(shop.sessions.sign_in(&parts(&long), "bob", role("customer")).await.unwrap());
+    assert!(shop.sessions.list("bob").await.unwrap()[0].label.len() <= 100, "a long agent is cut short");
+    shop.clock.advance(14 * DAY);
+    assert_eq!(shop.sessions.list("ada").await.unwrap(), [], "expired ones are not listed");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn updated_claims_go_with_the_session_and_keep_or_change_the_xsrf_token() {
+    for privileges in [false, true] {
+        let shop = Shop::new();
+        let browser = shop.browser();
+        let session = shop.sign_in(&browser).await;
+        let old = browser.cookie(XSRF).unwrap();
+        let claims = claims_of(&shop, &browser).await;
+        let updated = match privileges {
+            true => shop.sessions.update_privileges(&claims, &role("admin")).await.unwrap(),
+            false => shop.sessions.update_claims(&claims, &role("admin")).await.unwrap(),
+        };
+        let mut response = Response::new(bytes::Bytes::new());
+        updated.append_to(response.headers_mut());
+        browser.store(&response);
+        assert_eq!(cookies(&response), RENEWED, "privileges {privileges}");
+        assert_eq!(updated.session_id(), &session);
+        let new = browser.cookie(XSRF).unwrap();
+        assert_eq!(new != old, privileges);
+        assert_eq!(updated.xsrf_token(), new);
+        assert_eq!(text(&get(&browser, "/me").await), "ada admin 0");
+        assert_eq!(post(&browser, "/order").await.status(), 200);
+        let Ok(stale) = browser.post("/order").with_xsrf_value(&old).send().await;
+        assert_eq!(stale.status(), if privileges { 403 } else { 200 }, "a value that a tab kept");
+        shop.clock.advance(ACCESS_GONE);
+        assert_eq!(text(&get(&browser, "/me").await), "ada admin 1", "they survive a rotation");
+        assert_eq!(browser.cookie(XSRF).unwrap(), new, "stable within the session");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn update_from_a_stale_generation_gets_no_access_cookie() {
+    let shop = Shop::new();
+    let browser = shop.browser();
+    shop.sign_in(&browser).await;
+    get(&browser, "/me").await;
+    shop.clock.advance(GRACE);
+    let claims = claims_of(&shop, &browser).await;
+    assert_eq!(cookies(&post(&browser, "/refresh").await), PAIR);
+    let updated = shop.sessions.update_claims(&claims, &role("admin")).await.unwrap();
+    let mut response = Response::new(bytes::Bytes::new());
+    updated.append_to(response.headers_mut());
+    assert!(!cookies(&response).contains(&"access".to_owned()), "{:?}", cookies(&response));
+    get(&browser, "/me").await;
+    shop.clock.advance(ACCESS_GONE);
+    assert_eq!(text(&get(&browser, "/me").await), "ada admin 2", "they come with the next refresh");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn stale_privilege_change_heals_with_the_next_response() {
+    let shop = Shop::new();
+    let browser = shop.browser();
+    shop.sign_in(&browser).await;
+    get(&browser, "/me").await;
+    shop.clock.advance(GRACE);
+    let claims = claims_of(&shop, &browser).await;
+    assert_eq!(cookies(&post(&browser, "/refresh").await), PAIR, "another tab refreshes meanwhile");
+    let updated = shop.sessions.update_privileges(&claims, &role("admin")).await.unwrap();
+    let mut response = Response::new(bytes::Bytes::new());
+    updated.append_to(response.headers_mut());
+    browser.store(&response);
+    assert_eq!(get(&browser, "/me").await.status(), 200);
+    assert_eq!(post(&browser, "/order").await.status(), 200, "its cookie and its claim agree");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn privilege_change_whose_answer_is_lost_leaves_the_browser_able_to_post() {
+    let shop = Shop::new();
+    let browser = shop.browser();
+    shop.sign_in(&browser).await;
+    let claims = claims_of(&shop, &browser).await;
+    drop(shop.sessions.update_privileges(&claims, &role("admin")).await.unwrap());
+    browser.remove_cookie(ACCESS);
+    assert_eq!(text(&get(&browser, "/me").await), "ada admin 0", "renewed, in the same generation");
+    assert_eq!(post(&browser, "/order").await.status(), 200, "its cookie and its claim agree");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn ended_session_can_be_neither_updated_nor_confirmed() {
+    let shop = Shop::new();
+    let browser = shop.browser();
+    let session = shop.sign_in(&browser).await;
+    let claims = claims_of(&shop, &browser).await;
+    shop.sessions.revoke("ada", session.as_str()).await.unwrap();
+    assert!(!shop.sessions.confirm(&claims).await.unwrap());
+    for result in [
+        shop.sessions.update_claims(&claims, &role("admin")).await,
+        shop.sessions.update_privileges(&claims, &role("admin")).await,
+    ] {
+        let error = result.unwrap_err();
+        assert!(
+            matches!(&error, SessionError::Token(error) if error.kind() == TokenErrorKind::Revoked),
+            "{error}"
+        );
+    }
+    assert_eq!(shop.store.record(&session).await, None, "nothing revives it");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_cannot_be_issued_is_an_error_and_stores_nothing() {
+    let cases = [
+        ("a registered name", json!({"sub": "bob"})),
+        ("the session", json!({"sid": "1"})),
+        ("the XSRF claim", json!({"xsrfToken": "x"})),
+        ("no object", json!("ada")),
+        ("over the size of a cookie", json!({"bio": "x".repeat(4096)})),
+    ];
+    for (name, custom) in cases {
+        let store = MemoryStore::new();
+        let sessions = Sessions::<serde_json::Value>::builder(KeyRing::hs256(SECRET).unwrap(), store.clone())
+            .build()
+            .unwrap();
+        let error = sessions.sign_in(&parts(""), "ada", custom).await.unwrap_err();
+        let SessionError::Issue(issue) = &error else { panic!("{name}: {error}") };
+        let too_large = matches!(issue.kind(), IssueErrorKind::CookieTooLarge { .. });
+        assert_eq!(too_large, name.contains("size"), "{name}: {issue}");
+        assert!(error.refusal().is_none(), "{name}: the application's own mistake");
+        assert!(store.is_empty(), "{name}");
+    }
+}
