@@ -93,7 +93,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
 
     /// Lets the request go on as the user of `claims`, which the store has just granted.
     pub(crate) fn settle(&self, parts: &mut Parts, claims: Claims<C>) {
-        let claims = claims.found_in(Source::Cookie);
+        let claims = claims.granted();
         let outcome = Outcome::Verified(claims.erase(), Source::Cookie);
         self.publish(parts, Some(&claims), outcome, false, self.look(parts));
         self.mark_live(parts);

@@ -43,7 +43,11 @@ where
         Ok(claims) if presented.by_header => check_live(sessions, claims, false),
         Ok(claims) if !expires_soon(sessions, &claims) => check_live(sessions, claims, true),
         Ok(claims) => match refresh(sessions, parts, true) {
-            Plan::Refresh { token, still_good, may_clear } => Plan::Refresh { token, still_good, may_clear },
+            Plan::Refresh { token, still_good, may_clear }
+                if claims.session_id() == Some(&*token.session_id) =>
+            {
+                Plan::Refresh { token, still_good, may_clear }
+            }
             _ => check_live(sessions, claims, true),
         },
         // A header decides alone, and two sessions at once are nobody's.

@@ -37,8 +37,11 @@ where
 {
     match sessions.exchange(&token).await.map(|exchanged| exchanged.into_granted()) {
         Ok(Ok(granted)) => Decision::Refreshed(Box::new((granted.claims, granted.minted))),
+        // A refresh ahead of need was not needed. Only a session that has ended ends here.
+        Ok(Err((error, _))) if still_good && error.kind() != TokenErrorKind::Revoked => {
+            Decision::Keep { live: false }
+        }
         Ok(Err((error, clear))) => Decision::Ended { kind: error.kind(), clear: clear && may_clear },
-        // A refresh ahead of need was not needed.
         Err(Unavailable) if still_good && !sessions.inner().session_check => Decision::Keep { live: false },
         Err(Unavailable) => Decision::Unavailable,
     }

@@ -15,7 +15,7 @@ use crate::{
     Claims,
     credentials::RefreshToken,
     store::{SessionId, SessionRecord, Snapshot, Update},
-    token::{TokenError, TokenErrorKind, to_object},
+    token::{IssueError, TokenError, TokenErrorKind, to_object},
 };
 
 /// What a refresh token was exchanged for.
@@ -164,16 +164,15 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         with_refresh: bool,
     ) -> Result<Option<Box<Granted<C>>>, Unavailable> {
         let inner = self.inner();
-        let failed = |error: &dyn std::fmt::Display| {
-            crate::trace::cannot_issue(error);
-            Unavailable
-        };
         let secret = with_refresh.then_some(&token.secret);
-        let minted = self.mint(record, secret, inner.clock.now()).map_err(|error| failed(&error))?;
+        let minted = self.mint(record, secret, inner.clock.now()).map_err(cannot_issue)?;
         match inner.authenticator.verifier.verify(&minted.token) {
             Ok(claims) => Ok(Some(Box::new(Granted { claims, minted, record: record.clone() }))),
             Err(error) if error.kind() == TokenErrorKind::ClaimsMismatch => Ok(None),
-            Err(error) => Err(failed(&error)),
+            Err(error) => {
+                crate::trace::cannot_issue(&error);
+                Err(Unavailable)
+            }
         }
     }
 
@@ -209,26 +208,36 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let Some(claims) = claims else {
             return Ok(None);
         };
-        let object = to_object(&claims).map_err(|error| {
-            crate::trace::cannot_issue(&error);
-            Unavailable
-        })?;
+        let object = to_object(&claims).map_err(cannot_issue)?;
         Ok(Some(Value::Object(object).to_string()))
     }
 
     /// Reads the record once more before cookies go on a response. They go only while the session is
-    /// live and still says what they say, and the refresh cookie only if its generation has not been
-    /// confirmed: a slow handler can neither overwrite a newer cookie nor revive a signed-out browser.
+    /// live and of the same generation, and the refresh cookie only if that has not been confirmed: a
+    /// slow handler can neither overwrite a newer cookie nor revive a signed-out browser. Claims that
+    /// have changed meanwhile, as by the handler itself, go out as they are now.
     pub(crate) async fn admit(&self, minted: Minted) -> Result<Admitted, Unavailable> {
         let Snapshot { record, now } = self.load(minted.id()).await?;
         let Some(record) = record.filter(|record| record.is_live(now)) else {
             return Ok(Admitted::Ended);
         };
-        if !minted.is_of(&record) {
+        if record.generation != minted.generation() {
             return Ok(Admitted::Superseded);
         }
-        Ok(Admitted::Cookies(minted.into_cookies(record.confirmed_at.is_none())))
+        let unconfirmed = record.confirmed_at.is_none();
+        let minted = if minted.is_of(&record) {
+            minted
+        } else {
+            let fresh = self.mint(&record, None, self.inner().clock.now()).map_err(cannot_issue)?;
+            fresh.with_refresh_of(minted)
+        };
+        Ok(Admitted::Cookies(minted.into_cookies(unconfirmed)))
     }
+}
+
+fn cannot_issue(error: IssueError) -> Unavailable {
+    crate::trace::cannot_issue(&error);
+    Unavailable
 }
 
 /// Whether cookies may go on a response.

@@ -33,11 +33,17 @@ impl Minted {
         &self.record.id
     }
 
-    /// Whether `record` still says what the cookies say.
+    pub(super) fn generation(&self) -> u32 {
+        self.record.generation
+    }
+
+    /// Whether the access cookie still says what the record of its generation says.
     pub(super) fn is_of(&self, record: &SessionRecord) -> bool {
-        self.record.generation == record.generation
-            && self.record.claims == record.claims
-            && self.record.xsrf_token == record.xsrf_token
+        self.record.claims == record.claims && self.record.xsrf_token == record.xsrf_token
+    }
+
+    pub(super) fn with_refresh_of(self, other: Self) -> Self {
+        Self { refresh: other.refresh, ..self }
     }
 
     pub(crate) fn into_cookies(self, with_refresh: bool) -> Vec<HeaderValue> {
@@ -66,7 +72,8 @@ impl<C> Sessions<C> {
         let scope = Scopes::new(&record.scope).unwrap_or_default();
         let token = self.mint_access(record, scope, Some(&record.xsrf_token), now)?;
         let expires_at = minted_expiry(&inner.lifetimes, now, record.absolute_expires_at);
-        let age = until(record.expires_at(), now);
+        // The record alone knows the idle expiry, which moves without a new refresh cookie.
+        let age = until(record.absolute_expires_at, now);
         let access = inner.cookies.access.set(&token, until(expires_at, now))?;
         // It lives as long as the refresh cookie: clients need it when the access token has expired.
         let xsrf = match &inner.cookies.xsrf {
@@ -86,7 +93,7 @@ impl<C> Sessions<C> {
             generation: record.generation,
             secret: secret.clone(),
         };
-        let new = NewToken::of_type(REFRESH_TYPE, Expiry::At(record.expires_at()))
+        let new = NewToken::of_type(REFRESH_TYPE, Expiry::At(record.absolute_expires_at))
             .with_session_id(record.id.as_str())
             .with_token_id(token.token_id());
         self.inner().issuer.sign(&new, Map::new())

@@ -19,7 +19,7 @@ use crate::{
     credentials::{Authenticator, RefreshReader},
     origin::OriginPolicy,
     store::{BoxError, BoxFuture, ErasedStore, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
-    token::{Issuer, Source, to_object, xsrf},
+    token::{Issuer, to_object, xsrf},
 };
 
 /// The sessions of an application: signs users in and out, and makes the layers.
@@ -212,8 +212,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// or gains a role. Other sessions of the user keep theirs until they are rotated.
     ///
     /// The answer's cookies carry the new claims. Where the session has been rotated since the
-    /// request's token was issued, or a header carried it, they clear the access cookie instead, and the
-    /// next refresh brings the new claims.
+    /// request's token was issued, they clear the access cookie instead, and the next refresh brings the
+    /// new claims; [`SignedIn::expires_at`] is then that of the token which was not sent.
     ///
     /// # Errors
     ///
@@ -260,12 +260,15 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
                 Update::Gone => return Err(SessionError::ended()),
                 Update::Done => {}
             }
-            // An access token of a generation that the client may not hold would confirm it. Then the
-            // client drops its own, whose XSRF claim may be outdated, and gets the next by a refresh.
-            let is_current =
-                claims.source() == Source::Cookie && claims.generation() == Some(next.generation);
-            let cookies =
-                if is_current { minted.into_cookies(false) } else { vec![inner.cookies.access.clear()] };
+            let cookies = match claims.generation() == Some(next.generation) {
+                // An access token without the refresh token of its generation would confirm what the
+                // client does not hold. One that a refresh has just granted goes out with its layer, and
+                // a bearer token is not in a cookie.
+                _ if !claims.is_held_in_cookie() => Vec::new(),
+                true => minted.into_cookies(false),
+                // Its XSRF claim may be outdated: the client drops it, and refreshes.
+                false => vec![inner.cookies.access.clear()],
+            };
             return Ok(SignedIn {
                 cookies,
                 expires_at: minted_expiry(&inner.lifetimes, now, next.absolute_expires_at),
@@ -279,7 +282,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// The confirmation of a generation that has been seen from the client, where it is this
     /// process's turn to tell the store.
     pub(crate) fn confirmation(&self, claims: &Claims<C>) -> Option<BoxFuture<'static, ()>> {
-        if claims.source() != Source::Cookie {
+        if !claims.is_held_in_cookie() {
             return None; // a bearer token does not show which cookies the client holds
         }
         let (session, generation) = (claims.session_id()?, claims.generation()?);

@@ -38,6 +38,8 @@ pub enum Source {
 pub struct Claims<C> {
     verified: Arc<Verified<C>>,
     source: Source,
+    /// False for claims that a refresh has just granted: the client does not hold their token yet.
+    presented: bool,
 }
 
 pub(crate) struct Verified<C: ?Sized> {
@@ -50,17 +52,23 @@ pub(crate) type ErasedClaims = Arc<Verified<dyn Any + Send + Sync>>;
 
 impl<C> Claims<C> {
     pub(crate) fn new(registered: Registered, custom: C, source: Source) -> Self {
-        Self { verified: Arc::new(Verified { registered, custom }), source }
+        Self { verified: Arc::new(Verified { registered, custom }), source, presented: true }
     }
 
     pub(crate) fn registered(&self) -> &Registered {
         &self.verified.registered
     }
 
-    /// The same claims, found elsewhere: a refreshed request counts as authenticated by cookie.
-    pub(crate) fn found_in(mut self, source: Source) -> Self {
-        self.source = source;
+    /// The same claims, granted by a refresh: the request counts as authenticated by cookie.
+    pub(crate) fn granted(mut self) -> Self {
+        self.source = Source::Cookie;
+        self.presented = false;
         self
+    }
+
+    /// Whether the client has shown that it holds a cookie with this token.
+    pub(crate) fn is_held_in_cookie(&self) -> bool {
+        self.presented && self.source == Source::Cookie
     }
 
     /// The application's own claims.
@@ -198,7 +206,7 @@ pub(crate) fn verify_xsrf(registered: &Registered, presented: &[u8]) -> Result<(
 
 impl<C> Clone for Claims<C> {
     fn clone(&self) -> Self {
-        Self { verified: self.verified.clone(), source: self.source }
+        Self { verified: self.verified.clone(), source: self.source, presented: self.presented }
     }
 }
 

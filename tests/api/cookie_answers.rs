@@ -254,7 +254,7 @@ struct Case {
 async fn cases(scene: &Scene) -> Vec<Case> {
     const UNKNOWN: &str = "another secret of at least 32 bytes";
     const LATE: u64 = 4_102_444_800;
-    const FORTNIGHT: Duration = Duration::from_secs(15 * 24 * 3600);
+    const DAY: Duration = Duration::from_secs(24 * 3600);
     const CROSS: &[(&str, &str)] = &[("sec-fetch-site", "cross-site")];
     const LINK: &[(&str, &str)] =
         &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
@@ -275,7 +275,8 @@ async fn cases(scene: &Scene) -> Vec<Case> {
     let outage = |name, cookie, expected| Case { down: true, ..kept(name, cookie, expected) };
     let from = |headers, name, cookie, expected| Case { headers, ..kept(name, cookie, expected) };
     let cleared = |name, cookie, expected| Case { clears: true, ..kept(name, cookie, expected) };
-    let expired = |case| Case { later: FORTNIGHT, ..case };
+    let idle = |case| Case { later: DAY * 15, ..case };
+    let expired = |case| Case { later: DAY * 91, ..case };
     vec![
         kept("a good one", fresh, "ada"),
         kept("none", "theme=dark", "token_missing"),
@@ -294,6 +295,8 @@ async fn cases(scene: &Scene) -> Vec<Case> {
         expired(from(LINK, "expired, by a link", fresh, "token_missing")),
         cleared("revoked", revoked, "session_revoked"),
         cleared("superseded", superseded, "session_revoked"),
+        idle(cleared("idle for too long", fresh, "session_revoked")),
+        idle(from(LINK, "idle for too long, by a link", fresh, "session_revoked")),
         expired(cleared("expired", fresh, "token_missing")),
     ]
 }
