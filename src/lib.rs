@@ -76,6 +76,8 @@
 //! | `aws-lc-rs` | yes | cryptography by `aws-lc-rs`; preferred when both are on |
 //! | `rust-crypto` | | cryptography by the RustCrypto crates: pure Rust |
 //! | `axum` | | extractors and response parts for axum 0.8, through `axum-core`; includes `tracing` |
+//! | `tonic` | | claims and statuses for tonic 0.14; includes `tracing` |
+//! | `jwks-remote` | | `RemoteJwks`; needs Tokio |
 //! | `sqlite` | | `SqliteStore`; needs Tokio, and Rust 1.94 |
 //! | `tracing` | | events and warnings in the log |
 //! | `testing` | | `TestClock`, `Browser` and the store contract |
@@ -89,6 +91,8 @@ compile_error!(
 
 #[cfg(feature = "axum")]
 pub mod axum;
+pub mod bearer;
+mod body;
 mod clock;
 pub mod cookies;
 mod credentials;
@@ -99,15 +103,20 @@ mod layers;
 pub mod origin;
 pub mod refresh;
 pub mod reject;
+pub mod require;
 pub mod session;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod token;
+#[cfg(feature = "tonic")]
+pub mod tonic;
 mod trace;
 pub mod xsrf;
 
 pub use self::{
+    bearer::SetBearerLayer,
+    body::JsonBody,
     clock::{Clock, SystemClock},
     cookies::CookiePolicy,
     error::ConfigError,
@@ -115,6 +124,7 @@ pub use self::{
     keys::KeyRing,
     layers::SessionLayer,
     refresh::RefreshLayer,
+    require::RequireLayer,
     session::Sessions,
     store::MemoryStore,
     token::{Claims, Verifier},

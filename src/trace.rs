@@ -19,6 +19,11 @@ mod enabled {
         tracing::error!(%error, "the session store failed: {doing}");
     }
 
+    #[cfg(feature = "jwks-remote")]
+    pub(crate) fn key_set_failed(url: &dyn Display, reason: &dyn Display) {
+        tracing::warn!(%url, %reason, "the key set could not be fetched: the last good one stays in use");
+    }
+
     pub(crate) fn reload_failed(error: &dyn Display) {
         tracing::error!(%error, "reloading claims failed");
     }
@@ -35,6 +40,8 @@ mod enabled {
     pub(crate) const fn warn_insecure_cookies() {}
     pub(crate) const fn layer_missing(_: &str, _: &str) {}
     pub(crate) fn store_failed(_: &str, _: &dyn Display) {}
+    #[cfg(feature = "jwks-remote")]
+    pub(crate) fn key_set_failed(_: &dyn Display, _: &dyn Display) {}
     pub(crate) fn reload_failed(_: &dyn Display) {}
     pub(crate) fn cannot_issue(_: &dyn Display) {}
 }

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, request::Parts};
 use serde::de::DeserializeOwned;
 
-use super::{Candidate, Checked, Outcome, PresentedRefresh, RefreshReader, Sources};
+use super::{Candidate, Checked, Located, Outcome, PresentedRefresh, RefreshReader, Sources};
 use crate::{
     Claims, Verifier, cookies,
     token::{Budget, Source, TokenError, TokenErrorKind},
@@ -22,6 +22,7 @@ pub(crate) struct Authenticator<C> {
 struct Look {
     budget: Budget,
     refresh: Option<PresentedRefresh>,
+    token: Located,
 }
 
 /// What a request's token says.
@@ -61,7 +62,7 @@ impl<C> Authenticator<C> {
     }
 
     fn look(&self, parts: &Parts) -> Look {
-        Look { budget: self.budget(parts), refresh: None }
+        Look { budget: self.budget(parts), refresh: None, token: Located::Nowhere }
     }
 
     pub(crate) fn change_sources(&mut self, change: impl FnOnce(&mut Sources)) {
@@ -88,14 +89,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
 
     /// Verifies the token of a request without leaving anything behind.
     pub(crate) fn peek(&self, headers: &HeaderMap, budget: Budget) -> Result<Claims<C>, TokenErrorKind> {
-        self.find(headers, &mut Look { budget, refresh: None }).0
+        self.find(headers, &mut Look { budget, refresh: None, token: Located::Nowhere }).0
     }
 
     /// Lets the request go on as the user of `claims`, which the store has just granted.
-    pub(crate) fn settle(&self, parts: &mut Parts, claims: Claims<C>) {
+    pub(crate) fn settle(&self, parts: &mut Parts, claims: Claims<C>, token: &str) {
         let claims = claims.granted();
         let outcome = Outcome::Verified(claims.erase(), Source::Cookie);
-        self.publish(parts, Some(&claims), outcome, false, self.look(parts));
+        let look = Look { token: Located::Granted(token.into()), ..self.look(parts) };
+        self.publish(parts, Some(&claims), outcome, false, look);
         self.mark_live(parts);
     }
 
@@ -170,6 +172,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
             live: false,
             budget: look.budget,
             refresh: look.refresh,
+            token: look.token,
         });
     }
 
@@ -177,8 +180,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         let mut verify = |token: &[u8], source| self.verifier.verify_within(token, source, &mut look.budget);
         match self.sources.candidate(headers) {
             None => (Err(TokenErrorKind::Missing), false),
-            Some(Candidate::Bearer(token)) => (verify(token, Source::Bearer), true),
-            Some(Candidate::AccessTokenHeader(token)) => (verify(token, Source::AccessTokenHeader), true),
+            Some(Candidate::Bearer(token)) => {
+                look.token = Located::Header;
+                (verify(token, Source::Bearer), true)
+            }
+            Some(Candidate::AccessTokenHeader(token)) => {
+                look.token = Located::Header;
+                (verify(token, Source::AccessTokenHeader), true)
+            }
             Some(Candidate::Cookie) => (self.check_cookies(headers, look), false),
         }
     }
@@ -197,14 +206,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         let mut chosen: Option<Claims<C>> = None;
         let mut refused = None;
         let mut seen: Vec<&[u8]> = Vec::new();
-        for token in cookies::values(headers, &self.sources.cookie) {
+        for (index, token) in cookies::values(headers, &self.sources.cookie).enumerate() {
             if seen.contains(&token) {
                 continue;
             }
             seen.push(token);
             match self.verifier.verify_within(token, Source::Cookie, &mut look.budget) {
                 Ok(claims) if session.is_some_and(|own| claims.session_id() != Some(own)) => {}
-                Ok(claims) => chosen = Some(choose(chosen, claims)?),
+                Ok(claims) if later(chosen.as_ref(), &claims)? => {
+                    look.token = Located::Cookie(index);
+                    chosen = Some(claims);
+                }
+                Ok(_) => {}
                 // "Expired" says more than "garbage": it is ours.
                 Err(kind) if refused.is_none() || kind == TokenErrorKind::Expired => refused = Some(kind),
                 Err(_) => {}
@@ -214,10 +227,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
     }
 }
 
-/// The later of two tokens of one session; two sessions are ambiguous (cookie tossing).
-fn choose<C>(former: Option<Claims<C>>, claims: Claims<C>) -> Result<Claims<C>, TokenErrorKind> {
+/// Whether `claims` are the later of two tokens of one session; two sessions are ambiguous (cookie
+/// tossing).
+fn later<C>(former: Option<&Claims<C>>, claims: &Claims<C>) -> Result<bool, TokenErrorKind> {
     let Some(former) = former else {
-        return Ok(claims);
+        return Ok(true);
     };
     let same_session = match (former.session_id(), claims.session_id()) {
         (None, None) => former.subject().is_some() && former.subject() == claims.subject(),
@@ -227,7 +241,7 @@ fn choose<C>(former: Option<Claims<C>>, claims: Claims<C>) -> Result<Claims<C>, 
         return Err(TokenErrorKind::Ambiguous);
     }
     let age = |claims: &Claims<C>| (claims.issued_at(), claims.generation());
-    Ok(if age(&claims) > age(&former) { claims } else { former })
+    Ok(age(claims) > age(former))
 }
 
 impl<C> Clone for Authenticator<C> {

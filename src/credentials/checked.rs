@@ -21,6 +21,8 @@ pub(crate) struct Checked {
     pub(crate) enforced: bool,
     /// The store has confirmed that the session is live.
     pub(crate) live: bool,
+    /// Where the verified token is, for those who pass it on.
+    pub(crate) token: Located,
     pub(crate) budget: Budget,
     /// The refresh token, where it had to be looked at already.
     pub(crate) refresh: Option<PresentedRefresh>,
@@ -41,6 +43,20 @@ impl Checked {
         }
         others
     }
+}
+
+/// Where a verified token is found again.
+#[derive(Clone, Default)]
+pub(crate) enum Located {
+    /// There is none.
+    #[default]
+    Nowhere,
+    /// In the header that decided.
+    Header,
+    /// The value of this index among the cookies of the name.
+    Cookie(usize),
+    /// Granted by a refresh in this very request.
+    Granted(Arc<str>),
 }
 
 #[derive(Clone)]

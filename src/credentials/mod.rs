@@ -9,7 +9,7 @@ mod source;
 
 pub(crate) use self::{
     authenticator::Authenticator,
-    checked::{Checked, Outcome},
+    checked::{Checked, Located, Outcome},
     exempt::Exempt,
     refresh_token::{PresentedRefresh, REFRESH_TYPE, RefreshReader, RefreshToken, SessionSecret},
     source::{Candidate, Sources},

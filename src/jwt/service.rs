@@ -66,6 +66,7 @@ impl<S, C: DeserializeOwned + Send + Sync + 'static, R> CookieJwt<S, C, R> {
                 Err(Refusal::Unavailable)
             }
             Ok(_) => Ok(()),
+            Err(TokenErrorKind::KeysUnavailable) => Err(Refusal::Unavailable),
             Err(kind) if self.presence == Presence::Optional && kind != TokenErrorKind::Ambiguous => Ok(()),
             Err(kind) => Err(Refusal::Token(TokenError::new(kind))),
         }

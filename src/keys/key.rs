@@ -3,7 +3,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use jsonwebtoken::{DecodingKey, EncodingKey, jwk::EllipticCurve};
+use jsonwebtoken::{DecodingKey, DecodingKeyKind, EncodingKey, jwk::EllipticCurve};
 
 use super::{
     Algorithm,
@@ -173,7 +173,7 @@ impl Key {
     pub fn generate(algorithm: Algorithm) -> Result<Self, ConfigError> {
         match algorithm.family() {
             Family::Hmac => Self::hmac(algorithm, random::<64>()),
-            Family::Ed => Self::from_private_der(algorithm, [ED25519_PKCS8, &random::<32>()].concat()),
+            Family::Ed => Self::from_ed25519_seed(&random::<32>()),
             Family::Ec => generate_ec(algorithm),
             Family::Rsa => Err(ConfigError::new(format!(
                 "an {algorithm} key cannot be generated here; make one with `openssl genpkey \
@@ -217,6 +217,41 @@ impl Key {
     /// Whether `signature` is this key's signature of `message`; in constant time for HMAC.
     pub(crate) fn verifies(&self, message: &[u8], signature: &Vec<u8>) -> bool {
         prepared::verify(self.uid, self.algorithm, &self.verifying, message, signature)
+    }
+
+    /// A private ECDSA key by its scalar.
+    pub(super) fn from_ec_scalar(algorithm: Algorithm, scalar: &[u8]) -> Result<Self, ConfigError> {
+        let (wrapper, len) = match algorithm {
+            Algorithm::ES384 => (P384_PKCS8, 48),
+            _ => (P256_PKCS8, 32),
+        };
+        if scalar.len() != len {
+            return Err(not_a_private_key(algorithm));
+        }
+        Self::from_private_der(algorithm, [wrapper, scalar].concat())
+    }
+
+    /// A private Ed25519 key by its seed.
+    pub(super) fn from_ed25519_seed(seed: &[u8]) -> Result<Self, ConfigError> {
+        if seed.len() != ED25519_SEED_LEN {
+            return Err(not_a_private_key(Algorithm::EdDSA));
+        }
+        Self::from_private_der(Algorithm::EdDSA, [ED25519_PKCS8, seed].concat())
+    }
+
+    /// The raw public key of ECDSA and EdDSA.
+    pub(super) fn public_bytes(&self) -> Option<&[u8]> {
+        self.verifying.try_get_as_bytes().ok()
+    }
+
+    /// Modulus and exponent of an RSA key.
+    pub(super) fn rsa_components(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        match self.verifying.kind() {
+            DecodingKeyKind::RsaModulusExponent { n, e } => Some((n.clone(), e.clone())),
+            DecodingKeyKind::SecretOrDer(der) => {
+                (provider().key_utils.rsa_pub_components_from_public_key)(der).ok()
+            }
+        }
     }
 
     fn from_signing(algorithm: Algorithm, signing: EncodingKey) -> Result<Self, ConfigError> {
@@ -291,11 +326,9 @@ impl fmt::Debug for Key {
 fn generate_ec(algorithm: Algorithm) -> Result<Key, ConfigError> {
     // A random scalar is out of range about once in 2^32 (P-256): then the provider refuses it.
     for _ in 0..8 {
-        let der = match algorithm {
-            Algorithm::ES384 => [P384_PKCS8, &random::<48>()[..]].concat(),
-            _ => [P256_PKCS8, &random::<32>()[..]].concat(),
-        };
-        if let Ok(key) = Key::from_private_der(algorithm, der) {
+        let scalar = random::<48>();
+        let scalar = if algorithm == Algorithm::ES384 { &scalar[..] } else { &scalar[..32] };
+        if let Ok(key) = Key::from_ec_scalar(algorithm, scalar) {
             return Ok(key);
         }
     }
@@ -343,6 +376,7 @@ fn not_a_public_key(algorithm: Algorithm) -> ConfigError {
 
 const MIN_RSA_BITS: usize = 2048;
 const ED25519_PUBLIC_LEN: usize = 32;
+const ED25519_SEED_LEN: usize = 32;
 /// First byte of an uncompressed point (SEC 1, section 2.3.3).
 const UNCOMPRESSED: u8 = 4;
 const PRIVATE_LABEL: &[u8] = b"PRIVATE KEY";

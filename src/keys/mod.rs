@@ -29,8 +29,14 @@
 
 mod algorithm;
 pub(crate) mod crypto;
+mod jwk;
+mod jwks;
 mod key;
 mod prepared;
+#[cfg(feature = "jwks-remote")]
+mod remote;
 mod ring;
 
-pub use self::{algorithm::Algorithm, key::Key, ring::KeyRing};
+#[cfg(feature = "jwks-remote")]
+pub use self::remote::RemoteJwks;
+pub use self::{algorithm::Algorithm, jwks::JwksService, key::Key, ring::KeyRing};

@@ -2,6 +2,8 @@ use std::{
     fmt,
     sync::{Arc, PoisonError, RwLock},
 };
+#[cfg(feature = "jwks-remote")]
+use std::{sync::Weak, time::Instant};
 
 use super::{Algorithm, Key};
 use crate::ConfigError;
@@ -29,7 +31,13 @@ use crate::ConfigError;
 /// ```
 #[derive(Clone)]
 pub struct KeyRing {
-    shared: Arc<RwLock<Arc<Keys>>>,
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    keys: RwLock<Arc<Keys>>,
+    /// Told when a token names a key that is not in the ring.
+    on_unknown: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// One state of the ring.
@@ -38,6 +46,18 @@ pub(crate) struct Keys {
     /// Index of the signing key in `keys`.
     active: Option<usize>,
     keys: Vec<Key>,
+    freshness: Freshness,
+}
+
+/// Whether the keys may be used: those of a remote set have to be there, and not too old.
+#[derive(Clone, Copy, Default)]
+pub(super) enum Freshness {
+    #[default]
+    Lasting,
+    #[cfg(feature = "jwks-remote")]
+    Until(Instant),
+    #[cfg(feature = "jwks-remote")]
+    NotYet,
 }
 
 impl KeyRing {
@@ -62,7 +82,7 @@ impl KeyRing {
                  verifies with `KeyRing::verify_only`",
             ));
         }
-        Ok(Self::from_keys(Keys { active: Some(0), keys: vec![active] }))
+        Ok(Self::from_keys(Keys { active: Some(0), keys: vec![active], freshness: Freshness::Lasting }))
     }
 
     /// A ring that verifies with `keys` and signs nothing.
@@ -96,8 +116,7 @@ impl KeyRing {
     ///
     /// Requests that are being verified finish with the keys they began with.
     pub fn replace(&self, other: Self) {
-        let keys = other.keys();
-        *self.shared.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        self.shared.set(other.keys());
     }
 
     /// Whether the ring has an active key.
@@ -106,17 +125,70 @@ impl KeyRing {
     }
 
     pub(crate) fn keys(&self) -> Arc<Keys> {
-        self.shared.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A token names a key that is not here.
+    pub(crate) fn miss(&self) {
+        if let Some(on_unknown) = &self.shared.on_unknown {
+            on_unknown();
+        }
     }
 
     fn from_keys(keys: Keys) -> Self {
-        Self { shared: Arc::new(RwLock::new(Arc::new(keys))) }
+        Self { shared: Arc::new(Shared { keys: RwLock::new(Arc::new(keys)), on_unknown: None }) }
+    }
+
+    /// A ring whose keys are still to come.
+    #[cfg(feature = "jwks-remote")]
+    pub(super) fn awaited(on_unknown: impl Fn() + Send + Sync + 'static) -> Self {
+        let keys = Keys { freshness: Freshness::NotYet, ..Keys::default() };
+        Self {
+            shared: Arc::new(Shared {
+                keys: RwLock::new(Arc::new(keys)),
+                on_unknown: Some(Box::new(on_unknown)),
+            }),
+        }
+    }
+
+    /// Does not keep the ring alive.
+    #[cfg(feature = "jwks-remote")]
+    pub(super) fn downgrade(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.shared)
+    }
+}
+
+impl Shared {
+    fn set(&self, keys: Arc<Keys>) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// Takes the keys of `ring`, to be used until then.
+    #[cfg(feature = "jwks-remote")]
+    pub(super) fn take(&self, ring: &KeyRing, until: Instant) {
+        let keys = Keys { freshness: Freshness::Until(until), ..(*ring.keys()).clone() };
+        self.set(Arc::new(keys));
     }
 }
 
 impl Keys {
+    /// Whether tokens can be judged by these keys.
+    pub(crate) fn is_available(&self) -> bool {
+        match self.freshness {
+            Freshness::Lasting => true,
+            #[cfg(feature = "jwks-remote")]
+            Freshness::Until(end) => Instant::now() < end,
+            #[cfg(feature = "jwks-remote")]
+            Freshness::NotYet => false,
+        }
+    }
+
     pub(crate) fn active(&self) -> Option<&Key> {
         self.active.map(|index| &self.keys[index])
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter()
     }
 
     /// The keys that may have signed a token with this header.

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use crate::ConfigError;
 
 /// Which origins count as the application's own.
@@ -25,7 +27,7 @@ impl OriginPolicy {
 }
 
 /// An origin as browsers serialize it: lower case, without the scheme's default port (RFC 6454 §6.2).
-fn normalize(origin: &str) -> Result<Box<str>, ConfigError> {
+pub(crate) fn normalize(origin: &str) -> Result<Box<str>, ConfigError> {
     let invalid = || {
         ConfigError::new(format!(
             "`{}` is no origin: give scheme, host and port alone, such as `https://shop.example`",
@@ -60,8 +62,18 @@ fn is_host_and_port(authority: &str) -> bool {
     host_ok && port_ok
 }
 
+/// Whether the host of `authority` is this machine.
+pub(crate) fn is_loopback(authority: &str) -> bool {
+    let Ok(authority) = authority.parse::<http::uri::Authority>() else {
+        return false;
+    };
+    let host = authority.host();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// The authority without `:443` or `:80` where that is the scheme's own.
-pub(super) fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
+pub(crate) fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
     let port = match scheme {
         "https" | "wss" => ":443",
         "http" | "ws" => ":80",

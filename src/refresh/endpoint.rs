@@ -11,13 +11,14 @@ use http::{
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
     request::Parts,
 };
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tower_service::Service;
 
 use super::form::{self, FormError};
 use crate::{
+    JsonBody,
     clock::unix_seconds,
     cookies,
     credentials::{PresentedRefresh, RefreshToken},
@@ -244,45 +245,6 @@ impl Future for EndpointFuture {
 impl fmt::Debug for EndpointFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EndpointFuture").finish_non_exhaustive()
-    }
-}
-
-/// A small body in one piece.
-#[derive(Default)]
-pub struct JsonBody {
-    bytes: Option<Bytes>,
-}
-
-impl From<Bytes> for JsonBody {
-    fn from(bytes: Bytes) -> Self {
-        Self { bytes: (!bytes.is_empty()).then_some(bytes) }
-    }
-}
-
-impl Body for JsonBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.bytes.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-    }
-}
-
-/// It may hold an access token.
-impl fmt::Debug for JsonBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JsonBody").finish_non_exhaustive()
     }
 }
 

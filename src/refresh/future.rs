@@ -161,7 +161,7 @@ impl<S, C, R, B> Pending<S, C, R, B> {
         let after = match decision {
             Decision::Refreshed(refreshed) => {
                 let (claims, minted) = *refreshed;
-                authenticator.settle(&mut self.parts, claims);
+                authenticator.settle(&mut self.parts, claims, &minted.token);
                 Some(Box::new(After::Issue { sessions: self.sessions.clone(), minted }))
             }
             Decision::Keep { live } => {

@@ -54,7 +54,7 @@ mod service;
 mod task;
 
 pub use self::{
-    endpoint::{EndpointFuture, JsonBody, RefreshService},
+    endpoint::{EndpointFuture, RefreshService},
     future::RefreshFuture,
     layer::RefreshLayer,
     service::Refresh,

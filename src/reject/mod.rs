@@ -37,12 +37,14 @@
 
 mod future;
 mod hooks;
+mod login;
 mod refusal;
 
 pub(crate) use self::future::Kind;
 pub use self::{
     future::ResponseFuture,
     hooks::{DefaultReject, GrpcStatus, ProblemJson, Reject, RejectFn, reject_fn},
+    login::RedirectToLogin,
     refusal::Refusal,
 };
 

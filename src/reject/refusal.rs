@@ -7,7 +7,7 @@ use http::{
 
 use crate::{
     origin::OriginError,
-    token::{InsufficientScope, TokenError, TokenErrorKind, XsrfError, XsrfErrorKind},
+    token::{InsufficientScope, Scopes, StaleSignIn, TokenError, TokenErrorKind, XsrfError, XsrfErrorKind},
 };
 
 /// Why a layer refused a request.
@@ -25,7 +25,9 @@ pub enum Refusal {
     Origin(OriginError),
     /// The token verifies but was not granted enough: 403.
     Scope(InsufficientScope),
-    /// The session store cannot be asked just now: 503.
+    /// The token verifies, but the user signed in too long ago: 401, to sign in again.
+    StepUp(StaleSignIn),
+    /// The session store, or the keys of the issuer, cannot be asked just now: 503.
     Unavailable,
 }
 
@@ -33,7 +35,7 @@ impl Refusal {
     /// The status of the answer.
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Token(_) => StatusCode::UNAUTHORIZED,
+            Self::Token(_) | Self::StepUp(_) => StatusCode::UNAUTHORIZED,
             Self::Xsrf(_) | Self::Origin(_) | Self::Scope(_) => StatusCode::FORBIDDEN,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -55,6 +57,7 @@ impl Refusal {
             },
             Self::Origin(_) => "origin_refused",
             Self::Scope(_) => "insufficient_scope",
+            Self::StepUp(_) => "insufficient_user_authentication",
             Self::Unavailable => "store_unavailable",
         }
     }
@@ -74,7 +77,8 @@ impl Refusal {
                 Some(HeaderValue::from_static("Bearer"))
             }
             Self::Token(_) => Some(HeaderValue::from_static("Bearer error=\"invalid_token\"")),
-            Self::Scope(_) => Some(HeaderValue::from_static("Bearer error=\"insufficient_scope\"")),
+            Self::Scope(error) => Some(scope_challenge(error.scope())),
+            Self::StepUp(error) => Some(step_up_challenge(error)),
             Self::Xsrf(_) | Self::Origin(_) | Self::Unavailable => None,
         }
     }
@@ -97,6 +101,7 @@ impl fmt::Display for Refusal {
             Self::Xsrf(error) => error.fmt(f),
             Self::Origin(error) => error.fmt(f),
             Self::Scope(error) => error.fmt(f),
+            Self::StepUp(error) => error.fmt(f),
             Self::Unavailable => f.write_str("sessions cannot be looked up just now"),
         }
     }
@@ -126,6 +131,29 @@ impl From<InsufficientScope> for Refusal {
     fn from(error: InsufficientScope) -> Self {
         Self::Scope(error)
     }
+}
+
+impl From<StaleSignIn> for Refusal {
+    fn from(error: StaleSignIn) -> Self {
+        Self::StepUp(error)
+    }
+}
+
+/// Names the scope that would do (RFC 6750 §3), where it can stand in a quoted string.
+fn scope_challenge(scope: Option<&str>) -> HeaderValue {
+    let plain = HeaderValue::from_static("Bearer error=\"insufficient_scope\"");
+    let Some(scope) = scope.and_then(|scope| Scopes::new(scope).ok()).filter(|scope| !scope.is_empty())
+    else {
+        return plain;
+    };
+    HeaderValue::try_from(format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"")).unwrap_or(plain)
+}
+
+/// RFC 9470 §3.
+fn step_up_challenge(error: &StaleSignIn) -> HeaderValue {
+    let max_age = error.max_age().as_secs();
+    HeaderValue::try_from(format!("Bearer error=\"insufficient_user_authentication\", max_age=\"{max_age}\""))
+        .expect("a number in quotes is a header value")
 }
 
 const RETRY: Duration = Duration::from_secs(5);

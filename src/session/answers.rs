@@ -1,6 +1,6 @@
 use std::{fmt, time::SystemTime};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     clock::unix_seconds,
@@ -57,12 +57,26 @@ impl fmt::Debug for SignedIn {
 #[must_use = "the browser keeps its cookies until they are cleared on the response"]
 pub struct SignedOut {
     pub(super) cookies: Vec<HeaderValue>,
+    pub(super) clear_site_data: bool,
 }
 
 impl SignedOut {
+    /// Also has the browser drop what the site's pages have stored and cached (`Clear-Site-Data`): for
+    /// shared computers. Cookies are cleared one by one, so that other applications of the domain keep
+    /// theirs.
+    ///
+    /// Defaults to leaving it.
+    pub const fn with_clear_site_data(mut self) -> Self {
+        self.clear_site_data = true;
+        self
+    }
+
     /// Clears the cookies on a response, which is then not to be stored by any cache.
     pub fn append_to(&self, headers: &mut HeaderMap) {
         cookies::append(headers, self.cookies.iter().cloned());
+        if self.clear_site_data {
+            headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\", \"storage\""));
+        }
     }
 }
 
@@ -93,3 +107,5 @@ impl From<SessionRecord> for SessionInfo {
         }
     }
 }
+
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");

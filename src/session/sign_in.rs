@@ -124,7 +124,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         self.inner().origin.check(request)?;
         let presented = self.presented_sessions(&request.headers);
         self.end_presented(presented).await?;
-        Ok(SignedOut { cookies: self.clearing_cookies() })
+        Ok(SignedOut { cookies: self.clearing_cookies(), clear_site_data: false })
     }
 
     /// The sessions that a request proves to belong to: by refresh tokens, or by an access token that

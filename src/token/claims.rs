@@ -142,7 +142,7 @@ impl<C> Claims<C> {
     ///
     /// [`InsufficientScope`] when the token was not granted it.
     pub fn require_scope(&self, scope: &str) -> Result<(), InsufficientScope> {
-        if self.has_scope(scope) { Ok(()) } else { Err(InsufficientScope::new()) }
+        if self.has_scope(scope) { Ok(()) } else { Err(InsufficientScope::of(scope)) }
     }
 
     /// `scope` as a set; empty when the token does not say.

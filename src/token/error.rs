@@ -1,4 +1,4 @@
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, time::Duration};
 
 /// Why a token was refused.
 ///
@@ -37,6 +37,8 @@ pub enum TokenErrorKind {
     ClaimsMismatch,
     /// Several cookies of one name verify and belong to different sessions.
     Ambiguous,
+    /// The keys of the issuer have not been learnt yet, or not for too long: nobody can tell.
+    KeysUnavailable,
     /// The session was signed out, revoked or has ended, as its store says.
     Revoked,
 }
@@ -73,6 +75,7 @@ impl fmt::Display for TokenError {
             TokenErrorKind::WrongAudience => "the token is for another audience",
             TokenErrorKind::ClaimsMismatch => "the token's claims are not those of this application",
             TokenErrorKind::Ambiguous => "the request carries tokens of different sessions",
+            TokenErrorKind::KeysUnavailable => "the keys of the issuer are not known just now",
             TokenErrorKind::Revoked => "the session has ended",
         })
     }
@@ -202,20 +205,57 @@ impl fmt::Display for XsrfError {
 
 impl StdError for XsrfError {}
 
-/// A scope that the request's token was not granted.
+/// The request's token was not granted enough: a scope, a role, or what else was demanded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InsufficientScope(());
+pub struct InsufficientScope {
+    scope: Option<Box<str>>,
+}
 
 impl InsufficientScope {
+    /// For a demand that is no scope, such as a role.
     pub(crate) const fn new() -> Self {
-        Self(())
+        Self { scope: None }
+    }
+
+    pub(crate) fn of(scope: &str) -> Self {
+        Self { scope: Some(scope.into()) }
+    }
+
+    /// The scope that was demanded, where it was one.
+    pub fn scope(&self) -> Option<&str> {
+        self.scope.as_deref()
     }
 }
 
 impl fmt::Display for InsufficientScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the token was not granted the scope")
+        f.write_str("the token was not granted enough")
     }
 }
 
 impl StdError for InsufficientScope {}
+
+/// The user signed in too long ago for what was asked (RFC 9470).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StaleSignIn {
+    max_age: Duration,
+}
+
+impl StaleSignIn {
+    pub(crate) const fn new(max_age: Duration) -> Self {
+        Self { max_age }
+    }
+
+    /// How long ago the user may have signed in.
+    pub const fn max_age(&self) -> Duration {
+        self.max_age
+    }
+}
+
+impl fmt::Display for StaleSignIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the user signed in too long ago")
+    }
+}
+
+impl StdError for StaleSignIn {}

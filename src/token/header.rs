@@ -13,6 +13,7 @@ use crate::keys::Algorithm;
 /// What of the header matters for the choice of a key. `jku`, `x5u`, `jwk` and `x5c` are known only
 /// so that they cannot be given twice: they are never followed.
 #[derive(Deserialize)]
+#[expect(dead_code, reason = "known so that `crit`, or a second one of the others, is refused")]
 struct Wire<'a> {
     #[serde(borrow)]
     alg: Cow<'a, str>,
@@ -21,28 +22,20 @@ struct Wire<'a> {
     #[serde(borrow, default, deserialize_with = "present_text")]
     kid: Option<Cow<'a, str>>,
     #[serde(default, deserialize_with = "refuse")]
-    #[allow(dead_code, reason = "its presence alone refuses")]
     crit: (),
     #[serde(default)]
-    #[allow(dead_code, reason = "known so that a second one is refused")]
     jku: Option<IgnoredAny>,
     #[serde(default)]
-    #[allow(dead_code, reason = "known so that a second one is refused")]
     jwk: Option<IgnoredAny>,
     #[serde(default)]
-    #[allow(dead_code, reason = "known so that a second one is refused")]
     x5u: Option<IgnoredAny>,
     #[serde(default)]
-    #[allow(dead_code, reason = "known so that a second one is refused")]
     x5c: Option<IgnoredAny>,
     #[serde(default)]
-    #[allow(dead_code, reason = "known so that a second one is refused")]
     x5t: Option<IgnoredAny>,
     #[serde(default, rename = "x5t#S256")]
-    #[allow(dead_code, reason = "known so that a second one is refused")]
     x5t_s256: Option<IgnoredAny>,
     #[serde(default)]
-    #[allow(dead_code, reason = "known so that a second one is refused")]
     cty: Option<IgnoredAny>,
 }
 

@@ -55,7 +55,8 @@ pub(crate) mod xsrf;
 pub use self::{
     claims::{Claims, Source},
     error::{
-        InsufficientScope, IssueError, IssueErrorKind, TokenError, TokenErrorKind, XsrfError, XsrfErrorKind,
+        InsufficientScope, IssueError, IssueErrorKind, StaleSignIn, TokenError, TokenErrorKind, XsrfError,
+        XsrfErrorKind,
     },
     issuer::{Issuer, NewToken},
     scope::{InvalidScope, Scopes},

@@ -247,6 +247,9 @@ impl Policy {
         budget: &mut Budget,
     ) -> Result<(), TokenErrorKind> {
         let keys = self.keys.keys();
+        if !keys.is_available() {
+            return Err(TokenErrorKind::KeysUnavailable);
+        }
         let mut refused = TokenErrorKind::UnknownKey;
         for key in keys.candidates(header.algorithm, header.kid.as_deref()) {
             refused = TokenErrorKind::BadSignature;
@@ -256,6 +259,9 @@ impl Policy {
             if Key::verifies(key, message, signature) {
                 return Ok(());
             }
+        }
+        if refused == TokenErrorKind::UnknownKey {
+            self.keys.miss();
         }
         Err(refused)
     }

@@ -1,0 +1,64 @@
+use http::Uri;
+
+use crate::{
+    ConfigError,
+    origin::{is_loopback, normalize, without_default_port},
+};
+
+/// The origins that may get a token.
+#[derive(Clone, Debug)]
+pub(super) struct Allowed {
+    origins: Vec<Box<str>>,
+    /// Where requests without an authority go.
+    fixed: Option<Box<str>>,
+}
+
+impl Allowed {
+    pub(super) fn new<T: AsRef<str>>(origins: impl IntoIterator<Item = T>) -> Result<Self, ConfigError> {
+        let origins: Vec<_> =
+            origins.into_iter().map(|origin| checked(origin.as_ref())).collect::<Result<_, _>>()?;
+        if origins.is_empty() {
+            return Err(ConfigError::new(
+                "the list of origins that may get a token is empty; name at least one",
+            ));
+        }
+        Ok(Self { origins, fixed: None })
+    }
+
+    pub(super) fn fix(&mut self, origin: &str) -> Result<(), ConfigError> {
+        let origin = checked(origin)?;
+        if !self.origins.contains(&origin) {
+            return Err(ConfigError::new(
+                "the channel's origin is not on the list of those that may get a token",
+            ));
+        }
+        self.fixed = Some(origin);
+        Ok(())
+    }
+
+    pub(super) fn holds(&self, uri: &Uri) -> bool {
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return self.fixed.is_some();
+        };
+        // User info would let the part before the `@` pass for the host.
+        if authority.as_str().contains('@') {
+            return false;
+        }
+        let authority = authority.as_str().to_ascii_lowercase();
+        let origin = format!("{scheme}://{}", without_default_port(scheme, &authority));
+        self.origins.iter().any(|allowed| **allowed == *origin)
+    }
+}
+
+/// An origin over https, or on loopback.
+fn checked(origin: &str) -> Result<Box<str>, ConfigError> {
+    let origin = normalize(origin)?;
+    let (scheme, authority) = origin.split_once("://").unwrap_or_default();
+    match scheme {
+        "https" => Ok(origin),
+        "http" if is_loopback(authority) => Ok(origin),
+        _ => Err(ConfigError::new(format!(
+            "a token must not travel in the clear to `{origin}`; use https (http is for loopback alone)"
+        ))),
+    }
+}

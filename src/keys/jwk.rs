@@ -1,0 +1,205 @@
+//! JSON Web Keys (RFC 7517, RFC 7518 §6, RFC 8037 §2).
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Algorithm, Key, KeyRing, algorithm::Family};
+use crate::ConfigError;
+
+/// What of a JWK is looked at. Its fields may be private: no `Debug`.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    alg: Option<String>,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    key_ops: Option<Vec<String>>,
+    kid: Option<String>,
+    crv: Option<String>,
+    k: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+    d: Option<String>,
+}
+
+/// Why a JWK is no key of ours.
+enum Unusable {
+    /// For another purpose, or of a kind that does not exist here: to be left out of a set.
+    Foreign(&'static str),
+    Broken(ConfigError),
+}
+
+impl Key {
+    /// A key in JWK form; `kid` becomes its id.
+    ///
+    /// Without `alg` the curve decides (`ES256`, `ES384`, `EdDSA`), and an RSA key is taken for `RS256`.
+    /// Public keys, shared secrets, and private EC and Ed25519 keys are taken; private RSA keys come in
+    /// PEM, by [`from_private_pem`](Self::from_private_pem).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for a key that is not for signatures (`use`, `key_ops`), of an unknown kind, weak or
+    /// incomplete.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_cookie_jwt::keys::{Algorithm, Key};
+    ///
+    /// let jwk = r#"{"kty":"OKP","crv":"Ed25519","kid":"2026-11","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    /// let key = Key::from_jwk(jwk)?;
+    /// assert_eq!((key.algorithm(), key.id()), (Algorithm::EdDSA, Some("2026-11")));
+    /// # Ok::<(), tower_cookie_jwt::ConfigError>(())
+    /// ```
+    pub fn from_jwk(jwk: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        let jwk =
+            serde_json::from_slice(jwk.as_ref()).map_err(|_| ConfigError::new("this is no JSON Web Key"))?;
+        from_jwk(&jwk).map_err(|unusable| match unusable {
+            Unusable::Foreign(reason) => ConfigError::new(reason),
+            Unusable::Broken(error) => error,
+        })
+    }
+
+    /// The public part as a JWK; none for a shared secret, which has no public part.
+    pub(super) fn public_jwk(&self) -> Option<Value> {
+        let mut jwk = self.public_parameters()?;
+        jwk.insert("alg".into(), self.algorithm().name().into());
+        jwk.insert("use".into(), "sig".into());
+        if let Some(id) = self.id() {
+            jwk.insert("kid".into(), id.into());
+        }
+        Some(Value::Object(jwk))
+    }
+
+    fn public_parameters(&self) -> Option<Map<String, Value>> {
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let parameters = match self.algorithm().family() {
+            Family::Hmac => return None,
+            Family::Rsa => {
+                let (n, e) = self.rsa_components()?;
+                json!({ "kty": "RSA", "n": text(&n), "e": text(&e) })
+            }
+            Family::Ec => {
+                let point = self.public_bytes()?.get(1..)?;
+                let (x, y) = point.split_at(point.len() / 2);
+                let curve = if self.algorithm() == Algorithm::ES384 { "P-384" } else { "P-256" };
+                json!({ "kty": "EC", "crv": curve, "x": text(x), "y": text(y) })
+            }
+            Family::Ed => json!({ "kty": "OKP", "crv": "Ed25519", "x": text(self.public_bytes()?) }),
+        };
+        match parameters {
+            Value::Object(parameters) => Some(parameters),
+            _ => None,
+        }
+    }
+}
+
+impl KeyRing {
+    /// A ring that verifies with the keys of a JWK set, such as an authorization server publishes.
+    ///
+    /// Keys for other purposes (`use=enc`), of unknown kinds and shared secrets are left out: a secret in
+    /// a published set is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when this is no JWK set, a key is weak or incomplete, two have the same id, or
+    /// none is left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_cookie_jwt::KeyRing;
+    ///
+    /// let set = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    /// assert!(!KeyRing::from_jwks(set)?.can_sign());
+    /// # Ok::<(), tower_cookie_jwt::ConfigError>(())
+    /// ```
+    pub fn from_jwks(set: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        #[derive(Deserialize)]
+        struct Set {
+            keys: Vec<Value>,
+        }
+        let set: Set = serde_json::from_slice(set.as_ref())
+            .map_err(|_| ConfigError::new("this is no JSON Web Key set"))?;
+        let mut keys = Vec::new();
+        for value in &set.keys {
+            // A key of a kind that we do not know may have any members.
+            let Ok(jwk) = Jwk::deserialize(value) else {
+                continue;
+            };
+            match from_jwk(&jwk) {
+                Ok(key) if key.algorithm().family() == Family::Hmac => {}
+                Ok(key) => keys.push(key),
+                Err(Unusable::Foreign(_)) => {}
+                Err(Unusable::Broken(error)) => return Err(error),
+            }
+        }
+        Self::verify_only(keys)
+    }
+}
+
+fn from_jwk(jwk: &Jwk) -> Result<Key, Unusable> {
+    if jwk.usage.as_deref().is_some_and(|usage| usage != "sig") {
+        return Err(Unusable::Foreign("the key's `use` is not `sig`"));
+    }
+    let verifies = |operation: &String| operation == "verify" || operation == "sign";
+    if jwk.key_ops.as_ref().is_some_and(|operations| !operations.iter().any(verifies)) {
+        return Err(Unusable::Foreign("the key's `key_ops` are neither `sign` nor `verify`"));
+    }
+    let algorithm = algorithm(jwk)?;
+    let key = match algorithm.family() {
+        Family::Hmac => Key::hmac(algorithm, member(&jwk.k)?),
+        Family::Rsa if jwk.d.is_some() => {
+            return Err(Unusable::Broken(ConfigError::new(
+                "this is a private RSA key: load it in PEM with `Key::from_private_pem`",
+            )));
+        }
+        Family::Rsa => Key::from_rsa_components(algorithm, member(&jwk.n)?, member(&jwk.e)?),
+        Family::Ec if jwk.d.is_some() => Key::from_ec_scalar(algorithm, &member(&jwk.d)?),
+        Family::Ec => {
+            Key::from_public_bytes(algorithm, [&[4][..], &member(&jwk.x)?, &member(&jwk.y)?].concat())
+        }
+        Family::Ed if jwk.d.is_some() => Key::from_ed25519_seed(&member(&jwk.d)?),
+        Family::Ed => Key::from_public_bytes(algorithm, member(&jwk.x)?),
+    };
+    let key = key.map_err(Unusable::Broken)?;
+    Ok(match &jwk.kid {
+        Some(id) => key.with_id(id),
+        None => key,
+    })
+}
+
+/// The one algorithm of the key, which must fit its kind.
+fn algorithm(jwk: &Jwk) -> Result<Algorithm, Unusable> {
+    let by_kind = match (&*jwk.kty, jwk.crv.as_deref()) {
+        ("EC", Some("P-256")) => Some(Algorithm::ES256),
+        ("EC", Some("P-384")) => Some(Algorithm::ES384),
+        ("OKP", Some("Ed25519")) => Some(Algorithm::EdDSA),
+        ("RSA", _) => Some(Algorithm::RS256),
+        ("oct", _) => None,
+        _ => return Err(Unusable::Foreign("keys of this kind or curve do not exist here")),
+    };
+    let Some(name) = &jwk.alg else {
+        return by_kind.ok_or(Unusable::Foreign("a shared secret needs `alg`"));
+    };
+    let named = Algorithm::from_name(name).ok_or(Unusable::Foreign("the key's `alg` does not exist here"))?;
+    let fits = match named.family() {
+        Family::Hmac => jwk.kty == "oct",
+        Family::Rsa => jwk.kty == "RSA",
+        Family::Ec | Family::Ed => by_kind == Some(named),
+    };
+    if fits {
+        Ok(named)
+    } else {
+        Err(Unusable::Broken(ConfigError::new("the key's `alg` does not fit its kind")))
+    }
+}
+
+fn member(value: &Option<String>) -> Result<Vec<u8>, Unusable> {
+    value.as_ref().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or_else(|| {
+        Unusable::Broken(ConfigError::new("the JSON Web Key is incomplete, or not in base64url"))
+    })
+}

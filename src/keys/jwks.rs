@@ -1,0 +1,107 @@
+//! The service that publishes a ring's public keys.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    task::{Context, Poll},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+};
+use serde_json::json;
+use tower_service::Service;
+
+use super::{KeyRing, crypto::sha256};
+use crate::JsonBody;
+
+/// Service that publishes the public keys of a ring as a JWK set: mount it at
+/// `GET /.well-known/jwks.json`.
+///
+/// Private keys and shared secrets never get into it: it is made of the public parts alone. Answers may be
+/// cached for five minutes, and have an `ETag`.
+///
+/// Made by [`KeyRing::jwks_service`].
+///
+/// # Examples
+///
+/// ```
+/// use http::Request;
+/// use tower::ServiceExt;
+/// use tower_cookie_jwt::keys::{Algorithm, Key, KeyRing};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = KeyRing::new(Key::generate(Algorithm::EdDSA)?.with_id("2026-11"))?;
+/// let response = keys.jwks_service().oneshot(Request::get("/jwks.json").body(())?).await?;
+/// assert_eq!(response.headers()["content-type"], "application/jwk-set+json");
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct JwksService {
+    keys: KeyRing,
+}
+
+impl KeyRing {
+    /// The service that publishes the public keys of the ring, those that are accepted only included:
+    /// other servers learn a key before it signs.
+    pub fn jwks_service(&self) -> JwksService {
+        JwksService { keys: self.clone() }
+    }
+
+    /// The JWK set of the public keys.
+    pub fn public_jwks(&self) -> String {
+        let keys: Vec<_> = self.keys().iter().filter_map(super::Key::public_jwk).collect();
+        json!({ "keys": keys }).to_string()
+    }
+}
+
+impl<B> Service<Request<B>> for JwksService {
+    type Response = Response<JsonBody>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ready(Ok(answer(&self.keys, request.method(), request.headers())))
+    }
+}
+
+fn answer(keys: &KeyRing, method: &Method, headers: &HeaderMap) -> Response<JsonBody> {
+    let mut response = Response::new(JsonBody::default());
+    if *method != Method::GET && *method != Method::HEAD {
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    let set = keys.public_jwks();
+    let tag = format!("\"{}\"", &URL_SAFE_NO_PAD.encode(sha256(set.as_bytes()))[..TAG_LEN]);
+    if matches(headers, &tag) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+        if *method == Method::GET {
+            *response.body_mut() = JsonBody::from(Bytes::from(set));
+        }
+    }
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    headers.insert(ETAG, HeaderValue::try_from(tag).expect("base64url in quotes is a header value"));
+    response
+}
+
+/// `If-None-Match`, by weak comparison (RFC 9110 §13.1.2).
+fn matches(headers: &HeaderMap, tag: &str) -> bool {
+    let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|candidate| candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == tag)
+}
+
+const TAG_LEN: usize = 22;

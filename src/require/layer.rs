@@ -1,0 +1,161 @@
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tower_layer::Layer;
+
+use super::Require;
+use crate::{
+    Claims, Clock,
+    clock::{SharedClock, since_epoch},
+    reject::{DefaultReject, Refusal},
+    token::{InsufficientScope, InvalidScope, Scopes, StaleSignIn},
+};
+
+/// Layer that refuses signed-in users who may not do what they ask.
+///
+/// See the [module docs](crate::require) for an example.
+#[must_use]
+pub struct RequireLayer<C, R = DefaultReject> {
+    demands: Demands<C>,
+    reject: R,
+}
+
+/// All of these must be met, in this order.
+pub(super) struct Demands<C> {
+    list: Vec<Demand<C>>,
+    clock: SharedClock,
+}
+
+enum Demand<C> {
+    Scope(Scopes),
+    Predicate(Arc<Predicate<C>>),
+    RecentSignIn(Duration),
+}
+
+type Predicate<C> = dyn Fn(&Claims<C>) -> bool + Send + Sync;
+
+impl<C> RequireLayer<C> {
+    /// Demands what `predicate` says, such as a role: 403 where it is false.
+    pub fn new(predicate: impl Fn(&Claims<C>) -> bool + Send + Sync + 'static) -> Self {
+        Self::with(Demand::Predicate(Arc::new(predicate)))
+    }
+
+    /// Demands a scope, or several separated by spaces: 403 without.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidScope`] for characters that scopes may not have.
+    pub fn scope(scope: &str) -> Result<Self, InvalidScope> {
+        Ok(Self::with(Demand::Scope(Scopes::new(scope)?)))
+    }
+
+    /// Demands that the user signed in not longer ago than this: 401 `insufficient_user_authentication`.
+    pub fn recent_sign_in(max_age: Duration) -> Self {
+        Self::with(Demand::RecentSignIn(max_age))
+    }
+
+    fn with(demand: Demand<C>) -> Self {
+        Self { demands: Demands { list: vec![demand], clock: SharedClock::default() }, reject: DefaultReject }
+    }
+}
+
+impl<C, R> RequireLayer<C, R> {
+    /// Also demands what `predicate` says.
+    pub fn and(mut self, predicate: impl Fn(&Claims<C>) -> bool + Send + Sync + 'static) -> Self {
+        self.demands.list.push(Demand::Predicate(Arc::new(predicate)));
+        self
+    }
+
+    /// Also demands a scope, or several separated by spaces.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidScope`] for characters that scopes may not have.
+    pub fn and_scope(mut self, scope: &str) -> Result<Self, InvalidScope> {
+        self.demands.list.push(Demand::Scope(Scopes::new(scope)?));
+        Ok(self)
+    }
+
+    /// Also demands a recent sign-in.
+    pub fn and_recent_sign_in(mut self, max_age: Duration) -> Self {
+        self.demands.list.push(Demand::RecentSignIn(max_age));
+        self
+    }
+
+    /// Takes the time from `clock`.
+    ///
+    /// Defaults to the operating system's clock.
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.demands.clock = SharedClock::new(clock);
+        self
+    }
+
+    /// Answers refused requests with `reject`.
+    ///
+    /// Defaults to [`DefaultReject`]: a bare status.
+    pub fn with_rejection<T>(self, reject: T) -> RequireLayer<C, T> {
+        RequireLayer { demands: self.demands, reject }
+    }
+}
+
+impl<C> Demands<C> {
+    pub(super) fn check(&self, claims: &Claims<C>) -> Result<(), Refusal> {
+        self.list.iter().try_for_each(|demand| demand.check(claims, self.clock.now()))
+    }
+}
+
+impl<C> Demand<C> {
+    fn check(&self, claims: &Claims<C>, now: SystemTime) -> Result<(), Refusal> {
+        match self {
+            Self::Scope(scopes) if scopes.iter().all(|scope| claims.has_scope(scope)) => Ok(()),
+            Self::Scope(scopes) => Err(InsufficientScope::of(scopes.as_str()).into()),
+            Self::Predicate(predicate) if predicate(claims) => Ok(()),
+            Self::Predicate(_) => Err(InsufficientScope::new().into()),
+            Self::RecentSignIn(max_age) => {
+                let recent = claims.authenticated_at().is_some_and(|signed_in| {
+                    since_epoch(now).saturating_sub(since_epoch(signed_in)) <= *max_age
+                });
+                if recent { Ok(()) } else { Err(StaleSignIn::new(*max_age).into()) }
+            }
+        }
+    }
+}
+
+impl<S, C, R: Clone> Layer<S> for RequireLayer<C, R> {
+    type Service = Require<S, C, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Require { inner, demands: self.demands.clone(), reject: self.reject.clone() }
+    }
+}
+
+impl<C> Clone for Demand<C> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Scope(scopes) => Self::Scope(scopes.clone()),
+            Self::Predicate(predicate) => Self::Predicate(predicate.clone()),
+            Self::RecentSignIn(max_age) => Self::RecentSignIn(*max_age),
+        }
+    }
+}
+
+impl<C> Clone for Demands<C> {
+    fn clone(&self) -> Self {
+        Self { list: self.list.clone(), clock: self.clock.clone() }
+    }
+}
+
+impl<C, R: Clone> Clone for RequireLayer<C, R> {
+    fn clone(&self) -> Self {
+        Self { demands: self.demands.clone(), reject: self.reject.clone() }
+    }
+}
+
+impl<C, R> fmt::Debug for RequireLayer<C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireLayer").field("demands", &self.demands.list.len()).finish_non_exhaustive()
+    }
+}
