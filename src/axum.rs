@@ -50,7 +50,7 @@ use crate::{
     Claims,
     credentials::{Checked, Outcome},
     reject::{ProblemJson, Refusal, Reject},
-    session::{SessionError, SignedIn, SignedOut},
+    session::{SessionError, SignedIn, SignedOut, UpdatedClaims},
     token::{TokenError, TokenErrorKind},
 };
 
@@ -181,6 +181,15 @@ impl<S: Sync> FromRequestParts<S> for XsrfToken {
 }
 
 impl IntoResponseParts for SignedIn {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {
+        self.append_to(response.headers_mut());
+        Ok(response)
+    }
+}
+
+impl IntoResponseParts for UpdatedClaims {
     type Error = Infallible;
 
     fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, request::Parts};
 use serde::de::DeserializeOwned;
 
-use super::{Candidate, Checked, Located, Outcome, PresentedRefresh, RefreshReader, Sources};
+use super::{Candidate, Checked, Located, Outcome, PresentedRefresh, RefreshReader, Sources, seen::Seen};
 use crate::{
     Claims, Verifier, cookies,
     token::{Budget, Source, TokenError, TokenErrorKind},
@@ -170,6 +170,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
             by_header,
             enforced: false,
             live: false,
+            proven: false,
             budget: look.budget,
             refresh: look.refresh,
             token: look.token,
@@ -205,22 +206,24 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         };
         let mut chosen: Option<Claims<C>> = None;
         let mut refused = None;
-        let mut seen: Vec<&[u8]> = Vec::new();
+        let mut seen = Seen::new();
         for (index, token) in cookies::values(headers, &self.sources.cookie).enumerate() {
-            if seen.contains(&token) {
-                continue;
-            }
-            seen.push(token);
-            match self.verifier.verify_within(token, Source::Cookie, &mut look.budget) {
-                Ok(claims) if session.is_some_and(|own| claims.session_id() != Some(own)) => {}
-                Ok(claims) if later(chosen.as_ref(), &claims)? => {
+            let outcome = seen.first_time(token, &mut look.budget, |budget| {
+                self.verifier.verify_within(token, Source::Cookie, budget)
+            });
+            match outcome {
+                None => {}
+                Some(Ok(claims)) if session.is_some_and(|own| claims.session_id() != Some(own)) => {}
+                Some(Ok(claims)) if later(chosen.as_ref(), &claims)? => {
                     look.token = Located::Cookie(index);
                     chosen = Some(claims);
                 }
-                Ok(_) => {}
+                Some(Ok(_)) => {}
                 // "Expired" says more than "garbage": it is ours.
-                Err(kind) if refused.is_none() || kind == TokenErrorKind::Expired => refused = Some(kind),
-                Err(_) => {}
+                Some(Err(kind)) if refused.is_none() || kind == TokenErrorKind::Expired => {
+                    refused = Some(kind)
+                }
+                Some(Err(_)) => {}
             }
         }
         chosen.ok_or(refused.unwrap_or(TokenErrorKind::Missing))

@@ -26,6 +26,8 @@ pub(crate) struct Checked {
     pub(crate) budget: Budget,
     /// The refresh token, where it had to be looked at already.
     pub(crate) refresh: Option<PresentedRefresh>,
+    /// An `XsrfLayer` has found the request to be made by the user's own page.
+    pub(crate) proven: bool,
     /// Users that other verifiers further out have found in cookies; their claims are still in the
     /// extensions, so requests are made in their name too.
     pub(crate) others: Vec<ErasedClaims>,
@@ -37,6 +39,7 @@ impl Checked {
         let mut others = self.others;
         if self.by != by
             && self.enforced
+            && !self.proven
             && let Outcome::Verified(claims, Source::Cookie) = self.outcome
         {
             others.push(claims);

@@ -5,6 +5,7 @@ mod authenticator;
 mod checked;
 mod exempt;
 mod refresh_token;
+mod seen;
 mod source;
 
 pub(crate) use self::{

@@ -3,6 +3,7 @@ use std::{fmt, sync::Arc};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderMap;
 
+use super::seen::Seen;
 use crate::{
     Verifier, cookies,
     keys::crypto::{random, sha256},
@@ -85,20 +86,20 @@ impl RefreshReader {
     pub(crate) fn read(&self, headers: &HeaderMap, budget: &mut Budget) -> PresentedRefresh {
         let mut tokens: Vec<RefreshToken> = Vec::new();
         let mut expired = false;
-        let mut seen: Vec<&[u8]> = Vec::new();
+        let mut seen = Seen::new();
         for value in cookies::values(headers, &self.cookie) {
-            if seen.contains(&value) {
-                continue;
-            }
-            seen.push(value);
-            match self.verifier.verify_within(value, Source::Cookie, budget) {
-                Ok(claims) => {
+            let outcome = seen.first_time(value, budget, |budget| {
+                self.verifier.verify_within(value, Source::Cookie, budget)
+            });
+            match outcome {
+                Some(Ok(claims)) => {
                     if let Some(token) = RefreshToken::from_claims(claims.registered()) {
                         add(&mut tokens, token);
                     }
                 }
                 // The signature is checked first: what has expired is ours.
-                Err(kind) => expired |= kind == TokenErrorKind::Expired,
+                Some(Err(kind)) => expired |= kind == TokenErrorKind::Expired,
+                None => {}
             }
         }
         match tokens.len() {

@@ -103,6 +103,9 @@ impl KeyRing {
 
     /// Also accepts tokens that `key` has signed.
     ///
+    /// Give keys ids: those without are tried one after the other, and a request is good for four
+    /// signature checks in all, its refresh token's included.
+    ///
     /// # Errors
     ///
     /// [`ConfigError`] when another key of the ring has the same id.

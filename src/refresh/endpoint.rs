@@ -141,24 +141,23 @@ async fn rotate<C>(sessions: &Sessions<C>, parts: &Parts, token: &RefreshToken) 
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
+    let mut exchanged = sessions.exchange(token).await;
     for _ in 0..MAX_ROUNDS {
-        let granted = match sessions.exchange(token).await.map(|exchanged| exchanged.into_granted()) {
+        let granted = match exchanged.map(|exchanged| exchanged.into_granted()) {
             Ok(Ok(granted)) => granted,
             Ok(Err((error, clear))) => return refused(sessions, parts, error.kind(), clear),
-            Err(Unavailable) => return refuse(&ProblemJson, Refusal::Unavailable, parts),
+            Err(Unavailable) => break,
         };
-        let body = json!({
-            "expiresAt": unix_seconds(granted.claims.expires_at()),
-            "xsrfToken": granted.record.xsrf_token,
-        });
         match sessions.admit(granted.minted).await {
-            Ok(Admitted::Cookies(new)) => {
+            Ok(Admitted::Cookies(minted, with_refresh)) => {
+                let body =
+                    json!({ "expiresAt": unix_seconds(minted.expires_at), "xsrfToken": minted.xsrf_token() });
                 let mut response = json_response(StatusCode::OK, &body);
-                cookies::append(response.headers_mut(), new);
+                cookies::append(response.headers_mut(), minted.into_cookies(with_refresh));
                 return response;
             }
             // The session has moved on between the two: ask again what that means for this token.
-            Ok(Admitted::Superseded) => {}
+            Ok(Admitted::Superseded) => exchanged = sessions.exchange_again(token).await,
             Ok(Admitted::Ended) => return refused(sessions, parts, TokenErrorKind::Revoked, true),
             Err(Unavailable) => break,
         }

@@ -2,7 +2,6 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::{Duration, SystemTime},
 };
 
 use http::{HeaderValue, Request, Response, request::Parts};
@@ -65,14 +64,14 @@ pub(super) struct Pending<S, C, R, B> {
 #[expect(clippy::large_enum_variant, reason = "always in a box")]
 pub(super) enum After<C> {
     Issue { sessions: Sessions<C>, minted: Minted },
-    Clear { sessions: Sessions<C>, decided_at: SystemTime },
+    Clear { sessions: Sessions<C> },
 }
 
 impl<C> After<C> {
-    /// Clears our cookies, unless the handler takes its time: the user may have signed in anew in
-    /// another tab meanwhile, and must keep that.
+    /// Clears our cookies where a layer further in refuses at once. While a handler runs, the user may
+    /// have signed in anew in another tab, and must keep that.
     pub(super) fn clear(sessions: &Sessions<C>) -> Self {
-        Self::Clear { sessions: sessions.clone(), decided_at: sessions.inner().clock.now() }
+        Self::Clear { sessions: sessions.clone() }
     }
 }
 
@@ -124,9 +123,8 @@ where
                             let admission = Box::pin(task::admit(sessions, minted));
                             state.set(State::Admit { admission, response: Some(response) });
                         }
-                        Some(After::Clear { sessions, decided_at }) => {
-                            let took = sessions.inner().clock.now().duration_since(decided_at);
-                            if took.is_ok_and(|took| took <= CLEAR_WITHIN) {
+                        Some(After::Clear { sessions }) => {
+                            if response.extensions().get::<Refusal>().is_some() {
                                 cookies::append_missing(response.headers_mut(), sessions.clearing_cookies());
                             }
                             return Poll::Ready(Ok(response));
@@ -192,5 +190,3 @@ where
         f.debug_struct("RefreshFuture").finish_non_exhaustive()
     }
 }
-
-const CLEAR_WITHIN: Duration = Duration::from_secs(2);

@@ -22,7 +22,7 @@ pub(super) enum Plan<C> {
     CheckLive(Claims<C>),
     /// Exchange the refresh token. Claims of an access token that is still good are kept when the
     /// store is down.
-    Refresh { token: RefreshToken, still_good: bool, may_clear: bool },
+    Refresh { token: RefreshToken, still_good: Option<Claims<C>>, may_clear: bool },
     /// Cookies of ours that are beyond use: clear them.
     ForwardAndClear,
     /// Refuse: refresh cookies of several sessions.
@@ -42,18 +42,16 @@ where
     match presented.claims {
         Ok(claims) if presented.by_header => check_live(sessions, claims, false),
         Ok(claims) if !expires_soon(sessions, &claims) => check_live(sessions, claims, true),
-        Ok(claims) => match refresh(sessions, parts, true) {
-            Plan::Refresh { token, still_good, may_clear }
-                if claims.session_id() == Some(&*token.session_id) =>
-            {
-                Plan::Refresh { token, still_good, may_clear }
+        Ok(claims) => match refresh(sessions, parts) {
+            Plan::Refresh { token, may_clear, .. } if claims.session_id() == Some(&*token.session_id) => {
+                Plan::Refresh { token, still_good: Some(claims), may_clear }
             }
             _ => check_live(sessions, claims, true),
         },
         // A header decides alone, and two sessions at once are nobody's.
         Err(_) if presented.by_header => Plan::Forward,
         Err(TokenErrorKind::Ambiguous) => Plan::Forward,
-        Err(_) => refresh(sessions, parts, false),
+        Err(_) => refresh(sessions, parts),
     }
 }
 
@@ -75,7 +73,6 @@ fn expires_soon<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> bool {
 fn refresh<C: DeserializeOwned + Send + Sync + 'static>(
     sessions: &Sessions<C>,
     parts: &mut Parts,
-    still_good: bool,
 ) -> Plan<C> {
     let inner = sessions.inner();
     let own_origin = inner.origin.check(parts).is_ok();
@@ -93,6 +90,6 @@ fn refresh<C: DeserializeOwned + Send + Sync + 'static>(
         PresentedRefresh::Expired if own_origin => Plan::ForwardAndClear,
         PresentedRefresh::Expired => Plan::Forward,
         PresentedRefresh::Ambiguous(_) => Plan::Ambiguous,
-        PresentedRefresh::One(token) => Plan::Refresh { token, still_good, may_clear: own_origin },
+        PresentedRefresh::One(token) => Plan::Refresh { token, still_good: None, may_clear: own_origin },
     }
 }

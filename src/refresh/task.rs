@@ -29,20 +29,24 @@ pub(super) enum Decision<C> {
 pub(super) async fn exchange<C>(
     sessions: Sessions<C>,
     token: RefreshToken,
-    still_good: bool,
+    still_good: Option<Claims<C>>,
     may_clear: bool,
 ) -> Decision<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
+    let kept = still_good.is_some();
     match sessions.exchange(&token).await.map(|exchanged| exchanged.into_granted()) {
         Ok(Ok(granted)) => Decision::Refreshed(Box::new((granted.claims, granted.minted))),
-        // A refresh ahead of need was not needed. Only a session that has ended ends here.
-        Ok(Err((error, _))) if still_good && error.kind() != TokenErrorKind::Revoked => {
-            Decision::Keep { live: false }
-        }
-        Ok(Err((error, clear))) => Decision::Ended { kind: error.kind(), clear: clear && may_clear },
-        Err(Unavailable) if still_good && !sessions.inner().session_check => Decision::Keep { live: false },
+        // A refresh ahead of need was not needed: only a session that has ended ends here.
+        Ok(Err((error, clear))) => match still_good {
+            Some(claims) if error.kind() != TokenErrorKind::Revoked => match sessions.inner().session_check {
+                true => check_live(sessions, claims).await,
+                false => Decision::Keep { live: false },
+            },
+            _ => Decision::Ended { kind: error.kind(), clear: clear && may_clear },
+        },
+        Err(Unavailable) if kept && !sessions.inner().session_check => Decision::Keep { live: false },
         Err(Unavailable) => Decision::Unavailable,
     }
 }
@@ -70,7 +74,7 @@ where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     match sessions.admit(minted).await {
-        Ok(Admitted::Cookies(cookies)) => cookies,
+        Ok(Admitted::Cookies(minted, with_refresh)) => minted.into_cookies(with_refresh),
         // The client asks again, and is answered again.
         Ok(Admitted::Superseded | Admitted::Ended) | Err(Unavailable) => Vec::new(),
     }

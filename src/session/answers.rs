@@ -49,6 +49,34 @@ impl fmt::Debug for SignedIn {
     }
 }
 
+/// The session has new claims: clears the access cookie, which carries the former ones.
+///
+/// The next request is refreshed, and brings a cookie with the new ones.
+#[derive(Clone)]
+#[must_use = "the browser keeps its former claims until its access token has expired"]
+pub struct UpdatedClaims {
+    pub(super) cookies: Vec<HeaderValue>,
+    pub(super) xsrf_token: Box<str>,
+}
+
+impl UpdatedClaims {
+    /// The XSRF token from now on: another one after `update_privileges`.
+    pub fn xsrf_token(&self) -> &str {
+        &self.xsrf_token
+    }
+
+    /// Clears the access cookie on a response, which is then not to be stored by any cache.
+    pub fn append_to(&self, headers: &mut HeaderMap) {
+        cookies::append(headers, self.cookies.iter().cloned());
+    }
+}
+
+impl fmt::Debug for UpdatedClaims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UpdatedClaims")
+    }
+}
+
 /// The session has ended: clears the cookies.
 ///
 /// Access tokens of the session live until they expire, unless `with_session_check` is on or the

@@ -128,6 +128,8 @@ impl<C> SessionsBuilder<C> {
     ///
     /// # Security
     ///
+    /// Time that a request spends in a queue outside of `RefreshLayer` counts as time on the network.
+    ///
     /// A thief who uses a stolen refresh token within the grace period after the client's own first
     /// use of its successor stays unnoticed, as under every grace period. With too short a one an
     /// honest client on a slow network is taken for a thief.
@@ -311,6 +313,20 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
                      it with `with_{name}_lifetime`"
                 )));
             }
+        }
+        if self.grace.is_zero() {
+            return Err(ConfigError::new(
+                "a grace period of zero takes a second tab for a thief; `with_grace_period` needs longer than any \
+                 message is on the network",
+            ));
+        }
+        if let LostResponse::Within(period) = self.lost_response
+            && period < self.grace
+        {
+            return Err(ConfigError::new(
+                "`LostResponse::Within` is shorter than the grace period, so a request on its way would be taken for \
+                 reuse; give it at least as long",
+            ));
         }
         if self.refresh_ahead >= access && !self.refresh_ahead.is_zero() {
             return Err(ConfigError::new(

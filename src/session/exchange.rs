@@ -13,9 +13,10 @@ use super::{
 };
 use crate::{
     Claims,
+    clock::unix_seconds,
     credentials::RefreshToken,
     store::{SessionId, SessionRecord, Snapshot, Update},
-    token::{IssueError, TokenError, TokenErrorKind, to_object},
+    token::{IssueError, IssueErrorKind, TokenError, TokenErrorKind, to_object},
 };
 
 /// What a refresh token was exchanged for.
@@ -23,6 +24,8 @@ pub(crate) enum Exchanged<C> {
     Granted(Box<Granted<C>>),
     /// The session has ended, or ends here: its cookies are beyond use.
     Ended,
+    /// The session ends within the second, or has by this node's clock alone.
+    Over,
     /// Signed by us, but not with this session's secret: nothing is said about the session.
     WrongSecret,
     /// The stored claims are not of the application's type, and nobody can reload them.
@@ -32,7 +35,6 @@ pub(crate) enum Exchanged<C> {
 pub(crate) struct Granted<C> {
     pub(crate) claims: Claims<C>,
     pub(crate) minted: Minted,
-    pub(crate) record: SessionRecord,
 }
 
 /// Whether the token carries the session's secret; compared in constant time.
@@ -50,8 +52,18 @@ enum Round<C> {
 impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// Exchanges a refresh token whose signature and expiry have been checked.
     pub(crate) async fn exchange(&self, token: &RefreshToken) -> Result<Exchanged<C>, Unavailable> {
+        self.exchange_from(token, 0).await
+    }
+
+    /// As [`exchange`](Self::exchange), for a token that has been judged before in the same request: it
+    /// is older now than when it arrived, and what looks like reuse need not be.
+    pub(crate) async fn exchange_again(&self, token: &RefreshToken) -> Result<Exchanged<C>, Unavailable> {
+        self.exchange_from(token, 1).await
+    }
+
+    async fn exchange_from(&self, token: &RefreshToken, round: usize) -> Result<Exchanged<C>, Unavailable> {
         let id = SessionId::from(&*token.session_id);
-        for _ in 0..MAX_ROUNDS {
+        for round in round..MAX_ROUNDS {
             let Snapshot { record, now } = self.load(&id).await?;
             let Some(record) = record else {
                 return Ok(Exchanged::Ended);
@@ -59,7 +71,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             if !has_secret(&record, token) {
                 return Ok(Exchanged::WrongSecret);
             }
-            if let Round::Done(exchanged) = self.round(token, record, now).await? {
+            if let Round::Done(exchanged) = self.round(token, record, now, round == 0).await? {
                 return Ok(exchanged);
             }
         }
@@ -71,12 +83,20 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         token: &RefreshToken,
         record: SessionRecord,
         now: SystemTime,
+        first: bool,
     ) -> Result<Round<C>, Unavailable> {
         let inner = self.inner();
         let idle = inner.lifetimes.idle;
         let stored = record.generation;
-        match decide(token.generation, &record, now, inner.rules) {
+        let verdict = decide(token.generation, &record, now, inner.rules);
+        if verdict != Verdict::Refuse && self.is_nearly_over(&record) {
+            return Ok(Round::Done(Exchanged::Over));
+        }
+        match verdict {
             Verdict::Refuse => Ok(Round::Done(Exchanged::Ended)),
+            // The answer to the first look took so long that the client has moved on: its next request
+            // carries what it holds now.
+            Verdict::Revoke if !first => Err(Unavailable),
             Verdict::Revoke => {
                 self.remove(&record.id).await?;
                 inner.events.raise(SessionEvent::ReuseDetected {
@@ -88,14 +108,72 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
                 Ok(Round::Done(Exchanged::Ended))
             }
             Verdict::Rotate => self.rotate(token, record, now).await,
-            Verdict::RenewAccess if record.confirmed_at.is_some() => self.answer(token, record, false).await,
-            Verdict::RenewAccess => self.advance(token, record.confirmed(now, idle), false, None).await,
-            Verdict::AnswerAgain => self.answer(token, record, true).await,
+            Verdict::RenewAccess | Verdict::AnswerAgain if self.is_reload_due(&record, now) => {
+                self.answer_reloaded(token, record, verdict, now).await
+            }
+            Verdict::RenewAccess | Verdict::AnswerAgain => self.answer(token, record, verdict, now).await,
             Verdict::CatchUp => {
                 let next = record.caught_up(token.generation, now, idle);
                 let event = Raise::LostWrites { stored };
                 self.advance(token, next, false, Some(event)).await
             }
+        }
+    }
+
+    /// Whether no access token fits before the session's absolute expiry any more.
+    fn is_nearly_over(&self, record: &SessionRecord) -> bool {
+        unix_seconds(record.absolute_expires_at) <= unix_seconds(self.inner().clock.now())
+    }
+
+    /// Claims are as old as the last rotation. A client that never lets its generation settle must not
+    /// keep them for longer than an access token lives.
+    pub(super) fn is_reload_due(&self, record: &SessionRecord, now: SystemTime) -> bool {
+        let age = now.duration_since(record.rotated_at).unwrap_or_default();
+        self.inner().reload.is_some() && age >= self.inner().lifetimes.access
+    }
+
+    async fn answer_reloaded(
+        &self,
+        token: &RefreshToken,
+        record: SessionRecord,
+        verdict: Verdict,
+        now: SystemTime,
+    ) -> Result<Round<C>, Unavailable> {
+        match self.reload(&record).await? {
+            None => {
+                self.end(&record).await.map_err(|_| Unavailable)?;
+                Ok(Round::Done(Exchanged::Ended))
+            }
+            Some(claims) if *claims == *record.claims => self.answer(token, record, verdict, now).await,
+            Some(claims) => match self.swap(&record.clone().with_claims(claims.clone())).await? {
+                Update::Done => {
+                    let mut record = record.with_claims(claims);
+                    record.version += 1;
+                    self.answer(token, record, verdict, now).await
+                }
+                Update::Conflict => Ok(Round::Again),
+                Update::Gone => Ok(Round::Done(Exchanged::Ended)),
+            },
+        }
+    }
+
+    /// Answers with the tokens of the present generation, and confirms it where the client shows that
+    /// it holds it.
+    async fn answer(
+        &self,
+        token: &RefreshToken,
+        record: SessionRecord,
+        verdict: Verdict,
+        now: SystemTime,
+    ) -> Result<Round<C>, Unavailable> {
+        let with_refresh = verdict == Verdict::AnswerAgain;
+        if !with_refresh && record.confirmed_at.is_none() {
+            let next = record.confirmed(now, self.inner().lifetimes.idle);
+            return self.advance(token, next, false, None).await;
+        }
+        match self.grant(token, &record, with_refresh)? {
+            Some(granted) => Ok(Round::Done(Exchanged::Granted(granted))),
+            None => self.rebuild(&record).await,
         }
     }
 
@@ -143,19 +221,6 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         }
     }
 
-    /// Answers with the tokens of a record that stays as it is.
-    async fn answer(
-        &self,
-        token: &RefreshToken,
-        record: SessionRecord,
-        with_refresh: bool,
-    ) -> Result<Round<C>, Unavailable> {
-        match self.grant(token, &record, with_refresh)? {
-            Some(granted) => Ok(Round::Done(Exchanged::Granted(granted))),
-            None => self.rebuild(&record).await,
-        }
-    }
-
     /// Mints for `record`; `None` when its claims are not of the application's type.
     fn grant(
         &self,
@@ -167,7 +232,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let secret = with_refresh.then_some(&token.secret);
         let minted = self.mint(record, secret, inner.clock.now()).map_err(cannot_issue)?;
         match inner.authenticator.verifier.verify(&minted.token) {
-            Ok(claims) => Ok(Some(Box::new(Granted { claims, minted, record: record.clone() }))),
+            Ok(claims) => Ok(Some(Box::new(Granted { claims, minted }))),
             Err(error) if error.kind() == TokenErrorKind::ClaimsMismatch => Ok(None),
             Err(error) => {
                 crate::trace::cannot_issue(&error);
@@ -197,7 +262,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     }
 
     /// The present claims as JSON; `None` when the user may not stay.
-    async fn reload(&self, record: &SessionRecord) -> Result<Option<String>, Unavailable> {
+    pub(super) async fn reload(&self, record: &SessionRecord) -> Result<Option<String>, Unavailable> {
         let Some(reload) = &self.inner().reload else {
             return Ok(Some(record.claims.to_string()));
         };
@@ -208,8 +273,12 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let Some(claims) = claims else {
             return Ok(None);
         };
-        let object = to_object(&claims).map_err(cannot_issue)?;
-        Ok(Some(Value::Object(object).to_string()))
+        let json = Value::Object(to_object(&claims).map_err(cannot_issue)?).to_string();
+        if serde_json::from_str::<C>(&json).is_err() {
+            // Stored, they would have to be reloaded for every request.
+            return Err(cannot_issue(IssueError::new(IssueErrorKind::NotReadable)));
+        }
+        Ok(Some(json))
     }
 
     /// Reads the record once more before cookies go on a response. They go only while the session is
@@ -231,7 +300,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             let fresh = self.mint(&record, None, self.inner().clock.now()).map_err(cannot_issue)?;
             fresh.with_refresh_of(minted)
         };
-        Ok(Admitted::Cookies(minted.into_cookies(unconfirmed)))
+        Ok(Admitted::Cookies(Box::new(minted), unconfirmed))
     }
 }
 
@@ -242,7 +311,8 @@ fn cannot_issue(error: IssueError) -> Unavailable {
 
 /// Whether cookies may go on a response.
 pub(crate) enum Admitted {
-    Cookies(Vec<http::HeaderValue>),
+    /// These, with the refresh cookie or without.
+    Cookies(Box<Minted>, bool),
     /// The session has moved on meanwhile.
     Superseded,
     /// The session has ended meanwhile.
@@ -273,6 +343,7 @@ impl<C> Exchanged<C> {
         match self {
             Self::Granted(granted) => Ok(granted),
             Self::Ended => Err((TokenErrorKind::Revoked.into(), true)),
+            Self::Over => Err((TokenErrorKind::Revoked.into(), false)),
             Self::WrongSecret => Err((TokenErrorKind::BadSignature.into(), false)),
             Self::Unreadable => Err((TokenErrorKind::ClaimsMismatch.into(), false)),
         }

@@ -21,6 +21,7 @@ pub(crate) struct Minted {
     record: SessionRecord,
     /// The access token itself.
     pub(crate) token: String,
+    pub(crate) expires_at: SystemTime,
     access: HeaderValue,
     /// Where the client may not have it yet.
     refresh: Option<HeaderValue>,
@@ -31,6 +32,10 @@ pub(crate) struct Minted {
 impl Minted {
     pub(crate) fn id(&self) -> &SessionId {
         &self.record.id
+    }
+
+    pub(crate) fn xsrf_token(&self) -> &str {
+        &self.record.xsrf_token
     }
 
     pub(super) fn generation(&self) -> u32 {
@@ -84,7 +89,7 @@ impl<C> Sessions<C> {
             Some(secret) => Some(inner.cookies.refresh.set(&self.mint_refresh(record, secret)?, age)?),
             None => None,
         };
-        Ok(Minted { record: record.clone(), token, access, refresh, xsrf })
+        Ok(Minted { record: record.clone(), token, expires_at, access, refresh, xsrf })
     }
 
     fn mint_refresh(&self, record: &SessionRecord, secret: &SessionSecret) -> Result<String, IssueError> {

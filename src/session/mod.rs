@@ -31,7 +31,7 @@ mod sign_in;
 mod tests;
 
 pub use self::{
-    answers::{SessionInfo, SignedIn, SignedOut},
+    answers::{SessionInfo, SignedIn, SignedOut, UpdatedClaims},
     builder::SessionsBuilder,
     decide::LostResponse,
     error::SessionError,

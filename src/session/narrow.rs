@@ -53,6 +53,17 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         if !scope.is_subset(&Scopes::new(&record.scope).unwrap_or_default()) {
             return Ok(Narrowed::MoreThanGranted);
         }
+        let record = if self.is_reload_due(&record, store_now) {
+            match self.reload(&record).await? {
+                Some(claims) => record.with_claims(claims),
+                None => {
+                    self.end(&record).await.map_err(|_| Unavailable)?;
+                    return Ok(Narrowed::Refused { kind: TokenErrorKind::Revoked, clear: true });
+                }
+            }
+        } else {
+            record
+        };
         let now = inner.clock.now();
         // Without an XSRF claim it is of no use as a cookie.
         let access_token = self.mint_access(&record, scope.clone(), None, now).map_err(|error| {

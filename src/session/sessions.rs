@@ -5,11 +5,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    SessionError, SessionEvent, SessionInfo, SessionsBuilder, SignedIn,
+    SessionError, SessionEvent, SessionInfo, SessionsBuilder, UpdatedClaims,
     confirmer::{Confirmer, Fingerprint},
     decide::Rules,
     events::Listener,
-    mint::minted_expiry,
     reload::ErasedReload,
 };
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     credentials::{Authenticator, RefreshReader},
     origin::OriginPolicy,
     store::{BoxError, BoxFuture, ErasedStore, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
-    token::{Issuer, to_object, xsrf},
+    token::{Issuer, Source, to_object, xsrf},
 };
 
 /// The sessions of an application: signs users in and out, and makes the layers.
@@ -211,14 +210,13 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// Replaces the application's claims of the present session, as when the user changes their name
     /// or gains a role. Other sessions of the user keep theirs until they are rotated.
     ///
-    /// The answer's cookies carry the new claims. Where the session has been rotated since the
-    /// request's token was issued, they clear the access cookie instead, and the next refresh brings the
-    /// new claims; [`SignedIn::expires_at`] is then that of the token which was not sent.
+    /// The answer clears the access cookie, so that the next request is refreshed and carries the new
+    /// claims.
     ///
     /// # Errors
     ///
     /// [`SessionError`] when the session has ended, the store fails, or the claims cannot be issued.
-    pub async fn update_claims(&self, claims: &Claims<C>, custom: &C) -> Result<SignedIn, SessionError> {
+    pub async fn update_claims(&self, claims: &Claims<C>, custom: &C) -> Result<UpdatedClaims, SessionError> {
         self.change_claims(claims, custom, false).await
     }
 
@@ -228,7 +226,11 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// # Errors
     ///
     /// As [`update_claims`](Self::update_claims).
-    pub async fn update_privileges(&self, claims: &Claims<C>, custom: &C) -> Result<SignedIn, SessionError> {
+    pub async fn update_privileges(
+        &self,
+        claims: &Claims<C>,
+        custom: &C,
+    ) -> Result<UpdatedClaims, SessionError> {
         self.change_claims(claims, custom, true).await
     }
 
@@ -237,7 +239,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         claims: &Claims<C>,
         custom: &C,
         fresh_xsrf: bool,
-    ) -> Result<SignedIn, SessionError> {
+    ) -> Result<UpdatedClaims, SessionError> {
         let inner = self.inner();
         let (id, subject) = session_of(claims).ok_or_else(SessionError::ended)?;
         let object = to_object(custom)?;
@@ -253,28 +255,20 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             if let Some(value) = &fresh {
                 next.xsrf_token = value.as_str().into();
             }
-            let now = inner.clock.now();
-            let minted = self.mint(&next, None, now)?;
+            // What cannot be issued must not be stored.
+            self.mint(&next, None, inner.clock.now())?;
             match self.swap(&next).await? {
                 Update::Conflict => continue,
                 Update::Gone => return Err(SessionError::ended()),
                 Update::Done => {}
             }
-            let cookies = match claims.generation() == Some(next.generation) {
-                // An access token without the refresh token of its generation would confirm what the
-                // client does not hold. One that a refresh has just granted goes out with its layer, and
-                // a bearer token is not in a cookie.
-                _ if !claims.is_held_in_cookie() => Vec::new(),
-                true => minted.into_cookies(false),
-                // Its XSRF claim may be outdated: the client drops it, and refreshes.
-                false => vec![inner.cookies.access.clear()],
+            // Not the new token itself: a handler that takes its time could revive with it a browser that
+            // has been signed out meanwhile. Without one, the next request is refreshed.
+            let cookies = match claims.source() {
+                Source::Cookie => vec![inner.cookies.access.clear()],
+                _ => Vec::new(),
             };
-            return Ok(SignedIn {
-                cookies,
-                expires_at: minted_expiry(&inner.lifetimes, now, next.absolute_expires_at),
-                xsrf_token: next.xsrf_token,
-                session_id: next.id,
-            });
+            return Ok(UpdatedClaims { cookies, xsrf_token: next.xsrf_token });
         }
         Err(SessionError::Unavailable)
     }

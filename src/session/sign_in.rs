@@ -19,12 +19,19 @@ pub struct SignIn<C> {
     custom: C,
     scope: Scopes,
     label: Option<Box<str>>,
+    checks_origin: bool,
 }
 
 impl<C> SignIn<C> {
     /// A sign-in of `subject` with the application's `custom` claims.
     pub fn new(subject: impl Into<String>, custom: C) -> Self {
-        Self { subject: subject.into().into_boxed_str(), custom, scope: Scopes::default(), label: None }
+        Self {
+            subject: subject.into().into_boxed_str(),
+            custom,
+            scope: Scopes::default(),
+            label: None,
+            checks_origin: true,
+        }
     }
 
     /// Grants these scopes.
@@ -40,6 +47,20 @@ impl<C> SignIn<C> {
     /// Defaults to browser and system, from the user agent.
     pub fn with_label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into().into_boxed_str());
+        self
+    }
+
+    /// Signs in on a request that another site makes the browser send: the callback of an identity
+    /// provider.
+    ///
+    /// Defaults to checking the origin.
+    ///
+    /// # Security
+    ///
+    /// Only where the request proves by itself that this browser began the sign-in, as by `state` or
+    /// `nonce` (RFC 6749 §10.12): else another site signs the user in as somebody else.
+    pub fn without_origin_check(mut self) -> Self {
+        self.checks_origin = false;
         self
     }
 }
@@ -70,7 +91,9 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// As [`sign_in`](Self::sign_in).
     pub async fn sign_in_with(&self, request: &Parts, sign_in: SignIn<C>) -> Result<SignedIn, SessionError> {
         let inner = self.inner();
-        inner.origin.check(request)?;
+        if sign_in.checks_origin {
+            inner.origin.check(request)?;
+        }
         let claims = to_object(&sign_in.custom)?;
         inner.issuer.check_names(&claims)?;
         let label = sign_in.label.unwrap_or_else(|| label::from_headers(&request.headers).into());
@@ -91,12 +114,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             return Err(IssueError::new(IssueErrorKind::NotReadable).into());
         }
         let presented = self.presented_sessions(&request.headers);
-        self.end_presented(presented).await?;
-
-        let record = match inner.store.insert(session).await.map_err(store_failed("creating a session"))? {
-            Created::Done(record) => record,
-            Created::Full => return Err(SessionError::Full),
-        };
+        let record = self.replace(presented, session).await?;
         let minted = self.mint(&record, Some(&secret), now)?;
         inner.events.raise(SessionEvent::SignedIn { subject: &record.subject, session: &record.id });
         Ok(SignedIn {
@@ -127,6 +145,34 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         Ok(SignedOut { cookies: self.clearing_cookies(), clear_site_data: false })
     }
 
+    /// Stores the new session, then ends those that the request presents: whatever fails, the user is
+    /// not signed out by it. In a full store the new one takes the place of the former.
+    async fn replace(
+        &self,
+        presented: Vec<PresentedSession>,
+        session: NewRecord,
+    ) -> Result<SessionRecord, SessionError> {
+        if let Some(record) = self.insert(session.clone()).await? {
+            if let Err(error) = self.end_presented(presented).await {
+                // Nobody holds its tokens; if it cannot be removed now, it expires.
+                let _ = self.remove(&record.id).await;
+                return Err(error);
+            }
+            return Ok(record);
+        }
+        self.end_presented(presented).await?;
+        self.insert(session).await?.ok_or(SessionError::Full)
+    }
+
+    /// The record of the new session; `None` when the store is full.
+    async fn insert(&self, session: NewRecord) -> Result<Option<SessionRecord>, SessionError> {
+        let created = self.inner().store.insert(session).await.map_err(store_failed("creating a session"))?;
+        Ok(match created {
+            Created::Done(record) => Some(record),
+            Created::Full => None,
+        })
+    }
+
     /// The sessions that a request proves to belong to: by refresh tokens, or by an access token that
     /// is still valid where no refresh token comes along.
     fn presented_sessions(&self, headers: &HeaderMap) -> Vec<PresentedSession> {
@@ -138,7 +184,10 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             PresentedRefresh::Nothing | PresentedRefresh::Expired => Vec::new(),
         };
         let mut presented: Vec<_> = tokens.into_iter().map(PresentedSession::ByRefreshToken).collect();
-        if let Ok(claims) = inner.authenticator.peek(headers, budget)
+        // One that was narrowed has no XSRF claim, and does not speak for the whole session.
+        if presented.is_empty()
+            && let Ok(claims) = inner.authenticator.peek(headers, budget)
+            && claims.xsrf_token().is_some()
             && let (Some(id), Some(subject)) = (claims.session_id(), claims.subject())
         {
             presented.push(PresentedSession::ByAccessToken { id: id.into(), subject: subject.into() });

@@ -65,7 +65,7 @@ pub use self::{
 pub(crate) use self::{
     claims::{ErasedClaims, verify_xsrf},
     issuer::{ACCESS_TYPE, Expiry, to_object},
-    verifier::{Budget, VerifierId, XSRF_CLAIM},
+    verifier::{Budget, MAX_SIGNATURE_CHECKS, VerifierId, XSRF_CLAIM},
     wire::{RESERVED, Registered},
 };
 

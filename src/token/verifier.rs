@@ -25,7 +25,7 @@ use crate::{
 
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 /// Signature checks spent on one request in all, however many tokens and keys there are.
-const MAX_SIGNATURE_CHECKS: u8 = 4;
+pub(crate) const MAX_SIGNATURE_CHECKS: u8 = 4;
 
 /// Default name of the XSRF claim.
 pub(crate) const XSRF_CLAIM: &str = "xsrfToken";
@@ -96,6 +96,10 @@ impl Default for Budget {
 }
 
 impl Budget {
+    pub(crate) const fn left(self) -> u8 {
+        self.0
+    }
+
     fn spend(&mut self) -> bool {
         match self.0.checked_sub(1) {
             Some(left) => {

@@ -35,9 +35,12 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let kind = match self.settings.check(&parts) {
-            Ok(()) => Kind::Forward { future: self.inner.call(Request::from_parts(parts, body)) },
+            Ok(()) => {
+                self.settings.note(&mut parts);
+                Kind::Forward { future: self.inner.call(Request::from_parts(parts, body)) }
+            }
             Err(refusal) => Kind::Refused { response: Some(refuse(&self.reject, refusal, &parts)) },
         };
         ResponseFuture { kind }
@@ -45,6 +48,16 @@ where
 }
 
 impl Settings {
+    /// Spares layers further in the users that have been looked at here.
+    fn note(&self, parts: &mut Parts) {
+        if !self.origin_only
+            && let Some(checked) = parts.extensions.get_mut::<Checked>()
+        {
+            checked.proven = true;
+            checked.others.clear();
+        }
+    }
+
     fn check(&self, parts: &Parts) -> Result<(), Refusal> {
         let handshake = is_handshake(parts);
         if !is_unsafe(&parts.method) && !handshake {

@@ -1,6 +1,6 @@
 use std::{error::Error as StdError, fmt, io};
 
-/// Why a [`SqliteStore`] could not answer.
+/// Why a [`SqliteStore`](super::SqliteStore) could not answer.
 ///
 /// `source()` is what SQLite or sqlx reports, if the failure began there.
 pub struct SqliteStoreError {
