@@ -1,0 +1,2 @@
+//! Placeholder that the next commit replaces.
+fn main() {}
