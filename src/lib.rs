@@ -53,7 +53,9 @@
 //! ```
 //!
 //! Signing in is shown at [`Sessions`], a website whose authorization server is elsewhere in [`jwt`], and
-//! axum handlers in the module `axum` of the feature of that name.
+//! axum and gRPC handlers in the modules `axum` and `tonic` of the features of these names. [`require`] asks
+//! more of a signed-in user, [`bearer`] sends tokens to other servers, [`keys`] publishes and follows key
+//! sets.
 //!
 //! # What it protects from, and what not
 //!
@@ -131,7 +133,7 @@ pub use self::{
     xsrf::XsrfLayer,
 };
 
-/// The README's program compiles.
-#[cfg(all(doctest, feature = "axum", feature = "sqlite"))]
+/// The README's programs compile.
+#[cfg(all(doctest, feature = "axum", feature = "jwks-remote", feature = "sqlite", feature = "tonic"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

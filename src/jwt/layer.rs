@@ -82,6 +82,9 @@ impl<C, R> CookieJwtLayer<C, R> {
     /// Lets requests for which `predicate` holds pass without looking at their token; they have no
     /// claims.
     ///
+    /// The predicate sees what the layer sees: inside of a router that axum's `nest` has mounted below a
+    /// path, the rest of the path alone.
+    ///
     /// Defaults to none. CORS preflights always pass.
     pub fn with_exempt(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.exempt = Exempt::when(predicate);
