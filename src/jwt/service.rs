@@ -11,7 +11,7 @@ use super::layer::Presence;
 use crate::{
     credentials::{Authenticator, Exempt},
     origin::is_preflight,
-    reject::{DefaultReject, Kind, Refusal, Reject, ResponseFuture, refuse},
+    reject::{DefaultReject, Refusal, Reject, ResponseFuture},
     token::{TokenError, TokenErrorKind},
 };
 
@@ -43,11 +43,8 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let kind = match self.check(&mut parts) {
-            Ok(()) => Kind::Forward { future: self.inner.call(Request::from_parts(parts, body)) },
-            Err(refusal) => Kind::Refused { response: Some(refuse(&self.reject, refusal, &parts)) },
-        };
-        ResponseFuture { kind }
+        let verdict = self.check(&mut parts);
+        ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, parts, body)
     }
 }
 

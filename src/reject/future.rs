@@ -3,23 +3,46 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::Response;
+use http::{Request, Response, request::Parts};
 use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{Refusal, Reject, refuse};
 
 pin_project! {
     /// Response future of the services that decide at once: the inner future, or a refusal.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F, B> {
         #[pin]
-        pub(crate) kind: Kind<F, B>,
+        kind: Kind<F, B>,
     }
 }
 
 pin_project! {
     #[project = KindProj]
-    pub(crate) enum Kind<F, B> {
+    enum Kind<F, B> {
         Forward { #[pin] future: F },
         Refused { response: Option<Response<B>> },
+    }
+}
+
+impl<F, B> ResponseFuture<F, B> {
+    /// Calls the inner service, or refuses, as the verdict says.
+    pub(crate) fn by_verdict<S, ReqBody>(
+        verdict: Result<(), Refusal>,
+        inner: &mut S,
+        hook: &impl Reject<B>,
+        parts: Parts,
+        body: ReqBody,
+    ) -> Self
+    where
+        S: Service<Request<ReqBody>, Response = Response<B>, Future = F>,
+    {
+        let kind = match verdict {
+            Ok(()) => Kind::Forward { future: inner.call(Request::from_parts(parts, body)) },
+            Err(refusal) => Kind::Refused { response: Some(refuse(hook, refusal, &parts)) },
+        };
+        Self { kind }
     }
 }
 

@@ -40,7 +40,6 @@ mod hooks;
 mod login;
 mod refusal;
 
-pub(crate) use self::future::Kind;
 pub use self::{
     future::ResponseFuture,
     hooks::{DefaultReject, GrpcStatus, ProblemJson, Reject, RejectFn, reject_fn},

@@ -11,7 +11,7 @@ use crate::{
     Claims,
     credentials::Checked,
     origin::is_preflight,
-    reject::{DefaultReject, Kind, Refusal, Reject, ResponseFuture, refuse},
+    reject::{DefaultReject, Refusal, Reject, ResponseFuture},
     token::{TokenError, TokenErrorKind},
 };
 
@@ -41,11 +41,7 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (parts, body) = request.into_parts();
         let verdict = if is_preflight(&parts) { Ok(()) } else { self.check(&parts.extensions) };
-        let kind = match verdict {
-            Ok(()) => Kind::Forward { future: self.inner.call(Request::from_parts(parts, body)) },
-            Err(refusal) => Kind::Refused { response: Some(refuse(&self.reject, refusal, &parts)) },
-        };
-        ResponseFuture { kind }
+        ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, parts, body)
     }
 }
 

@@ -139,11 +139,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         verdict: Verdict,
         now: SystemTime,
     ) -> Result<Round<C>, Unavailable> {
-        match self.reload(&record).await? {
-            None => {
-                self.end(&record).await.map_err(|_| Unavailable)?;
-                Ok(Round::Done(Exchanged::Ended))
-            }
+        match self.reload_or_end(&record).await? {
+            None => Ok(Round::Done(Exchanged::Ended)),
             Some(claims) if *claims == *record.claims => self.answer(token, record, verdict, now).await,
             Some(claims) => match self.swap(&record.clone().with_claims(claims.clone())).await? {
                 Update::Done => {
@@ -186,13 +183,10 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let mut next = record.rotated(now, self.inner().lifetimes.idle);
         // Claims and generation are committed together.
         if self.inner().reload.is_some() {
-            match self.reload(&next).await? {
-                Some(claims) => next = next.with_claims(claims),
-                None => {
-                    self.end(&next).await.map_err(|_| Unavailable)?;
-                    return Ok(Round::Done(Exchanged::Ended));
-                }
-            }
+            let Some(claims) = self.reload_or_end(&next).await? else {
+                return Ok(Round::Done(Exchanged::Ended));
+            };
+            next = next.with_claims(claims);
         }
         self.advance(token, next, true, Some(Raise::Rotated)).await
     }
@@ -251,8 +245,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let Some(stored) = self.load(&record.id).await?.record else {
             return Ok(Round::Done(Exchanged::Ended));
         };
-        let Some(claims) = self.reload(&stored).await? else {
-            self.end(&stored).await.map_err(|_| Unavailable)?;
+        let Some(claims) = self.reload_or_end(&stored).await? else {
             return Ok(Round::Done(Exchanged::Ended));
         };
         match self.swap(&stored.with_claims(claims)).await? {
@@ -261,8 +254,17 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         }
     }
 
+    /// The present claims as JSON; `None` once the session of a user who may not stay has been ended.
+    pub(super) async fn reload_or_end(&self, record: &SessionRecord) -> Result<Option<String>, Unavailable> {
+        let claims = self.reload(record).await?;
+        if claims.is_none() {
+            self.end(record).await.map_err(|_| Unavailable)?;
+        }
+        Ok(claims)
+    }
+
     /// The present claims as JSON; `None` when the user may not stay.
-    pub(super) async fn reload(&self, record: &SessionRecord) -> Result<Option<String>, Unavailable> {
+    async fn reload(&self, record: &SessionRecord) -> Result<Option<String>, Unavailable> {
         let Some(reload) = &self.inner().reload else {
             return Ok(Some(record.claims.to_string()));
         };

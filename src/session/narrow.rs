@@ -54,13 +54,10 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             return Ok(Narrowed::MoreThanGranted);
         }
         let record = if self.is_reload_due(&record, store_now) {
-            match self.reload(&record).await? {
-                Some(claims) => record.with_claims(claims),
-                None => {
-                    self.end(&record).await.map_err(|_| Unavailable)?;
-                    return Ok(Narrowed::Refused { kind: TokenErrorKind::Revoked, clear: true });
-                }
-            }
+            let Some(claims) = self.reload_or_end(&record).await? else {
+                return Ok(Narrowed::Refused { kind: TokenErrorKind::Revoked, clear: true });
+            };
+            record.with_claims(claims)
         } else {
             record
         };

@@ -7,7 +7,7 @@ use super::layer::Settings;
 use crate::{
     credentials::{Checked, Outcome},
     origin::{is_handshake, is_unsafe},
-    reject::{DefaultReject, Kind, Refusal, Reject, ResponseFuture, refuse},
+    reject::{DefaultReject, Refusal, Reject, ResponseFuture},
     token::{Source, XsrfError, XsrfErrorKind, verify_xsrf},
 };
 
@@ -36,14 +36,11 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let kind = match self.settings.check(&parts) {
-            Ok(()) => {
-                self.settings.note(&mut parts);
-                Kind::Forward { future: self.inner.call(Request::from_parts(parts, body)) }
-            }
-            Err(refusal) => Kind::Refused { response: Some(refuse(&self.reject, refusal, &parts)) },
-        };
-        ResponseFuture { kind }
+        let verdict = self.settings.check(&parts);
+        if verdict.is_ok() {
+            self.settings.note(&mut parts);
+        }
+        ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, parts, body)
     }
 }
 
