@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::task::{self, Decision, Task};
 use crate::{
     cookies,
-    reject::{Refusal, Reject, refuse},
+    reject::{ByLayer, Refusal, Reject, refuse},
     session::{Minted, Sessions},
     store::BoxFuture,
 };
@@ -124,7 +124,7 @@ where
                             state.set(State::Admit { admission, response: Some(response) });
                         }
                         Some(After::Clear { sessions }) => {
-                            if response.extensions().get::<Refusal>().is_some() {
+                            if response.extensions().get::<ByLayer>().is_some() {
                                 cookies::append_missing(response.headers_mut(), sessions.clearing_cookies());
                             }
                             return Poll::Ready(Ok(response));

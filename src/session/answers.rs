@@ -60,7 +60,9 @@ pub struct UpdatedClaims {
 }
 
 impl UpdatedClaims {
-    /// The XSRF token from now on: another one after `update_privileges`.
+    /// The XSRF token from now on: another one after `update_privileges`. Give it to the page's script in
+    /// the body: the readable cookie follows with the next answer, and an unsafe request before that
+    /// with the former value is refused.
     pub fn xsrf_token(&self) -> &str {
         &self.xsrf_token
     }

@@ -128,7 +128,8 @@ impl<C> SessionsBuilder<C> {
     ///
     /// # Security
     ///
-    /// Time that a request spends in a queue outside of `RefreshLayer` counts as time on the network.
+    /// Time that a request spends in a queue outside of `RefreshLayer`, and in the first read of the
+    /// store, counts as time on the network.
     ///
     /// A thief who uses a stolen refresh token within the grace period after the client's own first
     /// use of its successor stays unnoticed, as under every grace period. With too short a one an

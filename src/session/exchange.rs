@@ -121,7 +121,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     }
 
     /// Whether no access token fits before the session's absolute expiry any more.
-    fn is_nearly_over(&self, record: &SessionRecord) -> bool {
+    pub(super) fn is_nearly_over(&self, record: &SessionRecord) -> bool {
         unix_seconds(record.absolute_expires_at) <= unix_seconds(self.inner().clock.now())
     }
 

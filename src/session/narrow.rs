@@ -50,6 +50,9 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
                 Ok(_) => return Err(Unavailable),
             });
         }
+        if self.is_nearly_over(&record) {
+            return Ok(Narrowed::Refused { kind: TokenErrorKind::Revoked, clear: false });
+        }
         if !scope.is_subset(&Scopes::new(&record.scope).unwrap_or_default()) {
             return Ok(Narrowed::MoreThanGranted);
         }
@@ -67,6 +70,9 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             crate::trace::cannot_issue(&error);
             Unavailable
         })?;
+        if let Err(error) = inner.authenticator.verifier.verify(&access_token) {
+            return Ok(Narrowed::Refused { kind: error.kind(), clear: false });
+        }
         let expires_at = unix_seconds(minted_expiry(&inner.lifetimes, now, record.absolute_expires_at));
         let expires_in = expires_at.saturating_sub(unix_seconds(now));
         Ok(Narrowed::Granted { access_token, expires_at, expires_in })

@@ -145,8 +145,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         Ok(SignedOut { cookies: self.clearing_cookies(), clear_site_data: false })
     }
 
-    /// Stores the new session, then ends those that the request presents: whatever fails, the user is
-    /// not signed out by it. In a full store the new one takes the place of the former.
+    /// Stores the new session, then ends those that the request presents: when it cannot be stored, the
+    /// user stays signed in. In a full store it takes the place of the former.
     async fn replace(
         &self,
         presented: Vec<PresentedSession>,

@@ -16,6 +16,7 @@ use serde_json::json;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_cookie_jwt::{
     KeyRing, MemoryStore, Sessions,
+    reject::reject_fn,
     store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
     testing::TestClock,
 };
@@ -23,6 +24,7 @@ use tower_cookie_jwt::{
 use crate::{
     cookies::{SetCookie, builder, set_cookies, sign_in},
     forge,
+    session_shop::forged,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -93,7 +95,17 @@ async fn a_response_with_our_cookies_is_stored_by_no_cache() {
     clock.advance(100 * 24 * HOUR);
     let optional = sessions.layer().optional().layer(page);
     let response = optional.oneshot(request(&cookies)).await.expect("infallible");
-    assert_eq!(names(response.headers()).len(), 3);
+    assert_eq!(*response.headers(), cacheable(), "nothing is cleared on an answer that a handler has made");
+    let refused = reject_fn(|refusal, _| {
+        let mut response = Response::new(String::new());
+        *response.status_mut() = refusal.status();
+        *response.headers_mut() = cacheable();
+        response
+    });
+    let required = sessions.layer().with_rejection(refused).layer(page);
+    let response = required.oneshot(request(&cookies)).await.expect("infallible");
+    let cleared = set_cookies(response.headers());
+    assert!(cleared.len() == 3 && cleared.iter().all(|cookie| cookie.max_age == 0), "{cleared:?}");
     assert_not_stored(response.headers(), "clearing");
 }
 
@@ -261,7 +273,7 @@ async fn cases(scene: &Scene) -> Vec<Case> {
     let own = std::str::from_utf8(forge::SECRET).expect("ASCII");
     let Scene { sessions, fresh, other, revoked, superseded, .. } = scene;
     let id = sessions.list("ada").await.expect("a list").pop().expect("a session").id;
-    let tampered = format!("{}A", &fresh[..fresh.len() - 1]);
+    let tampered = format!("__Host-refresh={}", forged(fresh.split_once('=').expect("a pair").1));
     let both = format!("{fresh}; {other}");
     let kept = |name, cookie: &str, expected| Case {
         name,

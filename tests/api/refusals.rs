@@ -164,7 +164,9 @@ fn expected(code: &str) -> (u16, Option<&'static str>, Option<&'static str>) {
         "token_expired" | "token_invalid" | "token_ambiguous" | "session_revoked" => {
             (401, Some("Bearer error=\"invalid_token\""), None)
         }
-        "insufficient_scope" => (403, Some("Bearer error=\"insufficient_scope\""), None),
+        "insufficient_scope" => {
+            (403, Some("Bearer error=\"insufficient_scope\", scope=\"orders:write\""), None)
+        }
         "xsrf_missing" | "xsrf_mismatch" | "origin_refused" => (403, None, None),
         "store_unavailable" => (503, None, Some("5")),
         _ => panic!("unknown code {code}"),

@@ -321,7 +321,44 @@ pub(crate) struct TestStore {
 struct State {
     calls: Mutex<Vec<&'static str>>,
     down: AtomicBool,
-    gate: Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>,
+    failing: Mutex<Option<&'static str>>,
+    write_gate: Gate,
+    read_gate: Gate,
+}
+
+/// Holds somebody back: that they have come is heard from the receiver, and they go on when the sender
+/// says so.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<Mutex<Option<Closed>>>);
+
+/// How many pass before, who hears of the one that is held, and what it waits for.
+type Closed = (u32, oneshot::Sender<()>, oneshot::Receiver<()>);
+
+impl Gate {
+    /// Lets `before` pass, and holds the one after.
+    pub(crate) fn close_after(&self, before: u32) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let (reached, arrived) = oneshot::channel();
+        let (go_on, resumed) = oneshot::channel();
+        *self.0.lock().unwrap() = Some((before, reached, resumed));
+        (arrived, go_on)
+    }
+
+    pub(crate) async fn pass(&self) {
+        let held = {
+            let mut closed = self.0.lock().unwrap();
+            match closed.as_mut() {
+                Some((before, ..)) if *before > 0 => {
+                    *before -= 1;
+                    None
+                }
+                _ => closed.take(),
+            }
+        };
+        if let Some((_, reached, resumed)) = held {
+            reached.send(()).expect("the test waits for it");
+            resumed.await.expect("the test lets it go on");
+        }
+    }
 }
 
 impl TestStore {
@@ -345,10 +382,17 @@ impl TestStore {
     /// Holds the next write back: it is on its way once the receiver hears of it, and arrives when the
     /// sender says so.
     pub(crate) fn hold_update(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
-        let (reached, on_its_way) = oneshot::channel();
-        let (go_on, resumed) = oneshot::channel();
-        *self.state.gate.lock().unwrap() = Some((reached, resumed));
-        (on_its_way, go_on)
+        self.state.write_gate.close_after(0)
+    }
+
+    /// Holds a read back, the one after `before` others.
+    pub(crate) fn hold_read_after(&self, before: u32) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        self.state.read_gate.close_after(before)
+    }
+
+    /// Fails the calls of this name, or none.
+    pub(crate) fn fail(&self, call: Option<&'static str>) {
+        *self.state.failing.lock().unwrap() = call;
     }
 
     /// The record as it is, behind the back of everybody.
@@ -366,7 +410,8 @@ impl TestStore {
     async fn called(&self, name: &'static str) -> Result<(), Down> {
         self.state.calls.lock().unwrap().push(name);
         tokio::task::yield_now().await;
-        if self.state.down.load(Ordering::SeqCst) { Err(Down) } else { Ok(()) }
+        let failing = *self.state.failing.lock().unwrap() == Some(name);
+        if failing || self.state.down.load(Ordering::SeqCst) { Err(Down) } else { Ok(()) }
     }
 }
 
@@ -391,17 +436,14 @@ impl RefreshStore for TestStore {
     }
 
     async fn read(&self, id: &SessionId) -> Result<Snapshot, Down> {
+        self.state.read_gate.pass().await;
         self.called("read").await?;
         let Ok(snapshot) = self.memory.read(id).await;
         Ok(snapshot)
     }
 
     async fn update(&self, record: &SessionRecord) -> Result<Update, Down> {
-        let gate = self.state.gate.lock().unwrap().take();
-        if let Some((reached, resumed)) = gate {
-            reached.send(()).expect("the test waits for the write");
-            resumed.await.expect("the test lets the write go on");
-        }
+        self.state.write_gate.pass().await;
         self.called("update").await?;
         let Ok(update) = self.memory.update(record).await;
         Ok(update)

@@ -247,7 +247,7 @@ async fn updated_claims_go_with_the_session_and_keep_or_change_the_xsrf_token() 
     for privileges in [false, true] {
         let shop = Shop::new();
         let browser = shop.browser();
-        let session = shop.sign_in(&browser).await;
+        shop.sign_in(&browser).await;
         let old = browser.cookie(XSRF).unwrap();
         let claims = claims_of(&shop, &browser).await;
         let updated = match privileges {
@@ -257,11 +257,13 @@ async fn updated_claims_go_with_the_session_and_keep_or_change_the_xsrf_token() 
         let mut response = Response::new(bytes::Bytes::new());
         updated.append_to(response.headers_mut());
         browser.store(&response);
-        assert_eq!(cookies(&response), RENEWED, "privileges {privileges}");
+        assert_eq!(cookies(&response), ["-access"], "privileges {privileges}");
+        let next = get(&browser, "/me").await;
+        assert_eq!(text(&next), "ada admin 0", "privileges {privileges}");
+        assert_eq!(cookies(&next), RENEWED, "privileges {privileges}: refreshed");
         let new = browser.cookie(XSRF).unwrap();
         assert_eq!(new != old, privileges);
         assert_eq!(updated.xsrf_token(), new);
-        assert_eq!(text(&get(&browser, "/me").await), "ada admin 0");
         assert_eq!(post(&browser, "/order").await.status(), 200);
         let Ok(stale) = browser.post("/order").with_xsrf_value(&old).send().await;
         assert_eq!(stale.status(), if privileges { 403 } else { 200 }, "a value that a tab kept");

@@ -366,9 +366,11 @@ async fn a_change_of_privileges_makes_a_fresh_value_and_one_of_claims_keeps_it()
     let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("in order");
     let service = sessions.layer().layer(Shop::<String>::new());
     let (cookies, first) = sign_in(&sessions, "").await;
-    let request = Request::get("/").header("cookie", cookies).body(()).expect("in order");
-    let response = service.clone().oneshot(request).await.expect("infallible");
-    let claims = response.extensions().get::<Claims<()>>().expect("a user").clone();
+    let get = async |cookies: &str| {
+        let request = Request::get("/").header("cookie", cookies).body(()).expect("in order");
+        service.clone().oneshot(request).await.expect("infallible")
+    };
+    let claims = get(&cookies).await.extensions().get::<Claims<()>>().expect("a user").clone();
     let kept = sessions.update_claims(&claims, &()).await.expect("updated");
     assert_eq!(kept.xsrf_token(), first);
     let changed = sessions.update_privileges(&claims, &()).await.expect("updated");
@@ -376,8 +378,13 @@ async fn a_change_of_privileges_makes_a_fresh_value_and_one_of_claims_keeps_it()
     assert_ne!(second, first);
     let mut headers = HeaderMap::new();
     changed.append_to(&mut headers);
+    assert_eq!(cookies_of(&headers), "", "the access cookie is cleared");
+    let refresh =
+        cookies.split("; ").find(|pair| pair.starts_with("__Host-refresh")).expect("a refresh cookie");
+    let renewed = cookies_of(get(refresh).await.headers());
+    assert!(renewed.ends_with(&format!("; XSRF-TOKEN={second}")), "the next request brings it");
     let post = |xsrf: &str| {
-        let request = Request::post("https://shop.example/").header("cookie", cookies_of(&headers));
+        let request = Request::post("https://shop.example/").header("cookie", &renewed);
         request.header("x-xsrf-token", xsrf)
     };
     assert_eq!(status(service.clone(), post(&first)).await, StatusCode::FORBIDDEN, "a value from before");
