@@ -133,6 +133,13 @@ pub use self::{
     xsrf::XsrfLayer,
 };
 
+/// Recipes for set-ups that take more than one setting.
+#[cfg(any(doc, doctest))]
+pub mod recipes {
+    #[doc = include_str!("../docs/subdomains.md")]
+    pub mod subdomains {}
+}
+
 /// The README's programs compile.
 #[cfg(all(doctest, feature = "axum", feature = "jwks-remote", feature = "sqlite", feature = "tonic"))]
 #[doc = include_str!("../README.md")]

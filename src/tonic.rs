@@ -4,6 +4,12 @@
 //! as statuses: 16 `UNAUTHENTICATED`, 7 `PERMISSION_DENIED`, 14 `UNAVAILABLE`. Clients that send the token as
 //! `authorization` metadata need no XSRF header; browsers over gRPC-web, whose token is in a cookie, do.
 //!
+//! For gRPC-web, tonic-web's `GrpcWebLayer` goes outside of these layers, so that refusals are translated
+//! for the browser as all other answers are. A page of another origin also needs that origin trusted
+//! ([`with_trusted_origin`](crate::session::SessionsBuilder::with_trusted_origin)) and, outside of all,
+//! tower-http's `CorsLayer` that allows credentials, `x-xsrf-token` and `x-grpc-web`, and exposes
+//! `grpc-status` and `grpc-message`: a refusal has no body, so its status is in the headers.
+//!
 //! # Examples
 //!
 //! ```
@@ -13,7 +19,7 @@
 //!
 //! async fn say_hello(request: Request<()>) -> Result<Response<String>, Status> {
 //!     let claims = request.claims::<User>()?;
-//!     claims.require_scope("hello").map_err(|_| Status::permission_denied("not granted"))?;
+//!     claims.require_scope("hello")?;
 //!     Ok(Response::new(format!("Hello, {}", claims.custom().name)))
 //! }
 //! ```
@@ -23,10 +29,10 @@ use tonic::{Code, Request, Status};
 
 use crate::{
     Claims,
-    credentials::Checked,
+    credentials::{Checked, Outcome},
     reject::Refusal,
     session::SessionError,
-    token::{TokenError, TokenErrorKind},
+    token::{InsufficientScope, TokenErrorKind},
 };
 
 /// The claims of a tonic request.
@@ -36,21 +42,24 @@ pub trait RequestClaims {
     /// # Errors
     ///
     /// `UNAUTHENTICATED` when nobody is signed in; `INTERNAL` when the server is not behind a
-    /// `CookieJwtLayer`, which the log says.
+    /// `CookieJwtLayer` for this type of claims, which the log says.
     fn claims<C: Send + Sync + 'static>(&self) -> Result<&Claims<C>, Status>;
 }
 
 impl<T> RequestClaims for Request<T> {
     fn claims<C: Send + Sync + 'static>(&self) -> Result<&Claims<C>, Status> {
-        if let Some(claims) = self.extensions().get::<Claims<C>>() {
-            return Ok(claims);
+        let checked = self.extensions().get::<Checked>().filter(|checked| checked.enforced);
+        match (checked.map(|checked| &checked.outcome), self.extensions().get::<Claims<C>>()) {
+            (Some(_), Some(claims)) => Ok(claims),
+            (Some(Outcome::Refused(error)), None) => Err(Refusal::Token(error.clone()).into()),
+            (Some(Outcome::Exempt), None) => Err(Refusal::Token(TokenErrorKind::Missing.into()).into()),
+            // Verified claims of another type: the method asks for claims that its layers do not make.
+            (Some(Outcome::Verified(..)) | None, _) => {
+                let wanted = format!("a gRPC method that takes `{}`", std::any::type_name::<Claims<C>>());
+                crate::trace::layer_missing(&wanted, "CookieJwtLayer");
+                Err(Status::internal("the server is not set up to authenticate"))
+            }
         }
-        if self.extensions().get::<Checked>().is_none_or(|checked| !checked.enforced) {
-            crate::trace::layer_missing("a gRPC method that takes claims", "CookieJwtLayer");
-            return Err(Status::internal("the server is not set up to authenticate"));
-        }
-        let error = TokenError::of(self.extensions()).cloned();
-        Err(Refusal::Token(error.unwrap_or(TokenErrorKind::Missing.into())).into())
     }
 }
 
@@ -63,6 +72,13 @@ impl From<Refusal> for Status {
             _ => Code::Unavailable,
         };
         Self::new(code, refusal.code())
+    }
+}
+
+/// So that a method can say `claims.require_scope("orders:write")?`.
+impl From<InsufficientScope> for Status {
+    fn from(error: InsufficientScope) -> Self {
+        Refusal::Scope(error).into()
     }
 }
 

@@ -219,8 +219,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
                     chosen = Some(claims);
                 }
                 Some(Ok(_)) => {}
-                // "Expired" says more than "garbage": it is ours.
-                Some(Err(kind)) if refused.is_none() || kind == TokenErrorKind::Expired => {
+                Some(Err(kind)) if refused.is_none_or(|former| says_more(kind, former)) => {
                     refused = Some(kind)
                 }
                 Some(Err(_)) => {}
@@ -228,6 +227,17 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         }
         chosen.ok_or(refused.unwrap_or(TokenErrorKind::Missing))
     }
+}
+
+/// Whether `kind` tells more about a request than what another of its cookies has told: one that could
+/// not be judged may be good, and "expired" is ours, unlike garbage.
+fn says_more(kind: TokenErrorKind, former: TokenErrorKind) -> bool {
+    let weight = |kind| match kind {
+        TokenErrorKind::KeysUnavailable => 2,
+        TokenErrorKind::Expired => 1,
+        _ => 0,
+    };
+    weight(kind) > weight(former)
 }
 
 /// Whether `claims` are the later of two tokens of one session; two sessions are ambiguous (cookie

@@ -25,13 +25,6 @@ struct Jwk {
     d: Option<String>,
 }
 
-/// Why a JWK is no key of ours.
-enum Unusable {
-    /// For another purpose, or of a kind that does not exist here: to be left out of a set.
-    Foreign(&'static str),
-    Broken(ConfigError),
-}
-
 impl Key {
     /// A key in JWK form; `kid` becomes its id.
     ///
@@ -57,10 +50,7 @@ impl Key {
     pub fn from_jwk(jwk: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let jwk =
             serde_json::from_slice(jwk.as_ref()).map_err(|_| ConfigError::new("this is no JSON Web Key"))?;
-        from_jwk(&jwk).map_err(|unusable| match unusable {
-            Unusable::Foreign(reason) => ConfigError::new(reason),
-            Unusable::Broken(error) => error,
-        })
+        from_jwk(&jwk)
     }
 
     /// The public part as a JWK; none for a shared secret, which has no public part.
@@ -100,13 +90,12 @@ impl Key {
 impl KeyRing {
     /// A ring that verifies with the keys of a JWK set, such as an authorization server publishes.
     ///
-    /// Keys for other purposes (`use=enc`), of unknown kinds and shared secrets are left out: a secret in
-    /// a published set is none.
+    /// Keys that cannot be used are left out (RFC 7517 §5): those for other purposes (`use=enc`), of unknown
+    /// kinds, weak or incomplete. So are shared secrets and private keys: a secret in a published set is none.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when this is no JWK set, a key is weak or incomplete, two have the same id, or
-    /// none is left.
+    /// [`ConfigError`] when this is no JWK set, two keys have the same id, or none is left.
     ///
     /// # Examples
     ///
@@ -131,41 +120,45 @@ impl KeyRing {
                 continue;
             };
             match from_jwk(&jwk) {
-                Ok(key) if key.algorithm().family() == Family::Hmac => {}
-                Ok(key) => keys.push(key),
-                Err(Unusable::Foreign(_)) => {}
-                Err(Unusable::Broken(error)) => return Err(error),
+                // What a published set gives away is no secret any more.
+                Ok(key) if !key.can_sign() => keys.push(key),
+                Ok(_) | Err(_) => {}
             }
         }
         Self::verify_only(keys)
     }
 }
 
-fn from_jwk(jwk: &Jwk) -> Result<Key, Unusable> {
+fn from_jwk(jwk: &Jwk) -> Result<Key, ConfigError> {
     if jwk.usage.as_deref().is_some_and(|usage| usage != "sig") {
-        return Err(Unusable::Foreign("the key's `use` is not `sig`"));
+        return Err(ConfigError::new("the key's `use` is not `sig`"));
     }
     let verifies = |operation: &String| operation == "verify" || operation == "sign";
     if jwk.key_ops.as_ref().is_some_and(|operations| !operations.iter().any(verifies)) {
-        return Err(Unusable::Foreign("the key's `key_ops` are neither `sign` nor `verify`"));
+        return Err(ConfigError::new("the key's `key_ops` are neither `sign` nor `verify`"));
     }
     let algorithm = algorithm(jwk)?;
     let key = match algorithm.family() {
         Family::Hmac => Key::hmac(algorithm, member(&jwk.k)?),
         Family::Rsa if jwk.d.is_some() => {
-            return Err(Unusable::Broken(ConfigError::new(
+            return Err(ConfigError::new(
                 "this is a private RSA key: load it in PEM with `Key::from_private_pem`",
-            )));
+            ));
         }
         Family::Rsa => Key::from_rsa_components(algorithm, member(&jwk.n)?, member(&jwk.e)?),
         Family::Ec if jwk.d.is_some() => Key::from_ec_scalar(algorithm, &member(&jwk.d)?),
         Family::Ec => {
-            Key::from_public_bytes(algorithm, [&[4][..], &member(&jwk.x)?, &member(&jwk.y)?].concat())
+            let (x, y) = (member(&jwk.x)?, member(&jwk.y)?);
+            // Both have the full length (RFC 7518 §6.2.1.2): a lost byte must not be made up by the other.
+            if x.len() != y.len() {
+                return Err(incomplete());
+            }
+            Key::from_public_bytes(algorithm, [&[4][..], &x, &y].concat())
         }
         Family::Ed if jwk.d.is_some() => Key::from_ed25519_seed(&member(&jwk.d)?),
         Family::Ed => Key::from_public_bytes(algorithm, member(&jwk.x)?),
     };
-    let key = key.map_err(Unusable::Broken)?;
+    let key = key?;
     Ok(match &jwk.kid {
         Some(id) => key.with_id(id),
         None => key,
@@ -173,33 +166,32 @@ fn from_jwk(jwk: &Jwk) -> Result<Key, Unusable> {
 }
 
 /// The one algorithm of the key, which must fit its kind.
-fn algorithm(jwk: &Jwk) -> Result<Algorithm, Unusable> {
+fn algorithm(jwk: &Jwk) -> Result<Algorithm, ConfigError> {
     let by_kind = match (&*jwk.kty, jwk.crv.as_deref()) {
         ("EC", Some("P-256")) => Some(Algorithm::ES256),
         ("EC", Some("P-384")) => Some(Algorithm::ES384),
         ("OKP", Some("Ed25519")) => Some(Algorithm::EdDSA),
         ("RSA", _) => Some(Algorithm::RS256),
         ("oct", _) => None,
-        _ => return Err(Unusable::Foreign("keys of this kind or curve do not exist here")),
+        _ => return Err(ConfigError::new("keys of this kind or curve do not exist here")),
     };
     let Some(name) = &jwk.alg else {
-        return by_kind.ok_or(Unusable::Foreign("a shared secret needs `alg`"));
+        return by_kind.ok_or(ConfigError::new("a shared secret needs `alg`"));
     };
-    let named = Algorithm::from_name(name).ok_or(Unusable::Foreign("the key's `alg` does not exist here"))?;
+    let named = Algorithm::from_name(name).ok_or(ConfigError::new("the key's `alg` does not exist here"))?;
     let fits = match named.family() {
         Family::Hmac => jwk.kty == "oct",
         Family::Rsa => jwk.kty == "RSA",
         Family::Ec | Family::Ed => by_kind == Some(named),
     };
-    if fits {
-        Ok(named)
-    } else {
-        Err(Unusable::Broken(ConfigError::new("the key's `alg` does not fit its kind")))
-    }
+    if fits { Ok(named) } else { Err(ConfigError::new("the key's `alg` does not fit its kind")) }
 }
 
-fn member(value: &Option<String>) -> Result<Vec<u8>, Unusable> {
-    value.as_ref().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or_else(|| {
-        Unusable::Broken(ConfigError::new("the JSON Web Key is incomplete, or not in base64url"))
-    })
+fn member(value: &Option<String>) -> Result<Vec<u8>, ConfigError> {
+    let bytes = value.as_ref().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+    bytes.ok_or_else(incomplete)
+}
+
+fn incomplete() -> ConfigError {
+    ConfigError::new("the JSON Web Key is incomplete, or not in base64url")
 }

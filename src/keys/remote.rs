@@ -1,9 +1,10 @@
 //! The key set of an authorization server elsewhere, followed.
 
 use std::{
+    convert::Infallible,
     fmt,
     future::poll_fn,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -12,10 +13,13 @@ use http::{
     header::{ACCEPT, HOST},
 };
 use http_body::Body;
-use tokio::{sync::Notify, time};
+use tokio::{
+    sync::{Notify, oneshot},
+    time,
+};
 use tower_service::Service;
 
-use super::KeyRing;
+use super::{KeyRing, ring::Shared};
 use crate::{
     ConfigError,
     body::{CollectError, collect},
@@ -138,35 +142,54 @@ impl RemoteJwks {
     {
         let unknown = Arc::new(Notify::new());
         let notify = unknown.clone();
-        let ring = KeyRing::awaited(move || notify.notify_one());
+        // Goes with the ring: then there is nothing left to follow, whatever is being waited for.
+        let (alive, dropped) = oneshot::channel::<Infallible>();
+        let ring = KeyRing::awaited(move || {
+            let _ = &alive;
+            notify.notify_one();
+        });
         let shared = ring.downgrade();
         let follow = async move {
-            let mut client = client;
-            loop {
-                let fetched = time::timeout(self.timeout, self.fetch(&mut client)).await;
-                let Some(shared) = shared.upgrade() else {
-                    return;
-                };
-                let waits = match fetched.unwrap_or(Err(Failure::TimedOut)) {
-                    Ok(ring) => {
-                        shared.take(&ring, Instant::now() + self.max_age);
-                        self.interval
-                    }
-                    Err(failure) => {
-                        crate::trace::key_set_failed(&self.url, &failure);
-                        self.interval.min(RETRY)
-                    }
-                };
-                drop(shared);
-                self.wait(waits, &unknown).await;
+            tokio::select! {
+                _ = dropped => {}
+                () = self.run(client, shared, &unknown) => {}
             }
         };
         (ring, follow)
     }
 
+    async fn run<S, ReqBody, ResBody>(&self, mut client: S, shared: Weak<Shared>, unknown: &Notify)
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+        S::Error: fmt::Display,
+        ReqBody: Default,
+        ResBody: Body,
+    {
+        loop {
+            let fetched = time::timeout(self.timeout, self.fetch(&mut client)).await;
+            let Some(shared) = shared.upgrade() else {
+                return;
+            };
+            let waits = match fetched.unwrap_or(Err(Failure::TimedOut)) {
+                Ok(ring) => {
+                    let now = Instant::now();
+                    shared.take(&ring, now.checked_add(self.max_age).unwrap_or(now + FOREVER));
+                    self.interval
+                }
+                Err(failure) => {
+                    crate::trace::key_set_failed(&self.url, &failure);
+                    self.interval.min(RETRY)
+                }
+            };
+            drop(shared);
+            self.wait(waits, unknown).await;
+        }
+    }
+
     /// Waits for the next turn, or for an unknown key, but never less than the gap between two fetches.
     async fn wait(&self, waits: Duration, unknown: &Notify) {
-        let gap = self.min_gap.min(waits);
+        let waits = waits.max(MIN_WAIT);
+        let gap = self.min_gap.min(waits).max(MIN_WAIT);
         time::sleep(gap).await;
         tokio::select! {
             () = time::sleep(waits - gap) => {}
@@ -186,9 +209,9 @@ impl RemoteJwks {
         request
             .headers_mut()
             .insert(ACCEPT, HeaderValue::from_static("application/jwk-set+json, application/json"));
-        if let Some(host) =
-            self.url.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
-        {
+        // The host without user information, which is for nobody to see (RFC 9110 §4.2.4).
+        let host = self.url.authority().and_then(|authority| authority.as_str().rsplit('@').next());
+        if let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) {
             request.headers_mut().insert(HOST, host);
         }
         let unreachable = |error: S::Error| Failure::Unreachable(error.to_string());
@@ -228,6 +251,10 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Whatever is configured, the server is not asked without a pause.
+const MIN_WAIT: Duration = Duration::from_millis(10);
 /// After a failure.
 const RETRY: Duration = Duration::from_secs(10);
+/// For a maximum age beyond what the clock can count.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 const MAX_SET: usize = 256 * 1024;

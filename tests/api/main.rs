@@ -10,8 +10,12 @@ mod cookies;
 mod decision_table;
 mod forge;
 mod garbage;
+#[cfg(feature = "tonic")]
+mod grpc;
 mod guarded;
+mod jwk;
 mod key_ring;
+mod key_rotation;
 mod keys;
 mod late_answers;
 mod lifetimes;
@@ -22,6 +26,8 @@ mod readiness;
 mod refresh_layer;
 mod refresh_service;
 mod refusals;
+#[cfg(feature = "jwks-remote")]
+mod remote_jwks;
 mod scenarios;
 mod scenarios_requests;
 mod session_shop;

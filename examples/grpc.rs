@@ -1,2 +1,0 @@
-//! Placeholder that the next commit replaces.
-fn main() {}

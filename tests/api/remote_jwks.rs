@@ -1,0 +1,627 @@
+//! The key set of an authorization server elsewhere: real servers on loopback, that fail in every way.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    body::{Frame, Incoming},
+    service::service_fn,
+};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo},
+};
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+    time,
+};
+use tower::{Layer, ServiceExt};
+use tower_cookie_jwt::{
+    CookieJwtLayer, KeyRing, Verifier,
+    keys::{Algorithm, Key, RemoteJwks},
+    token::{Issuer, NewToken},
+};
+
+/// So long may anything take on a loaded machine; nothing waits for it when all is well.
+const DEADLINE: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_millis(40);
+/// Longer than any test.
+const NEVER: Duration = Duration::from_secs(60 * 60);
+
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// What the authorization server does when it is asked for its set.
+#[derive(Clone, Debug)]
+enum Mood {
+    Answers(StatusCode, String),
+    Redirects,
+    Hangs,
+    HangsHalfway,
+    BreaksOff,
+    TenMegabytes,
+    NeverEnds,
+}
+
+/// An authorization server. Dropped, it is gone, its open connections included.
+struct Server {
+    address: SocketAddr,
+    state: Arc<State>,
+    task: JoinHandle<()>,
+}
+
+struct State {
+    mood: Mutex<Mood>,
+    arrivals: Mutex<Vec<Instant>>,
+    headers: Mutex<HeaderMap>,
+}
+
+impl Server {
+    async fn start(mood: Mood) -> Self {
+        Self::start_at((std::net::Ipv4Addr::LOCALHOST, 0).into(), mood).await
+    }
+
+    async fn start_at(address: SocketAddr, mood: Mood) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let state =
+            Arc::new(State { mood: Mutex::new(mood), arrivals: Mutex::default(), headers: Mutex::default() });
+        let task = tokio::spawn(serve(listener, state.clone()));
+        Self { address, state, task }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/.well-known/jwks.json", self.address)
+    }
+
+    fn be(&self, mood: Mood) {
+        *self.state.mood.lock().unwrap() = mood;
+    }
+
+    fn publish(&self, keys: &[&Key]) {
+        self.be(publishes(keys));
+    }
+
+    fn fetches(&self) -> usize {
+        self.arrivals().len()
+    }
+
+    fn arrivals(&self) -> Vec<Instant> {
+        self.state.arrivals.lock().unwrap().clone()
+    }
+
+    /// Waits until the set has been asked for twice more: the first answer of the present mood has then
+    /// been dealt with.
+    async fn asked_again(&self, name: &str) {
+        let before = self.fetches();
+        until(name, || self.fetches() >= before + 2).await;
+    }
+
+    /// Stops at once and for good; returns when the port is free.
+    async fn die(mut self) -> SocketAddr {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, state: Arc<State>) {
+    // Aborted with this task, which owns them.
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        let state = state.clone();
+        connections.spawn(async move {
+            let answer = service_fn(move |request| answer(state.clone(), request).map(Ok::<_, Infallible>));
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), answer)
+                .await;
+        });
+    }
+}
+
+async fn answer(state: Arc<State>, request: Request<Incoming>) -> Response<Body> {
+    state.arrivals.lock().unwrap().push(Instant::now());
+    *state.headers.lock().unwrap() = request.headers().clone();
+    let mood = state.mood.lock().unwrap().clone();
+    let chunk = |len: usize| Ok(Frame::data(Bytes::from(vec![b' '; len])));
+    let mut response = Response::new(match mood {
+        Mood::Answers(..) | Mood::Redirects => Full::default().map_err(|never| match never {}).boxed_unsync(),
+        Mood::Hangs => std::future::pending().await,
+        Mood::HangsHalfway => {
+            StreamBody::new(stream::iter([chunk(1)]).chain(stream::pending())).boxed_unsync()
+        }
+        Mood::BreaksOff => {
+            StreamBody::new(stream::iter([chunk(1), Err(std::io::ErrorKind::Other.into())])).boxed_unsync()
+        }
+        Mood::TenMegabytes => {
+            Full::from(vec![b' '; 10 * 1024 * 1024]).map_err(|never| match never {}).boxed_unsync()
+        }
+        Mood::NeverEnds => StreamBody::new(stream::repeat_with(move || chunk(64 * 1024))).boxed_unsync(),
+    });
+    match mood {
+        Mood::Answers(status, text) => {
+            *response.status_mut() = status;
+            *response.body_mut() = Full::from(text).map_err(|never| match never {}).boxed_unsync();
+        }
+        Mood::Redirects => {
+            *response.status_mut() = StatusCode::FOUND;
+            response.headers_mut().insert("location", "https://evil.example/jwks.json".parse().unwrap());
+        }
+        _ => {}
+    }
+    response
+}
+
+fn publishes(keys: &[&Key]) -> Mood {
+    let ring = KeyRing::verify_only(keys.iter().copied().cloned()).expect("a set");
+    Mood::Answers(StatusCode::OK, ring.public_jwks())
+}
+
+fn text(text: impl Into<String>) -> Mood {
+    Mood::Answers(StatusCode::OK, text.into())
+}
+
+async fn until(name: &str, mut reached: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !reached() {
+        assert!(start.elapsed() < DEADLINE, "in vain: {name}");
+        time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn key(id: &str) -> Key {
+    Key::generate(Algorithm::EdDSA).expect("a key").with_id(id)
+}
+
+fn signed_by(key: &Key) -> String {
+    let ring = KeyRing::new(key.clone()).expect("the key signs");
+    Issuer::new(ring).issue(&NewToken::access("ada", Duration::from_secs(900)), &()).expect("it signs")
+}
+
+type HttpClient = Client<HttpConnector, Empty<Bytes>>;
+
+fn client() -> HttpClient {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+/// A website that follows the set of an authorization server.
+struct Website {
+    keys: KeyRing,
+    follow: JoinHandle<()>,
+    /// How often the client has been asked, whether or not anybody answered.
+    attempts: Arc<AtomicUsize>,
+}
+
+impl Website {
+    fn follow(remote: RemoteJwks) -> Self {
+        let attempts = Arc::<AtomicUsize>::default();
+        let (count, client) = (attempts.clone(), client());
+        let (keys, follow) = remote.follow(tower::service_fn(move |request| {
+            count.fetch_add(1, Ordering::SeqCst);
+            client.request(request)
+        }));
+        Self { keys, follow: tokio::spawn(follow), attempts }
+    }
+
+    fn layer(&self) -> CookieJwtLayer<()> {
+        CookieJwtLayer::new(Verifier::new(self.keys.clone()))
+    }
+
+    async fn status(&self, key: &Key) -> StatusCode {
+        ask(&self.layer(), &[("authorization", format!("Bearer {}", signed_by(key)))]).await.status()
+    }
+
+    async fn becomes(&self, status: u16, key: &Key, name: &str) {
+        let start = Instant::now();
+        loop {
+            let now = self.status(key).await;
+            if now == status {
+                return;
+            }
+            assert!(start.elapsed() < DEADLINE, "{name}: still {now}, not {status}");
+            time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until the set has been tried again, and the attempt before has come to its end.
+    async fn tried_again(&self, name: &str) {
+        let before = self.attempts.load(Ordering::SeqCst);
+        until(name, || self.attempts.load(Ordering::SeqCst) >= before + 3).await;
+    }
+}
+
+impl Drop for Website {
+    fn drop(&mut self) {
+        self.follow.abort();
+    }
+}
+
+async fn ask(layer: &CookieJwtLayer<()>, headers: &[(&str, String)]) -> Response<&'static str> {
+    let mut request = Request::get("https://shop.example/me");
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    let page = layer
+        .layer(tower::service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new("a page")) }));
+    let Ok(response) = page.oneshot(request.body(()).expect("a request")).await;
+    response
+}
+
+/// Fetches often, and keeps a set for as long as the test takes.
+fn eager(server: &Server) -> RemoteJwks {
+    RemoteJwks::new(&server.url())
+        .expect("loopback")
+        .with_interval(SHORT)
+        .with_min_gap(SHORT)
+        .with_timeout(NEVER)
+        .with_max_age(NEVER)
+}
+
+#[tokio::test]
+async fn the_set_is_fetched_at_once_and_followed_from_then_on() {
+    let (old, new, foreign) = (key("old"), key("new"), key("old"));
+    let server = Server::start(publishes(&[&old])).await;
+    let website = Website::follow(eager(&server));
+    website.becomes(200, &old, "the first set").await;
+    assert_eq!(website.status(&foreign).await, 401, "another key of that id");
+    assert_eq!(website.status(&new).await, 401, "not published yet");
+
+    server.publish(&[&old, &new]);
+    website.becomes(200, &new, "a key is added").await;
+    assert_eq!(website.status(&old).await, 200, "both");
+
+    server.publish(&[&new]);
+    website.becomes(401, &old, "a key is removed").await;
+    assert_eq!(website.status(&new).await, 200, "the other stays");
+
+    let headers = server.state.headers.lock().unwrap().clone();
+    assert_eq!(headers["host"], server.address.to_string());
+    assert!(headers["accept"].to_str().unwrap().contains("application/jwk-set+json"));
+}
+
+#[tokio::test]
+async fn user_information_in_the_url_is_not_in_the_host_header() {
+    let server = Server::start(publishes(&[&key("one")])).await;
+    let url = format!("http://ada:secret@{}/jwks.json", server.address);
+    let _website = Website::follow(RemoteJwks::new(&url).expect("loopback"));
+    until("the fetch", || server.fetches() > 0).await;
+    assert_eq!(server.state.headers.lock().unwrap()["host"], server.address.to_string());
+}
+
+#[tokio::test]
+async fn an_unknown_key_fetches_the_set_ahead_of_its_time() {
+    let (old, new) = (key("old"), key("new"));
+    let server = Server::start(publishes(&[&old])).await;
+    let website = Website::follow(eager(&server).with_interval(NEVER));
+    website.becomes(200, &old, "the first set").await;
+    server.publish(&[&old, &new]);
+    time::sleep(3 * SHORT).await;
+    assert_eq!(server.fetches(), 1, "nobody has needed another");
+
+    assert_eq!(website.status(&new).await, 401, "unknown yet");
+    until("the fetch for the unknown key", || server.fetches() > 1).await;
+    website.becomes(200, &new, "the key is there").await;
+    assert_eq!(website.status(&old).await, 200, "the other stays");
+}
+
+#[tokio::test]
+async fn unknown_keys_fetch_the_set_once_a_gap_at_most() {
+    const GAP: Duration = Duration::from_millis(200);
+    let known = key("known");
+    let server = Server::start(publishes(&[&known])).await;
+    let website = Website::follow(eager(&server).with_interval(NEVER).with_min_gap(GAP));
+    website.becomes(200, &known, "the first set").await;
+
+    // A flood of tokens that anybody could make up.
+    let start = Instant::now();
+    let mut flood = 0;
+    while server.fetches() < 4 {
+        assert!(start.elapsed() < DEADLINE, "unknown keys fetch again and again");
+        for _ in 0..10 {
+            assert_eq!(website.status(&key(&format!("made up {flood}"))).await, 401);
+            flood += 1;
+        }
+        time::sleep(Duration::from_millis(2)).await;
+    }
+    let arrivals = server.arrivals();
+    for pair in arrivals.windows(2) {
+        assert!(pair[1] - pair[0] >= GAP, "{:?} after {flood} tokens", pair[1] - pair[0]);
+    }
+    // A token that is bad in any other way asks for nothing.
+    time::sleep(2 * GAP).await;
+    let before = server.fetches();
+    let forged = format!("{}AAAA", signed_by(&known));
+    let answer = ask(&website.layer(), &[("authorization", format!("Bearer {forged}"))]).await;
+    assert_eq!(answer.status(), 401);
+    time::sleep(2 * GAP).await;
+    assert_eq!(server.fetches(), before, "a bad signature of a known key");
+}
+
+#[tokio::test]
+async fn a_server_that_dies_leaves_its_last_good_set() {
+    let (old, new) = (key("old"), key("new"));
+    let server = Server::start(publishes(&[&old])).await;
+    let website = Website::follow(eager(&server));
+    website.becomes(200, &old, "the first set").await;
+
+    let address = server.die().await;
+    website.tried_again("nobody is there").await;
+    assert_eq!(website.status(&old).await, 200, "the last good set stays");
+    assert_eq!(website.status(&new).await, 401);
+
+    let server = Server::start_at(address, publishes(&[&new])).await;
+    website.becomes(200, &new, "the server is back").await;
+    assert_eq!(website.status(&old).await, 401, "and has removed the former key");
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_set_is_used_until_its_maximum_age_and_then_requests_are_answered_503() {
+    const MAX_AGE: Duration = Duration::from_millis(400);
+    let known = key("known");
+    let server = Server::start(publishes(&[&known])).await;
+    let website = Website::follow(eager(&server).with_max_age(MAX_AGE));
+    website.becomes(200, &known, "the first set").await;
+    // As long as it is fetched it never gets old.
+    let start = Instant::now();
+    let fetches = server.fetches();
+    until("fetches go on", || start.elapsed() > 2 * MAX_AGE && server.fetches() > fetches).await;
+    website.becomes(200, &known, "a fresh set").await;
+
+    let last = server.arrivals().pop().expect("fetches");
+    let address = server.die().await;
+    website.becomes(503, &known, "too old").await;
+    assert!(last.elapsed() >= MAX_AGE, "not before its time: {:?}", last.elapsed());
+    for layer in [website.layer(), website.layer().optional()] {
+        let answer = ask(&layer, &[("authorization", format!("Bearer {}", signed_by(&known)))]).await;
+        assert_eq!(answer.status(), 503);
+        assert!(answer.headers().contains_key("retry-after"));
+    }
+    let server = Server::start_at(address, publishes(&[&known])).await;
+    website.becomes(200, &known, "the server is back").await;
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up_and_asked_again() {
+    let (old, new) = (key("old"), key("new"));
+    let server = Server::start(publishes(&[&old])).await;
+    let website = Website::follow(eager(&server).with_timeout(Duration::from_millis(500)));
+    website.becomes(200, &old, "the first set").await;
+    for mood in [Mood::Hangs, Mood::HangsHalfway] {
+        let name = format!("{mood:?}");
+        server.be(mood);
+        server.asked_again(&name).await;
+        assert_eq!(website.status(&old).await, 200, "{name}");
+    }
+    server.publish(&[&old, &new]);
+    website.becomes(200, &new, "the server answers again").await;
+}
+
+/// A shared secret, and the JWK that an unwise server would publish.
+fn secret() -> (Key, Value) {
+    let key = Key::hs256([7; 64]).expect("a secret").with_id("oct");
+    let jwk = json!({ "kty": "oct", "alg": "HS256", "kid": "oct", "k": URL_SAFE_NO_PAD.encode([7; 64]) });
+    (key, jwk)
+}
+
+/// The public JWK of a key, with some members changed.
+fn jwk(key: &Key, members: Value) -> Value {
+    let ring = KeyRing::verify_only([key.clone()]).expect("a ring");
+    let mut set: Value = serde_json::from_str(&ring.public_jwks()).expect("JSON");
+    let mut jwk = set["keys"][0].take();
+    for (name, value) in members.as_object().expect("members") {
+        jwk[name] = value.clone();
+    }
+    jwk
+}
+
+fn set(keys: &[Value]) -> Mood {
+    text(json!({ "keys": keys }).to_string())
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_usable_set_leaves_the_last_good_one() {
+    let (old, new, encryption) = (key("old"), key("new"), key("enc"));
+    let (secret, oct) = secret();
+    let enc = jwk(&encryption, json!({ "use": "enc" }));
+    let (good, broken) = (jwk(&new, json!({})), jwk(&new, json!({ "x": "AAAA" })));
+    let unusable = [
+        ("garbage", text("\u{0}{{{ no JSON")),
+        ("a page", text("<!doctype html><title>shop.example</title>")),
+        ("nothing", text("")),
+        ("another document", text(r#"{"issuer":"https://id.shop.example"}"#)),
+        ("500", Mood::Answers(StatusCode::INTERNAL_SERVER_ERROR, json!({ "keys": [good] }).to_string())),
+        ("404", Mood::Answers(StatusCode::NOT_FOUND, json!({ "keys": [good] }).to_string())),
+        ("204", Mood::Answers(StatusCode::NO_CONTENT, String::new())),
+        ("a redirect", Mood::Redirects),
+        ("a good set in 10 MiB", text(format!("{{\"keys\":[{good}]{}}}", " ".repeat(10 << 20)))),
+        ("10 MiB of nothing", Mood::TenMegabytes),
+        ("an answer without end", Mood::NeverEnds),
+        ("an answer that breaks off", Mood::BreaksOff),
+        ("an `oct` key alone", set(std::slice::from_ref(&oct))),
+        ("an `enc` key alone", set(std::slice::from_ref(&enc))),
+        ("keys of which none is left", set(&[oct.clone(), enc.clone(), json!({ "kty": "AKP" })])),
+        ("an empty set", set(&[])),
+        ("a broken key alone", set(std::slice::from_ref(&broken))),
+        ("one id twice", set(&[good.clone(), good.clone()])),
+    ];
+    let server = Server::start(publishes(&[&old])).await;
+    let website = Website::follow(eager(&server));
+    website.becomes(200, &old, "the first set").await;
+    for (name, mood) in unusable {
+        server.be(mood);
+        server.asked_again(name).await;
+        assert_eq!(website.status(&old).await, 200, "{name}: the last good set stays");
+        for (whose, key) in [("new", &new), ("secret", &secret), ("encryption", &encryption)] {
+            assert_eq!(website.status(key).await, 401, "{name}: the {whose} key");
+        }
+    }
+    server.be(set(&[oct, good, enc, broken]));
+    website.becomes(200, &new, "a good key among others").await;
+    for (whose, key) in [("removed", &old), ("secret", &secret), ("encryption", &encryption)] {
+        assert_eq!(website.status(key).await, 401, "the {whose} key");
+    }
+}
+
+#[tokio::test]
+async fn before_the_first_good_set_no_token_is_judged() {
+    let known = key("known");
+    let token = signed_by(&known);
+    let expired = Issuer::new(KeyRing::new(known.clone()).expect("it signs"));
+    let expired = expired
+        .with_clock(tower_cookie_jwt::testing::TestClock::at(std::time::UNIX_EPOCH))
+        .issue(&NewToken::access("ada", Duration::from_secs(60)), &())
+        .expect("it signs");
+    let forged = signed_by(&key("known"));
+    let bearer = |token: &str| vec![("authorization", format!("Bearer {token}"))];
+    let cookie = |token: &str| vec![("cookie", format!("__Host-access={token}"))];
+    let requests = [
+        ("bearer", bearer(&token)),
+        ("X-Access-Token", vec![("x-access-token", token.clone())]),
+        ("cookie", cookie(&token)),
+        ("expired", cookie(&expired)),
+        ("forged", bearer(&forged)),
+        ("an unknown key", bearer(&signed_by(&key("unknown")))),
+        ("garbage before it", vec![("cookie", format!("__Host-access=garbage; __Host-access={token}"))]),
+        ("garbage behind it", vec![("cookie", format!("__Host-access={token}; __Host-access=garbage"))]),
+    ];
+    let moods = [
+        ("500", Mood::Answers(StatusCode::INTERNAL_SERVER_ERROR, String::new())),
+        ("hangs", Mood::Hangs),
+        ("an `oct` key", set(&[secret().1])),
+    ];
+    for (mood_name, mood) in moods {
+        let server = Server::start(mood).await;
+        let website = Website::follow(eager(&server).with_timeout(Duration::from_millis(500)));
+        for tries in ["at once", "after some tries"] {
+            for (name, headers) in &requests {
+                for (mode, layer) in [("required", website.layer()), ("optional", website.layer().optional())]
+                {
+                    let answer = ask(&layer, headers).await;
+                    let name = format!("{mood_name}, {tries}: {name}, {mode}");
+                    assert_eq!(answer.status(), 503, "{name}");
+                    assert!(answer.headers().contains_key("retry-after"), "{name}");
+                    assert!(!answer.headers().contains_key("www-authenticate"), "{name}");
+                }
+            }
+            // Who presents nothing needs no key to be told so.
+            assert_eq!(ask(&website.layer(), &[]).await.status(), 401, "{mood_name}");
+            assert_eq!(ask(&website.layer().optional(), &[]).await.status(), 200, "{mood_name}");
+            server.asked_again(mood_name).await;
+        }
+        server.publish(&[&known]);
+        website.becomes(200, &known, mood_name).await;
+        assert_eq!(ask(&website.layer(), &cookie(&expired)).await.status(), 401, "{mood_name}: now it is");
+    }
+}
+
+#[tokio::test]
+async fn following_ends_when_the_last_clone_of_the_ring_is_dropped() {
+    let known = key("known");
+    let moods = [("a set that was taken", publishes(&[&known])), ("a server that hangs", Mood::Hangs)];
+    for (name, mood) in moods {
+        let server = Server::start(mood).await;
+        // All waiting times are long: it ends in the middle of them.
+        let remote = eager(&server).with_interval(NEVER).with_min_gap(NEVER);
+        let (keys, follow) = remote.follow(client());
+        let follow = tokio::spawn(follow);
+        until(name, || server.fetches() == 1).await;
+        let layer = CookieJwtLayer::<()>::new(Verifier::new(keys.clone()));
+        drop(keys);
+        time::sleep(SHORT).await;
+        assert!(!follow.is_finished(), "{name}: the layer holds the ring");
+
+        drop(layer);
+        let ended = time::timeout(DEADLINE, follow).await;
+        ended.expect("it ends").unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(server.fetches(), 1, "{name}: without another fetch");
+    }
+}
+
+#[tokio::test]
+async fn a_ring_that_is_kept_is_followed_without_end() {
+    let known = key("known");
+    let server = Server::start(publishes(&[&known])).await;
+    let website = Website::follow(eager(&server));
+    until("fetches go on", || server.fetches() >= 6).await;
+    assert!(!website.follow.is_finished());
+}
+
+#[tokio::test]
+async fn times_beyond_what_a_clock_can_count_do_not_stop_it() {
+    let known = key("known");
+    let server = Server::start(publishes(&[&known])).await;
+    let remote = RemoteJwks::new(&server.url())
+        .expect("loopback")
+        .with_interval(Duration::MAX)
+        .with_min_gap(Duration::MAX)
+        .with_timeout(Duration::MAX)
+        .with_max_age(Duration::MAX);
+    let website = Website::follow(remote);
+    website.becomes(200, &known, "the first set").await;
+    assert!(!website.follow.is_finished());
+}
+
+#[test]
+fn a_set_is_followed_over_https_or_on_loopback_alone() {
+    let table = [
+        ("https://id.shop.example/.well-known/jwks.json", true),
+        ("https://id.shop.example:8443/jwks.json", true),
+        ("HTTPS://ID.SHOP.EXAMPLE/jwks.json", true),
+        ("https://id.shop.example", true),
+        ("http://localhost/jwks.json", true),
+        ("http://localhost:3000/jwks.json", true),
+        ("http://127.0.0.1:3000/jwks.json", true),
+        ("http://127.8.9.1/jwks.json", true),
+        ("http://[::1]:3000/jwks.json", true),
+        ("http://id.shop.example/jwks.json", false),
+        ("http://localhost.evil.example/jwks.json", false),
+        ("http://evil.example:80/localhost", false),
+        ("http://127.0.0.1.evil.example/jwks.json", false),
+        ("http://localhost@evil.example/jwks.json", false),
+        ("http://127.0.0.1:80@evil.example/jwks.json", false),
+        ("http://10.0.0.1/jwks.json", false),
+        ("http://0.0.0.0/jwks.json", false),
+        ("http://[::]/jwks.json", false),
+        ("ftp://localhost/jwks.json", false),
+        ("file:///etc/jwks.json", false),
+        ("localhost:3000", false),
+        ("/jwks.json", false),
+        ("*", false),
+        ("", false),
+        ("https://", false),
+        ("https:///jwks.json", false),
+        ("https://id.shop.example/a b", false),
+    ];
+    for (url, fits) in table {
+        let remote = RemoteJwks::new(url);
+        assert_eq!(remote.is_ok(), fits, "`{url}`");
+        let Err(error) = remote else { continue };
+        let error = error.to_string();
+        let reason = if url.parse::<Uri>().is_ok() { "over https" } else { "no valid URL" };
+        assert!(error.contains(reason), "`{url}`: {error}");
+    }
+}
