@@ -76,6 +76,9 @@ impl<C, R> SessionLayer<C, R> {
     /// Lets requests for which `predicate` holds pass without a session; on unsafe ones the origin
     /// is checked all the same.
     ///
+    /// The predicate sees what the layer sees: inside of a router that axum's `nest` has mounted below a
+    /// path, the rest of the path alone.
+    ///
     /// Defaults to none. CORS preflights always pass.
     pub fn with_exempt(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.exempt = Exempt::when(predicate);

@@ -37,8 +37,11 @@ impl Allowed {
     }
 
     pub(super) fn holds(&self, uri: &Uri) -> bool {
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return self.fixed.is_some();
+        let (scheme, authority) = match (uri.scheme_str(), uri.authority()) {
+            (Some(scheme), Some(authority)) => (scheme, authority),
+            (None, None) => return self.fixed.is_some(),
+            // A host without a scheme (CONNECT) may be any.
+            _ => return false,
         };
         // User info would let the part before the `@` pass for the host.
         if authority.as_str().contains('@') {

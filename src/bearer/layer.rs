@@ -40,11 +40,13 @@ impl SetBearerLayer {
     ///
     /// # Errors
     ///
-    /// As [`caller`](Self::caller).
+    /// As [`caller`](Self::caller), and for a token whose ring cannot sign or whose lifetime is under a
+    /// second.
     pub fn service<T: AsRef<str>>(
         token: ServiceToken,
         origins: impl IntoIterator<Item = T>,
     ) -> Result<Self, ConfigError> {
+        token.check()?;
         Ok(Self { token: Token::Service(token), allowed: Allowed::new(origins)? })
     }
 

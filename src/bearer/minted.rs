@@ -9,7 +9,7 @@ use serde_json::Map;
 
 use super::service::bearer_value;
 use crate::{
-    Clock,
+    Clock, ConfigError,
     clock::{SharedClock, later},
     token::{Expiry, Issuer, NewToken, Scopes},
 };
@@ -75,6 +75,20 @@ impl ServiceToken {
         self.issuer = self.issuer.with_clock(self.clock.clone());
         self.current = Arc::default();
         self
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if !self.issuer.can_sign() {
+            return Err(ConfigError::new(
+                "a service token needs a key that signs, but the key ring only verifies; build it with `KeyRing::new`",
+            ));
+        }
+        if self.lifetime < Duration::from_secs(1) {
+            return Err(ConfigError::new(
+                "the lifetime of service tokens is under a second; `with_lifetime` needs whole seconds",
+            ));
+        }
+        Ok(())
     }
 
     /// The header value, minted anew when the present one is about to expire; `None` when it cannot be

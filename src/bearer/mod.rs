@@ -3,8 +3,12 @@
 //! Wraps an HTTP client (hyper-util, a tonic channel) and writes `Authorization: Bearer`: the caller's own
 //! token, passed on, or a service token that this server mints in its own name. Only requests to the
 //! origins of a mandatory list get one, over https (or to loopback), and an `Authorization` that is there
-//! already is never overwritten. The list is checked for each request, so a redirect to elsewhere leads
-//! no token astray.
+//! already is never overwritten.
+//!
+//! The list is checked for each request that passes. Put the layer inside of one that follows redirects,
+//! next to the client: each hop is then judged by itself, and a redirect to elsewhere leads no token
+//! astray. Outside of it the layer sees the first request alone, and it is the other layer's policy that
+//! has to drop `Authorization` on the way (tower-http's standard policy does).
 //!
 //! # Examples
 //!

@@ -26,6 +26,9 @@ impl<C> Sessions<C> {
 impl<C, R> RefreshLayer<C, R> {
     /// Lets requests for which `predicate` holds pass untouched.
     ///
+    /// The predicate sees what the layer sees: inside of a router that axum's `nest` has mounted below a
+    /// path, the rest of the path alone.
+    ///
     /// Defaults to none.
     pub fn with_exempt(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.exempt = Exempt::when(predicate);

@@ -14,6 +14,10 @@ use crate::ConfigError;
 /// wanted as `next`. Requests by script, unsafe ones and other refusals get the usual answer. The login
 /// page itself is never redirected to itself.
 ///
+/// With cookies that are `SameSite=Strict`, the default, somebody who follows a link on another site arrives
+/// without them, and is sent to the login page though signed in. Pages that others link to want
+/// [`SameSite::Lax`](crate::cookies::SameSite::Lax); the XSRF check protects them just the same.
+///
 /// # Examples
 ///
 /// ```
@@ -54,7 +58,7 @@ impl<R> RedirectToLogin<R> {
     ///
     /// [`ConfigError`] when `login` is not a path of this site, without query.
     pub fn new(login: &str, otherwise: R) -> Result<Self, ConfigError> {
-        if !is_local_path(login) || login.contains(['?', '#']) || HeaderValue::from_str(login).is_err() {
+        if !is_plain_path(login) {
             return Err(ConfigError::new("the login page must be a path of this site, such as `/login`"));
         }
         Ok(Self { login: login.into(), mount: "".into(), otherwise })
@@ -67,9 +71,9 @@ impl<R> RedirectToLogin<R> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when `mount` is not a path.
+    /// [`ConfigError`] when `mount` is not a path of this site, without query.
     pub fn with_mount(mut self, mount: &str) -> Result<Self, ConfigError> {
-        if !is_local_path(mount) {
+        if !is_plain_path(mount) {
             return Err(ConfigError::new("the mount point must be a path of this site, such as `/shop`"));
         }
         self.mount = mount.trim_end_matches('/').into();
@@ -111,15 +115,21 @@ impl<R: Reject<B>, B: Default> Reject<B> for RedirectToLogin<R> {
 
 /// A page that a person opens; browsers without Fetch Metadata are known by what they accept.
 fn is_navigation(headers: &HeaderMap) -> bool {
-    let accepts_html = headers.get_all(ACCEPT).iter().any(|value| {
-        value.as_bytes().split(|byte| *byte == b',').any(|range| starts_with_html(range.trim_ascii()))
-    });
+    let accepts_html =
+        headers.get_all(ACCEPT).iter().any(|value| value.as_bytes().split(|byte| *byte == b',').any(is_html));
     let mode = headers.get("sec-fetch-mode");
     accepts_html && mode.is_none_or(|mode| mode == "navigate")
 }
 
-fn starts_with_html(range: &[u8]) -> bool {
-    range.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
+/// Whether a media range, perhaps with parameters, is that of HTML.
+fn is_html(range: &[u8]) -> bool {
+    let media_type = range.split(|byte| *byte == b';').next().unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(b"text/html")
+}
+
+/// A path of this site without query or fragment.
+fn is_plain_path(path: &str) -> bool {
+    is_local_path(path) && !path.contains(['?', '#'])
 }
 
 /// A path that stays on this host, whatever reads it: browsers take `//` and `/\` for another host, and

@@ -47,9 +47,9 @@ impl<C> RequireLayer<C> {
     ///
     /// # Errors
     ///
-    /// [`InvalidScope`] for characters that scopes may not have.
+    /// [`InvalidScope`] for no scope at all, and for characters that scopes may not have.
     pub fn scope(scope: &str) -> Result<Self, InvalidScope> {
-        Ok(Self::with(Demand::Scope(Scopes::new(scope)?)))
+        Ok(Self::with(Demand::Scope(Scopes::demanded(scope)?)))
     }
 
     /// Demands that the user signed in not longer ago than this: 401 `insufficient_user_authentication`.
@@ -73,9 +73,9 @@ impl<C, R> RequireLayer<C, R> {
     ///
     /// # Errors
     ///
-    /// [`InvalidScope`] for characters that scopes may not have.
+    /// [`InvalidScope`] for no scope at all, and for characters that scopes may not have.
     pub fn and_scope(mut self, scope: &str) -> Result<Self, InvalidScope> {
-        self.demands.list.push(Demand::Scope(Scopes::new(scope)?));
+        self.demands.list.push(Demand::Scope(Scopes::demanded(scope)?));
         Ok(self)
     }
 

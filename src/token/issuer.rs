@@ -192,6 +192,10 @@ impl Issuer {
         self
     }
 
+    pub(crate) fn can_sign(&self) -> bool {
+        self.keys.can_sign()
+    }
+
     /// Signs a token with the application's `custom` claims beside the registered ones.
     ///
     /// # Errors

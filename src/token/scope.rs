@@ -33,6 +33,11 @@ impl Scopes {
         Ok(Self::granted(list))
     }
 
+    /// The scopes that something demands: at least one, for none would let everybody pass.
+    pub(crate) fn demanded(list: &str) -> Result<Self, InvalidScope> {
+        Self::new(list).and_then(|scopes| if scopes.is_empty() { Err(InvalidScope(())) } else { Ok(scopes) })
+    }
+
     /// The scopes of a signed list: what an issuer granted, it granted.
     pub(crate) fn granted(list: &str) -> Self {
         let mut scopes: Vec<&str> = list.split(' ').filter(|scope| !scope.is_empty()).collect();
@@ -73,13 +78,13 @@ impl fmt::Display for Scopes {
     }
 }
 
-/// A scope with a character that scopes may not have (RFC 6749 §3.3).
+/// A scope with a character that scopes may not have (RFC 6749 §3.3), or none where one is demanded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidScope(());
 
 impl fmt::Display for InvalidScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a scope holds a character that is not allowed")
+        f.write_str("a scope is empty, or holds a character that is not allowed")
     }
 }
 

@@ -3,6 +3,7 @@
 mod attacks;
 #[cfg(feature = "axum")]
 mod axum;
+mod bearer;
 mod builder;
 mod cookie_answers;
 mod cookie_reading;
@@ -13,13 +14,18 @@ mod garbage;
 #[cfg(feature = "tonic")]
 mod grpc;
 mod guarded;
+mod hyper;
 mod jwk;
 mod key_ring;
 mod key_rotation;
 mod keys;
 mod late_answers;
 mod lifetimes;
+mod login_redirect;
+mod loopback;
 mod memory_store;
+#[cfg(feature = "axum")]
+mod nesting;
 mod origin;
 mod presence;
 mod readiness;
@@ -28,6 +34,7 @@ mod refresh_service;
 mod refusals;
 #[cfg(feature = "jwks-remote")]
 mod remote_jwks;
+mod require;
 mod scenarios;
 mod scenarios_requests;
 mod session_shop;
