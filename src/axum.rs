@@ -130,13 +130,14 @@ fn reason(extensions: &Extensions) -> TokenError {
 /// use tower_cookie_jwt::axum::XsrfToken;
 ///
 /// async fn form(xsrf: XsrfToken) -> Html<String> {
-///     Html(format!(r#"<form method="post"><input type="hidden" name="xsrf" value="{}"></form>"#, xsrf.masked()))
+///     let value = xsrf.masked().unwrap_or(xsrf.value());
+///     Html(format!(r#"<form method="post"><input type="hidden" name="xsrf" value="{value}"></form>"#))
 /// }
 /// ```
 #[derive(Clone)]
 pub struct XsrfToken {
     value: Box<str>,
-    masked: Box<str>,
+    masked: Option<Box<str>>,
 }
 
 impl XsrfToken {
@@ -148,8 +149,10 @@ impl XsrfToken {
     /// The value under a one-time pad of this request: for pages that are compressed and reflect
     /// input, where BREACH could guess the plain one. Check it with `Claims::verify_xsrf`, or send it
     /// in the header.
-    pub fn masked(&self) -> &str {
-        &self.masked
+    ///
+    /// `None` when another issuer made the value in another shape: it can only be sent plain.
+    pub fn masked(&self) -> Option<&str> {
+        self.masked.as_deref()
     }
 }
 
@@ -175,8 +178,8 @@ impl<S: Sync> FromRequestParts<S> for XsrfToken {
         let Some(value) = value else {
             return Err(ClaimsRejection::Unauthenticated(TokenErrorKind::Missing.into()));
         };
-        let masked = crate::token::xsrf::mask(value).unwrap_or_else(|| value.to_owned());
-        Ok(Self { value: value.into(), masked: masked.into() })
+        let masked = crate::token::xsrf::mask(value).map(String::into_boxed_str);
+        Ok(Self { value: value.into(), masked })
     }
 }
 

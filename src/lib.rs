@@ -61,8 +61,9 @@
 //!
 //! * Another site that makes requests in the user's name: refused, whatever the cookie's `SameSite`.
 //! * A neighbour on the same site (another port or subdomain): `SameSite` lets its requests carry the
-//!   cookies, the origin check and the XSRF header stop them. With the `__Host-` prefix it cannot set our
-//!   cookies either.
+//!   cookies, the origin check and the XSRF header stop them. With the `__Host-` prefix a subdomain cannot
+//!   set our cookies either. Cookies know no ports: a server on another port of the very same host is
+//!   sent them and can set them, and must be trusted.
 //! * Script injected into the page (XSS) cannot read the tokens, but can act as the user while the page is
 //!   open: nothing that runs on a server can tell it apart.
 //! * A stolen refresh token is noticed at the client's next refresh after the grace period, once it has

@@ -7,7 +7,8 @@
 //! For gRPC-web, tonic-web's `GrpcWebLayer` goes outside of these layers, so that refusals are translated
 //! for the browser as all other answers are. A page of another origin also needs that origin trusted
 //! ([`with_trusted_origin`](crate::session::SessionsBuilder::with_trusted_origin)) and, outside of all,
-//! tower-http's `CorsLayer` that allows credentials, `x-xsrf-token` and `x-grpc-web`, and exposes
+//! tower-http's `CorsLayer` that allows credentials, `content-type`, `x-xsrf-token`, `x-grpc-web` and
+//! `x-user-agent`, and exposes
 //! `grpc-status` and `grpc-message`: a refusal has no body, so its status is in the headers.
 //!
 //! # Examples

@@ -78,9 +78,12 @@ impl CookieSpec {
         if self.partitioned {
             cookie = cookie.partitioned(true);
         }
-        HeaderValue::try_from(cookie.build().to_string()).expect(
+        let mut header = HeaderValue::try_from(cookie.build().to_string()).expect(
             "name, path and domain were checked at construction, and our values are base64url and dots",
-        )
+        );
+        // No log of headers shows it, and HTTP/2 does not index it.
+        header.set_sensitive(true);
+        header
     }
 
     /// Finds attributes that contradict each other or that no browser would take.

@@ -83,8 +83,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
             Ok(claims) => Outcome::Verified(claims.erase(), claims.source()),
             Err(kind) => Outcome::Refused(TokenError::new(*kind)),
         };
+        let live = claims.as_ref().is_ok_and(|claims| self.is_known_live(parts, claims));
         self.publish(parts, claims.as_ref().ok(), outcome, by_header, look);
-        Presented { claims, by_header, live: false }
+        if live {
+            self.mark_live(parts);
+        }
+        Presented { claims, by_header, live }
     }
 
     /// Verifies the token of a request without leaving anything behind.
@@ -126,9 +130,25 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         }
     }
 
+    /// Whether the store has confirmed the session of these claims already in this request, for a clone
+    /// of the verifier that looks in other places.
+    fn is_known_live(&self, parts: &Parts, claims: &Claims<C>) -> bool {
+        parts.extensions.get::<Checked>().is_some_and(|former| match &former.outcome {
+            Outcome::Verified(verified, _) => {
+                former.by == self.verifier.id()
+                    && former.live
+                    && verified.registered.session_id.as_deref() == claims.session_id()
+            }
+            Outcome::Refused(_) | Outcome::Exempt => false,
+        })
+    }
+
     fn recall(&self, parts: &mut Parts) -> Option<Presented<C>> {
         let checked = parts.extensions.get::<Checked>()?;
-        let same_sources = Arc::ptr_eq(&checked.sources, &self.sources) || checked.sources == self.sources;
+        // What a refresh has granted stands in no header, so it does not matter where one looks.
+        let same_sources = Arc::ptr_eq(&checked.sources, &self.sources)
+            || checked.sources == self.sources
+            || matches!(checked.token, Located::Granted(_));
         if checked.by != self.verifier.id() || !same_sources {
             return None;
         }
@@ -204,6 +224,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
             Some(PresentedRefresh::One(token)) => Some(&*token.session_id),
             _ => None,
         };
+        look.budget.take_overdrawn();
         let mut chosen: Option<Claims<C>> = None;
         let mut refused = None;
         let mut seen = Seen::new();
@@ -224,6 +245,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
                 }
                 Some(Err(_)) => {}
             }
+        }
+        // Whose the rest are cannot be told. One that is alone belongs to nobody else.
+        let several = cookies::values(headers, &self.sources.cookie).nth(1).is_some();
+        if look.budget.take_overdrawn() && several {
+            return Err(TokenErrorKind::Ambiguous);
         }
         chosen.ok_or(refused.unwrap_or(TokenErrorKind::Missing))
     }

@@ -65,7 +65,7 @@ pub(crate) enum PresentedRefresh {
     Nothing,
     /// One that we have signed and that has expired: beyond use.
     Expired,
-    /// Tokens of different sessions: somebody has tossed a cookie.
+    /// Tokens of different sessions, or more than can be judged: somebody has tossed cookies.
     Ambiguous(Vec<RefreshToken>),
     One(RefreshToken),
 }
@@ -85,7 +85,8 @@ impl RefreshReader {
     /// The refresh token of the request; of several of one session the highest generation.
     pub(crate) fn read(&self, headers: &HeaderMap, budget: &mut Budget) -> PresentedRefresh {
         let mut tokens: Vec<RefreshToken> = Vec::new();
-        let mut expired = false;
+        let (mut expired, mut other) = (false, false);
+        budget.take_overdrawn();
         let mut seen = Seen::new();
         for value in cookies::values(headers, &self.cookie) {
             let outcome = seen.first_time(value, budget, |budget| {
@@ -98,12 +99,17 @@ impl RefreshReader {
                     }
                 }
                 // The signature is checked first: what has expired is ours.
-                Some(Err(kind)) => expired |= kind == TokenErrorKind::Expired,
+                Some(Err(TokenErrorKind::Expired)) => expired = true,
+                Some(Err(_)) => other = true,
                 None => {}
             }
         }
+        let several = cookies::values(headers, &self.cookie).nth(1).is_some();
+        if budget.take_overdrawn() && several {
+            return PresentedRefresh::Ambiguous(tokens);
+        }
         match tokens.len() {
-            0 if expired => PresentedRefresh::Expired,
+            0 if expired && !other => PresentedRefresh::Expired,
             0 => PresentedRefresh::Nothing,
             1 => PresentedRefresh::One(tokens.remove(0)),
             _ => PresentedRefresh::Ambiguous(tokens),

@@ -95,7 +95,7 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when this is no JWK set, two keys have the same id, or none is left.
+    /// [`ConfigError`] when this is no JWK set, two keys have the same id and algorithm, or none is left.
     ///
     /// # Examples
     ///

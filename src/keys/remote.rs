@@ -70,9 +70,14 @@ impl RemoteJwks {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when it is no URL, or http but to loopback.
+    /// [`ConfigError`] when it is no URL, holds user information, or is http but to loopback.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
         let uri: Uri = url.parse().map_err(|_| ConfigError::new("the key set has no valid URL"))?;
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(ConfigError::new(
+                "the key set's URL holds a user name or password; a public set needs none",
+            ));
+        }
         let secure = match (uri.scheme_str(), uri.authority()) {
             (Some("https"), Some(_)) => true,
             (Some("http"), Some(authority)) => is_loopback(authority.as_str()),
@@ -174,7 +179,8 @@ impl RemoteJwks {
                 Ok(ring) => {
                     let now = Instant::now();
                     shared.take(&ring, now.checked_add(self.max_age).unwrap_or(now + FOREVER));
-                    self.interval
+                    // Before the set is too old, whatever is configured.
+                    self.interval.min(self.max_age / 2)
                 }
                 Err(failure) => {
                     crate::trace::key_set_failed(&self.url, &failure);
@@ -209,8 +215,7 @@ impl RemoteJwks {
         request
             .headers_mut()
             .insert(ACCEPT, HeaderValue::from_static("application/jwk-set+json, application/json"));
-        // The host without user information, which is for nobody to see (RFC 9110 §4.2.4).
-        let host = self.url.authority().and_then(|authority| authority.as_str().rsplit('@').next());
+        let host = self.url.authority().map(|authority| authority.as_str());
         if let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) {
             request.headers_mut().insert(HOST, host);
         }

@@ -89,7 +89,7 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for no key at all and for two keys of one id.
+    /// [`ConfigError`] for no key at all and for two keys of one id and algorithm.
     pub fn verify_only(keys: impl IntoIterator<Item = Key>) -> Result<Self, ConfigError> {
         let mut ring = Keys::default();
         for key in keys {
@@ -108,16 +108,24 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when another key of the ring has the same id.
+    /// [`ConfigError`] when another key of the ring has the same id and algorithm, and for a ring that
+    /// follows a remote set.
     pub fn with_accepted(self, key: Key) -> Result<Self, ConfigError> {
         let mut keys = (*self.keys()).clone();
+        if !matches!(keys.freshness, Freshness::Lasting) {
+            return Err(ConfigError::new(
+                "the ring follows a remote key set and takes its keys from there alone; verify other keys by a verifier of \
+                 their own",
+            ));
+        }
         keys.add(key)?;
         Ok(Self::from_keys(keys))
     }
 
     /// Swaps the keys of this ring and of all its clones for those of `other`, while serving.
     ///
-    /// Requests that are being verified finish with the keys they began with.
+    /// Requests that are being verified finish with the keys they began with. Of a ring that follows a
+    /// remote set, the keys are taken as they are now; they do not follow it here.
     pub fn replace(&self, other: Self) {
         self.shared.set(other.keys());
     }
@@ -209,9 +217,10 @@ impl Keys {
     }
 
     fn add(&mut self, key: Key) -> Result<(), ConfigError> {
-        if key.id().is_some() && self.keys.iter().any(|other| other.id() == key.id()) {
+        let same = |other: &Key| other.id() == key.id() && other.algorithm() == key.algorithm();
+        if key.id().is_some() && self.keys.iter().any(same) {
             return Err(ConfigError::new(
-                "two keys of the ring have the same id; give each its own with `Key::with_id`",
+                "two keys of the ring have the same id and algorithm; give each its own id with `Key::with_id`",
             ));
         }
         self.keys.push(key);

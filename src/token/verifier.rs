@@ -87,27 +87,34 @@ impl VerifierId {
 
 /// The signature checks that are left for a request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Budget(u8);
+pub(crate) struct Budget {
+    left: u8,
+    /// A check was wanted and not to be had: some token has not been judged.
+    overdrawn: bool,
+}
 
 impl Default for Budget {
     fn default() -> Self {
-        Self(MAX_SIGNATURE_CHECKS)
+        Self { left: MAX_SIGNATURE_CHECKS, overdrawn: false }
     }
 }
 
 impl Budget {
     pub(crate) const fn left(self) -> u8 {
-        self.0
+        self.left
+    }
+
+    /// Whether a token has not been judged since this was last asked.
+    pub(crate) fn take_overdrawn(&mut self) -> bool {
+        std::mem::take(&mut self.overdrawn)
     }
 
     fn spend(&mut self) -> bool {
-        match self.0.checked_sub(1) {
-            Some(left) => {
-                self.0 = left;
-                true
-            }
-            None => false,
+        match self.left.checked_sub(1) {
+            Some(left) => self.left = left,
+            None => self.overdrawn = true,
         }
+        !self.overdrawn
     }
 }
 

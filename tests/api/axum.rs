@@ -209,7 +209,12 @@ fn extractors() -> Router {
         .route("/option", get(async |claims: Option<Claims<User>>| format!("{}", claims.is_some())))
         .route("/other", get(async |_: Claims<()>| "claims of another type"))
         .route("/other-option", get(async |_: Option<Claims<()>>| "claims of another type"))
-        .route("/xsrf", get(async |xsrf: XsrfToken| format!("{} {} {xsrf:?}", xsrf.value(), xsrf.masked())))
+        .route(
+            "/xsrf",
+            get(async |xsrf: XsrfToken| {
+                format!("{} {} {xsrf:?}", xsrf.value(), xsrf.masked().unwrap_or("-"))
+            }),
+        )
         .route(
             "/result",
             get(async |claims: Result<Claims<User>, ClaimsRejection>| match claims {
@@ -333,7 +338,7 @@ async fn the_xsrf_token_of_the_user_comes_plain_and_masked() {
     }
     let foreign = access_cookie(&token(Some("of another shape")));
     let body = text(ask(&app, "/xsrf", Some(&foreign)).await).await;
-    assert!(body.starts_with("of another shape of another shape"), "cannot be masked: {body}");
+    assert!(body.starts_with("of another shape - "), "cannot be masked: {body}");
     let response = ask(&app, "/xsrf", Some(&access_cookie(&token(None)))).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "a token without the claim");
 }

@@ -304,3 +304,91 @@ async fn a_tossed_cookie_never_signs_a_browser_in_as_the_thief() {
     let line = format!("__Host-access={evil_access}; Domain=shop.example; Path=/; Secure; HttpOnly");
     assert!(!browser.toss(&line), "with the prefix no neighbour can");
 }
+
+/// Tokens of the right shape that no key has signed; each costs a signature check.
+fn junk(typ: &str, count: usize) -> Vec<String> {
+    let header = format!(r#"{{"alg":"HS256","typ":"{typ}"}}"#);
+    let payload = |index| json!({ "sid": "s", "jti": format!("{index}.AAAAAAAAAAAAAAAAAAAAAA"), "exp": 4_102_444_800_u64 });
+    (0..count)
+        .map(|index| {
+            forge::hs256(b"another secret of at least 32 bytes", &header, payload(index).to_string())
+        })
+        .collect()
+}
+
+/// `name=value` for each, and then this.
+fn flooded(name: &str, tossed: &[String], own: &str) -> Vec<u8> {
+    let mut cookies: Vec<_> = tossed.iter().map(|value| format!("{name}={value}")).collect();
+    cookies.push(own.to_owned());
+    cookies.join("; ").into_bytes()
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_flood_of_tossed_cookies_never_hides_the_own_session_behind_the_thiefs() {
+    let clock = TestClock::new();
+    let named = CookiePolicy::new().with_access_name("access").with_refresh_name("refresh");
+    let sessions = builder::<()>(&clock).with_cookies(named).build().expect("sessions");
+    let own = sign_in(&sessions).await;
+    let thief = {
+        let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();
+        let mut headers = http::HeaderMap::new();
+        sessions.sign_in(&parts, "eve", ()).await.expect("signed in").append_to(&mut headers);
+        crate::cookies::set_cookies(&headers)
+    };
+    for (name, index, typ) in [("access", 0, "at+jwt"), ("refresh", 1, "refresh+jwt")] {
+        for count in 0..6 {
+            let mut tossed = junk(typ, count);
+            tossed.push(thief[index].value.clone());
+            let own = format!("{name}={}", own[index].value);
+            let service = sessions.layer().layer(forge::whoami());
+            let response = ask(service, &[flooded(name, &tossed, &own)]).await;
+            let outcome = forge::outcome(&response);
+            assert!(outcome == "token_ambiguous", "{count} before the thief's {name} cookie: {outcome}");
+            assert!(response.headers().get("set-cookie").is_none(), "{count}, {name}: nothing is cleared");
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn expired_tokens_tossed_before_a_good_one_clear_nothing() {
+    let clock = TestClock::new();
+    let sessions = builder::<()>(&clock).build().expect("sessions");
+    let own = sign_in(&sessions).await;
+    let secret = forge::SECRET;
+    let expired = |index: usize| {
+        let payload = json!({ "sid": "s", "jti": format!("{index}.AAAAAAAAAAAAAAAAAAAAAA"), "exp": 1 });
+        forge::hs256(secret, r#"{"alg":"HS256","typ":"refresh+jwt"}"#, payload.to_string())
+    };
+    let name = &*own[1].name;
+    for count in 1..6 {
+        let tossed: Vec<_> = (0..count).map(expired).collect();
+        let cookies = flooded(name, &tossed, &format!("{name}={}", own[1].value));
+        let response = ask(sessions.layer().layer(forge::whoami()), &[cookies]).await;
+        let expected = if count < 4 { "ada" } else { "token_ambiguous" };
+        assert_eq!(forge::outcome(&response), expected, "{count} expired ones");
+        let cleared = response
+            .headers()
+            .get_all("set-cookie")
+            .iter()
+            .any(|cookie| cookie.to_str().expect("text").contains("Max-Age=0"));
+        assert!(!cleared, "{count} expired ones");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_inner_layer_that_looks_elsewhere_recalls_what_a_refresh_has_granted() {
+    for check in [false, true] {
+        let clock = TestClock::new();
+        let sessions = builder::<()>(&clock);
+        let sessions = if check { sessions.with_session_check() } else { sessions };
+        let sessions = sessions.build().expect("sessions");
+        let own = sign_in(&sessions).await;
+        let inner = sessions.cookie_jwt_layer().with_sources([tower_cookie_jwt::token::Source::Cookie]);
+        let service = sessions.refresh_layer().layer(inner.layer(forge::whoami()));
+        let cookie = |index: usize| format!("{}={}", own[index].name, own[index].value).into_bytes();
+        let good = ask(service.clone(), &[cookie(0), cookie(1)]).await;
+        assert_eq!(forge::outcome(&good), "ada", "a good access token, checked: {check}");
+        let refreshed = ask(service, &[cookie(1)]).await;
+        assert_eq!(forge::outcome(&refreshed), "ada", "refreshed, checked: {check}");
+    }
+}

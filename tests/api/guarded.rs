@@ -92,7 +92,7 @@ async fn at_most_four_of_many_good_cookies_are_verified() {
         READ.store(0, Ordering::SeqCst);
         let request = Request::get("/").header("cookie", &heap).body(()).unwrap();
         let Ok(response) = service.clone().oneshot(request).await;
-        assert_eq!(response.status(), 200, "round {round}: the first of them count");
+        assert_eq!(response.status(), 401, "round {round}: whose the others are cannot be told");
         let read = READ.load(Ordering::SeqCst);
         assert!(read <= 4, "round {round}: {read} tokens read");
     }
@@ -119,7 +119,7 @@ async fn heaps_of_garbage_cookies_are_answered() {
             ("forged", forged.clone(), 401),
             ("a good one before shapeless ones", good(name) + &shapeless, 200),
             ("a good one after shapeless ones", shapeless + &good(name), 200),
-            ("a good one before forged ones", good(name) + &forged, 200),
+            ("a good one before forged ones", good(name) + &forged, 401),
             ("a good one after forged ones", forged + &good(name), 401),
         ];
         for (case, cookie, status) in cases {

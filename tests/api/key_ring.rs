@@ -80,22 +80,20 @@ fn a_kid_does_not_lend_a_key_to_another_algorithm() {
 }
 
 #[test]
-fn two_keys_of_one_id_are_refused() {
+fn two_keys_of_one_id_and_algorithm_are_refused() {
     let rings = [
         ("verify only", KeyRing::verify_only([key(Some("a")), key(Some("a"))])),
         (
             "active and accepted",
             KeyRing::new(key(Some("a"))).and_then(|ring| ring.with_accepted(key(Some("a")))),
         ),
-        ("other algorithm", {
-            let other = Key::generate(Algorithm::EdDSA).expect("a key").with_id("a");
-            KeyRing::new(key(Some("a"))).and_then(|ring| ring.with_accepted(other))
-        }),
     ];
     for (name, ring) in rings {
         assert!(ring.expect_err(name).to_string().contains("with_id"), "{name}");
     }
     assert!(KeyRing::verify_only([key(None), key(None)]).is_ok(), "keys without ids are no conflict");
+    let other = Key::generate(Algorithm::EdDSA).expect("a key").with_id("a");
+    assert!(KeyRing::verify_only([key(Some("a")), other]).is_ok(), "the algorithm tells them apart");
     assert!(KeyRing::verify_only([]).is_err(), "no key at all");
 }
 
@@ -188,7 +186,7 @@ async fn a_request_spends_at_most_four_signature_checks_on_all_its_cookies() {
     let good = signed_by(&Key::hs256(forge::SECRET).expect("a secret"));
     let forged = |count: usize| (0..count).map(|_| signed_by(&key(None)));
     let layer = CookieJwtLayer::new(Verifier::<()>::new(forge::ring())).with_cookie_name("access");
-    for (count, expected) in [(0, "ada"), (3, "ada"), (4, "token_invalid"), (40, "token_invalid")] {
+    for (count, expected) in [(0, "ada"), (3, "ada"), (4, "token_ambiguous"), (40, "token_ambiguous")] {
         let cookies: Vec<String> =
             forged(count).chain([good.clone()]).map(|token| format!("access={token}")).collect();
         let request = Request::get("/").header(COOKIE, cookies.join("; ")).body(()).expect("a request");

@@ -301,13 +301,25 @@ async fn the_set_is_fetched_at_once_and_followed_from_then_on() {
     assert!(headers["accept"].to_str().unwrap().contains("application/jwk-set+json"));
 }
 
+#[test]
+fn a_url_with_user_information_is_refused_and_not_repeated() {
+    let error =
+        RemoteJwks::new("https://ada:secret@id.shop.example/jwks.json").expect_err("no secrets in URLs");
+    assert!(
+        !error.to_string().contains("secret") && error.to_string().contains("user name or password"),
+        "{error}"
+    );
+}
+
 #[tokio::test]
-async fn user_information_in_the_url_is_not_in_the_host_header() {
+async fn a_ring_that_follows_a_set_takes_no_other_keys() {
     let server = Server::start(publishes(&[&key("one")])).await;
-    let url = format!("http://ada:secret@{}/jwks.json", server.address);
-    let _website = Website::follow(RemoteJwks::new(&url).expect("loopback"));
-    until("the fetch", || server.fetches() > 0).await;
-    assert_eq!(server.state.headers.lock().unwrap()["host"], server.address.to_string());
+    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new());
+    let url = format!("http://{}/jwks.json", server.address);
+    let follower = RemoteJwks::new(&url).expect("loopback");
+    let (ring, _follow) = follower.follow(client.build_http::<http_body_util::Empty<bytes::Bytes>>());
+    let error = ring.with_accepted(key("other")).expect_err("it would never get the set's keys");
+    assert!(error.to_string().contains("remote key set"), "{error}");
 }
 
 #[tokio::test]
@@ -621,7 +633,11 @@ fn a_set_is_followed_over_https_or_on_loopback_alone() {
         assert_eq!(remote.is_ok(), fits, "`{url}`");
         let Err(error) = remote else { continue };
         let error = error.to_string();
-        let reason = if url.parse::<Uri>().is_ok() { "over https" } else { "no valid URL" };
+        let reason = match url.parse::<Uri>() {
+            Ok(_) if url.contains('@') => "user name or password",
+            Ok(_) => "over https",
+            Err(_) => "no valid URL",
+        };
         assert!(error.contains(reason), "`{url}`: {error}");
     }
 }
