@@ -247,8 +247,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
             }
         }
         // Whose the rest are cannot be told. One that is alone belongs to nobody else.
-        let several = cookies::values(headers, &self.sources.cookie).nth(1).is_some();
-        if look.budget.take_overdrawn() && several {
+        let several = || cookies::values(headers, &self.sources.cookie).nth(1).is_some();
+        if look.budget.take_overdrawn() && several() {
             return Err(TokenErrorKind::Ambiguous);
         }
         chosen.ok_or(refused.unwrap_or(TokenErrorKind::Missing))

@@ -104,8 +104,8 @@ impl RefreshReader {
                 None => {}
             }
         }
-        let several = cookies::values(headers, &self.cookie).nth(1).is_some();
-        if budget.take_overdrawn() && several {
+        let several = || cookies::values(headers, &self.cookie).nth(1).is_some();
+        if budget.take_overdrawn() && several() {
             return PresentedRefresh::Ambiguous(tokens);
         }
         match tokens.len() {

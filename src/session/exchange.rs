@@ -180,14 +180,11 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         record: SessionRecord,
         now: SystemTime,
     ) -> Result<Round<C>, Unavailable> {
-        let mut next = record.rotated(now, self.inner().lifetimes.idle);
+        let Some(claims) = self.reload_or_end(&record).await? else {
+            return Ok(Round::Done(Exchanged::Ended));
+        };
         // Claims and generation are committed together.
-        if self.inner().reload.is_some() {
-            let Some(claims) = self.reload_or_end(&next).await? else {
-                return Ok(Round::Done(Exchanged::Ended));
-            };
-            next = next.with_claims(claims);
-        }
+        let next = record.rotated(now, self.inner().lifetimes.idle).with_claims(claims);
         self.advance(token, next, true, Some(Raise::Rotated)).await
     }
 
@@ -258,12 +255,13 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     pub(super) async fn reload_or_end(&self, record: &SessionRecord) -> Result<Option<String>, Unavailable> {
         let claims = self.reload(record).await?;
         if claims.is_none() {
-            self.end(record).await.map_err(|_| Unavailable)?;
+            self.end(record).await?;
         }
         Ok(claims)
     }
 
-    /// The present claims as JSON; `None` when the user may not stay.
+    /// The present claims as JSON, those of the record where nobody reloads them; `None` when the user may
+    /// not stay.
     async fn reload(&self, record: &SessionRecord) -> Result<Option<String>, Unavailable> {
         let Some(reload) = &self.inner().reload else {
             return Ok(Some(record.claims.to_string()));
@@ -306,7 +304,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     }
 }
 
-fn cannot_issue(error: IssueError) -> Unavailable {
+/// Logs a mistake of the application, for which a client can do nothing.
+pub(super) fn cannot_issue(error: IssueError) -> Unavailable {
     crate::trace::cannot_issue(&error);
     Unavailable
 }

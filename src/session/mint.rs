@@ -74,7 +74,7 @@ impl<C> Sessions<C> {
         now: SystemTime,
     ) -> Result<Minted, IssueError> {
         let inner = self.inner();
-        let scope = Scopes::new(&record.scope).unwrap_or_default();
+        let scope = Scopes::granted(&record.scope);
         let token = self.mint_access(record, scope, Some(&record.xsrf_token), now)?;
         let expires_at = minted_expiry(&inner.lifetimes, now, record.absolute_expires_at);
         // The record alone knows the idle expiry, which moves without a new refresh cookie.

@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Sessions,
     decide::{Verdict, decide},
-    exchange::has_secret,
+    exchange::{cannot_issue, has_secret},
     mint::minted_expiry,
     sessions::Unavailable,
 };
@@ -53,7 +53,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         if self.is_nearly_over(&record) {
             return Ok(Narrowed::Refused { kind: TokenErrorKind::Revoked, clear: false });
         }
-        if !scope.is_subset(&Scopes::new(&record.scope).unwrap_or_default()) {
+        if !scope.is_subset(&Scopes::granted(&record.scope)) {
             return Ok(Narrowed::MoreThanGranted);
         }
         let record = if self.is_reload_due(&record, store_now) {
@@ -66,10 +66,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         };
         let now = inner.clock.now();
         // Without an XSRF claim it is of no use as a cookie.
-        let access_token = self.mint_access(&record, scope.clone(), None, now).map_err(|error| {
-            crate::trace::cannot_issue(&error);
-            Unavailable
-        })?;
+        let access_token = self.mint_access(&record, scope.clone(), None, now).map_err(cannot_issue)?;
         if let Err(error) = inner.authenticator.verifier.verify(&access_token) {
             return Ok(Narrowed::Refused { kind: error.kind(), clear: false });
         }

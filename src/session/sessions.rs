@@ -127,7 +127,7 @@ impl<C> Sessions<C> {
     }
 
     /// Ends a session and says so.
-    pub(super) async fn end(&self, record: &SessionRecord) -> Result<(), SessionError> {
+    pub(super) async fn end(&self, record: &SessionRecord) -> Result<(), Unavailable> {
         self.remove(&record.id).await?;
         self.inner.events.raise(SessionEvent::Ended { subject: &record.subject, session: &record.id });
         Ok(())
@@ -151,10 +151,11 @@ impl<C> Sessions<C> {
     /// [`SessionError::Unavailable`] when the store fails.
     pub async fn revoke(&self, subject: &str, session: &str) -> Result<bool, SessionError> {
         let Snapshot { record, now } = self.load(&session.into()).await?;
-        match record.filter(|record| *record.subject == *subject && record.is_live(now)) {
-            Some(record) => self.end(&record).await.map(|()| true),
-            None => Ok(false),
+        let own = record.filter(|record| *record.subject == *subject && record.is_live(now));
+        if let Some(record) = &own {
+            self.end(record).await?;
         }
+        Ok(own.is_some())
     }
 
     /// Ends all sessions of a user, and says how many there were. Access tokens live until they

@@ -2,7 +2,7 @@ use http::{HeaderMap, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    SessionError, SessionEvent, Sessions, SignedIn, SignedOut, label, mint::minted_expiry,
+    SessionError, SessionEvent, Sessions, SignedIn, SignedOut, exchange::has_secret, label,
     sessions::store_failed,
 };
 use crate::{
@@ -118,6 +118,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let minted = self.mint(&record, Some(&secret), now)?;
         inner.events.raise(SessionEvent::SignedIn { subject: &record.subject, session: &record.id });
         Ok(SignedIn {
+            expires_at: minted.expires_at,
             cookies: inner
                 .cookies
                 .former_only()
@@ -125,7 +126,6 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
                 .chain(minted.into_cookies(true))
                 .collect(),
             xsrf_token: record.xsrf_token,
-            expires_at: minted_expiry(&inner.lifetimes, now, record.absolute_expires_at),
             session_id: record.id,
         })
     }
@@ -196,11 +196,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     }
 
     async fn end_presented(&self, presented: Vec<PresentedSession>) -> Result<(), SessionError> {
-        let store = &self.inner().store;
         for session in presented {
-            let id = session.id();
-            let snapshot = store.load(&id).await.map_err(store_failed("reading a session"))?;
-            if let Some(record) = snapshot.record
+            if let Some(record) = self.load(&session.id()).await?.record
                 && session.proves(&record)
             {
                 self.end(&record).await?;
@@ -225,7 +222,7 @@ impl PresentedSession {
 
     fn proves(&self, record: &SessionRecord) -> bool {
         match self {
-            Self::ByRefreshToken(token) => super::exchange::has_secret(record, token),
+            Self::ByRefreshToken(token) => has_secret(record, token),
             Self::ByAccessToken { subject, .. } => *subject == record.subject,
         }
     }

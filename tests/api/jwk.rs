@@ -16,24 +16,10 @@ use tower_cookie_jwt::{
     token::{Issuer, NewToken},
 };
 
-const RSA_2048: &str = include_str!("keys/rsa2048.pem");
-const RSA_2048_PUBLIC: &str = include_str!("keys/rsa2048.pub.pem");
-const RSA_1024_PUBLIC: &str = include_str!("keys/rsa1024.pub.pem");
-const P256: &str = include_str!("keys/p256.pem");
-const P256_PUBLIC: &str = include_str!("keys/p256.pub.pem");
-const P384: &str = include_str!("keys/p384.pem");
-const P384_PUBLIC: &str = include_str!("keys/p384.pub.pem");
-const ED25519: &str = include_str!("keys/ed25519.pem");
-const ED25519_PUBLIC: &str = include_str!("keys/ed25519.pub.pem");
-
-const RSA: [Algorithm; 6] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-];
+use crate::keys::{
+    ED25519, ED25519_PUBLIC, P256, P256_PUBLIC, P384, P384_PUBLIC, RSA, RSA_1024_PUBLIC, RSA_2048,
+    RSA_2048_PUBLIC,
+};
 
 fn der(pem: &str) -> Vec<u8> {
     let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();

@@ -9,19 +9,19 @@ use tower_cookie_jwt::{
     token::{Issuer, NewToken, TokenErrorKind},
 };
 
-const RSA_2048: &str = include_str!("keys/rsa2048.pem");
-const RSA_2048_PUBLIC: &str = include_str!("keys/rsa2048.pub.pem");
+pub(crate) const RSA_2048: &str = include_str!("keys/rsa2048.pem");
+pub(crate) const RSA_2048_PUBLIC: &str = include_str!("keys/rsa2048.pub.pem");
 const RSA_1024: &str = include_str!("keys/rsa1024.pem");
-const RSA_1024_PUBLIC: &str = include_str!("keys/rsa1024.pub.pem");
-const P256: &str = include_str!("keys/p256.pem");
-const P256_PUBLIC: &str = include_str!("keys/p256.pub.pem");
-const P384: &str = include_str!("keys/p384.pem");
-const P384_PUBLIC: &str = include_str!("keys/p384.pub.pem");
+pub(crate) const RSA_1024_PUBLIC: &str = include_str!("keys/rsa1024.pub.pem");
+pub(crate) const P256: &str = include_str!("keys/p256.pem");
+pub(crate) const P256_PUBLIC: &str = include_str!("keys/p256.pub.pem");
+pub(crate) const P384: &str = include_str!("keys/p384.pem");
+pub(crate) const P384_PUBLIC: &str = include_str!("keys/p384.pub.pem");
 const P521: &str = include_str!("keys/p521.pem");
-const ED25519: &str = include_str!("keys/ed25519.pem");
-const ED25519_PUBLIC: &str = include_str!("keys/ed25519.pub.pem");
+pub(crate) const ED25519: &str = include_str!("keys/ed25519.pem");
+pub(crate) const ED25519_PUBLIC: &str = include_str!("keys/ed25519.pub.pem");
 
-const RSA: [Algorithm; 6] = [
+pub(crate) const RSA: [Algorithm; 6] = [
     Algorithm::RS256,
     Algorithm::RS384,
     Algorithm::RS512,
