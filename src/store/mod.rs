@@ -7,6 +7,8 @@
 mod contract;
 mod erased;
 mod memory;
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+mod millis;
 mod record;
 #[cfg(feature = "sqlite")]
 mod sqlite;

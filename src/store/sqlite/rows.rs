@@ -1,6 +1,6 @@
 //! Records as rows, and back.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use sqlx::{
     Row,
@@ -9,9 +9,9 @@ use sqlx::{
 };
 
 use super::SqliteStoreError;
-use crate::{
-    clock::{END_OF_YEAR_9999, from_epoch, since_epoch},
-    store::{SessionId, SessionRecord},
+use crate::store::{
+    SessionId, SessionRecord,
+    millis::{begins, ends, from_millis},
 };
 
 /// Binds all columns that can change, in the order of `INSERT` and `UPDATE`.
@@ -68,44 +68,11 @@ pub(super) fn from_row(row: &SqliteRow) -> Result<SessionRecord, SqliteStoreErro
     })
 }
 
-/// `record` with its times as they will be read back.
-pub(super) fn as_stored(record: SessionRecord) -> SessionRecord {
-    let time = |millis: i64| from_epoch(Duration::from_millis(millis.unsigned_abs()));
-    SessionRecord {
-        confirmed_at: record.confirmed_at.map(|at| time(begins(at))),
-        rotated_at: time(begins(record.rotated_at)),
-        created_at: time(begins(record.created_at)),
-        last_seen_at: time(begins(record.last_seen_at)),
-        idle_expires_at: time(ends(record.idle_expires_at)),
-        absolute_expires_at: time(ends(record.absolute_expires_at)),
-        ..record
-    }
-}
-
-/// Milliseconds of a time from which something is counted: rounded up, so that nothing settles
-/// early.
-pub(super) fn begins(time: SystemTime) -> i64 {
-    let rest = since_epoch(time).subsec_nanos() % NANOS_PER_MILLI;
-    let millis = ends(time);
-    if rest == 0 || millis == MAX_MILLIS { millis } else { millis + 1 }
-}
-
-/// Milliseconds of a time at which something ends, and of the present: rounded down.
-pub(super) fn ends(time: SystemTime) -> i64 {
-    i64::try_from(since_epoch(time).as_millis()).map_or(MAX_MILLIS, |millis| millis.min(MAX_MILLIS))
-}
-
-pub(super) fn to_time(millis: i64, column: &'static str) -> Result<SystemTime, SqliteStoreError> {
-    match u64::try_from(millis) {
-        Ok(positive) if millis <= MAX_MILLIS => Ok(from_epoch(Duration::from_millis(positive))),
-        _ => Err(SqliteStoreError::corrupt(column)),
-    }
+fn to_time(millis: i64, column: &'static str) -> Result<SystemTime, SqliteStoreError> {
+    from_millis(millis).ok_or_else(|| SqliteStoreError::corrupt(column))
 }
 
 /// The version as SQLite has it; one that it cannot have is NULL, which equals no stored one.
 pub(super) fn version(record: &SessionRecord) -> Option<i64> {
     record.version.try_into().ok()
 }
-
-pub(super) const NANOS_PER_MILLI: u32 = 1_000_000;
-pub(super) const MAX_MILLIS: i64 = END_OF_YEAR_9999 as i64 * 1000;

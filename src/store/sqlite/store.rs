@@ -11,6 +11,7 @@ use sqlx::{
 };
 
 use super::{error::*, rows::*, sql::*};
+use crate::store::millis::*;
 use crate::store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update};
 use crate::{Clock, clock::SharedClock};
 

@@ -1,0 +1,42 @@
+//! Times as whole milliseconds since the epoch, as the stores that are servers or files keep them.
+
+use std::time::{Duration, SystemTime};
+
+use super::SessionRecord;
+use crate::clock::{END_OF_YEAR_9999, from_epoch, since_epoch};
+
+/// Milliseconds of a time from which something is counted: rounded up, so that nothing settles
+/// early.
+pub(crate) fn begins(time: SystemTime) -> i64 {
+    let rest = since_epoch(time).subsec_nanos() % NANOS_PER_MILLI;
+    let millis = ends(time);
+    if rest == 0 || millis == MAX_MILLIS { millis } else { millis + 1 }
+}
+
+/// Milliseconds of a time at which something ends, and of the present: rounded down.
+pub(crate) fn ends(time: SystemTime) -> i64 {
+    i64::try_from(since_epoch(time).as_millis()).map_or(MAX_MILLIS, |millis| millis.min(MAX_MILLIS))
+}
+
+/// The time; `None` when it is before the epoch or after the year 9999, as no stored one can be.
+pub(crate) fn from_millis(millis: i64) -> Option<SystemTime> {
+    let positive = u64::try_from(millis).ok()?;
+    (millis <= MAX_MILLIS).then(|| from_epoch(Duration::from_millis(positive)))
+}
+
+/// `record` with its times as they will be read back.
+pub(crate) fn as_stored(record: SessionRecord) -> SessionRecord {
+    let time = |millis: i64| from_epoch(Duration::from_millis(millis.unsigned_abs()));
+    SessionRecord {
+        confirmed_at: record.confirmed_at.map(|at| time(begins(at))),
+        rotated_at: time(begins(record.rotated_at)),
+        created_at: time(begins(record.created_at)),
+        last_seen_at: time(begins(record.last_seen_at)),
+        idle_expires_at: time(ends(record.idle_expires_at)),
+        absolute_expires_at: time(ends(record.absolute_expires_at)),
+        ..record
+    }
+}
+
+pub(crate) const NANOS_PER_MILLI: u32 = 1_000_000;
+pub(crate) const MAX_MILLIS: i64 = END_OF_YEAR_9999 as i64 * 1000;

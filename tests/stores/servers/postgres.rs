@@ -1,0 +1,149 @@
+//! One PostgreSQL server that trusts every local user.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use super::{free_port, process::Process, wait_until};
+
+pub(crate) struct Postgres {
+    port: u16,
+    folder: TempDir,
+    process: Process,
+}
+
+impl Postgres {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        hand_over(folder.path());
+        let data = data_of(&folder);
+        let initialized = as_server_user(&program("initdb"))
+            .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "-D"])
+            .arg(&data)
+            .output()
+            .expect("initdb runs");
+        assert!(initialized.status.success(), "{}", String::from_utf8_lossy(&initialized.stderr));
+        let port = free_port();
+        let process = start(port, &folder);
+        let postgres = Self { port, folder, process };
+        postgres.wait();
+        postgres
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// SIGKILL: the server's other processes notice and end.
+    pub(crate) fn kill(&mut self) {
+        let children = self.process.children();
+        self.process.kill();
+        // A new server refuses to start on data that an old process still has in its memory.
+        wait_until("the end of PostgreSQL's processes", || !children.iter().any(|child| runs(child)));
+    }
+
+    /// Starts it again on its port and its data.
+    pub(crate) fn restart(&mut self) {
+        self.process = start(self.port, &self.folder);
+        self.wait();
+    }
+
+    /// Sends the main process a signal, such as `STOP` or `CONT`.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.process.signal(signal);
+    }
+
+    /// Runs statements, with `psql`.
+    pub(crate) fn run(&self, statements: &str) {
+        let ran = Command::new(program("psql"))
+            .args(["--quiet", "--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-d", &self.url(), "-c", statements])
+            .output()
+            .expect("psql runs");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+
+    fn wait(&self) {
+        let port = self.port.to_string();
+        wait_until("PostgreSQL", || {
+            let ready =
+                Command::new(program("pg_isready")).args(["-q", "-h", "127.0.0.1", "-p", &port]).status();
+            ready.is_ok_and(|status| status.success())
+        });
+    }
+}
+
+fn start(port: u16, folder: &TempDir) -> Process {
+    let mut command = server_user();
+    let program = program("postgres").to_str().expect("a plain path").to_owned();
+    let (port, data) = (port.to_string(), data_of(folder).to_str().expect("a plain path").to_owned());
+    command.extend([&program, "-p", &port, "-D", &data, "-k", "", "-h", "127.0.0.1"].map(str::to_owned));
+    command.extend(["-c", "max_connections=200"].map(str::to_owned));
+    let command: Vec<_> = command.iter().map(String::as_str).collect();
+    Process::start(folder.path(), "postgresql", &command)
+}
+
+fn data_of(folder: &TempDir) -> PathBuf {
+    folder.path().join("data")
+}
+
+/// A program of the newest PostgreSQL that is installed.
+fn program(name: &str) -> PathBuf {
+    let mut versions: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
+        .map(|folder| folder.filter_map(Result::ok).map(|version| version.path()).collect())
+        .unwrap_or_default();
+    versions.sort();
+    versions
+        .into_iter()
+        .rev()
+        .map(|version| version.join("bin").join(name))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("`{name}` is missing: install the package postgresql"))
+}
+
+/// PostgreSQL refuses to run as root, so root runs it as the user of Debian's package.
+fn server_user() -> Vec<String> {
+    if is_root() {
+        ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"].map(str::to_owned).into()
+    } else {
+        Vec::new()
+    }
+}
+
+fn as_server_user(program: &Path) -> Command {
+    let mut words = server_user().into_iter();
+    match words.next() {
+        Some(first) => {
+            let mut command = Command::new(first);
+            command.args(words).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}
+
+fn hand_over(folder: &Path) {
+    if is_root() {
+        let given = Command::new("chown").arg("postgres:postgres").arg(folder).status();
+        assert!(
+            given.expect("there is a chown").success(),
+            "the user postgres is missing: install postgresql"
+        );
+    }
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().expect("there is an id");
+    id.stdout.starts_with(b"0\n")
+}
+
+/// Whether the process of this folder in `/proc` runs: one that has ended has no command any more.
+fn runs(process: &Path) -> bool {
+    std::fs::read(process.join("cmdline")).is_ok_and(|command| !command.is_empty())
+}

@@ -1,0 +1,69 @@
+//! One Redis server that writes every change to its disk.
+
+use std::net::TcpStream;
+
+use tempfile::TempDir;
+
+use super::{free_port, process::Process, wait_until};
+
+pub(crate) struct Redis {
+    port: u16,
+    folder: TempDir,
+    arguments: Vec<String>,
+    process: Process,
+}
+
+impl Redis {
+    /// A server whose every write has reached its disk before it is answered.
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with further `redis-server` arguments, such as `--maxmemory 10mb`.
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let port = free_port();
+        let process = start(port, &folder, &arguments);
+        let redis = Self { port, folder, arguments, process };
+        redis.wait();
+        redis
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again on its port and its data.
+    pub(crate) fn restart(&mut self) {
+        self.process = start(self.port, &self.folder, &self.arguments);
+        self.wait();
+    }
+
+    /// Sends the server a signal, such as `STOP` or `CONT`.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.process.signal(signal);
+    }
+
+    fn wait(&self) {
+        wait_until("redis-server", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+    }
+}
+
+fn start(port: u16, folder: &TempDir, arguments: &[String]) -> Process {
+    let port = port.to_string();
+    let data = folder.path().to_str().expect("temporary folders have plain names");
+    let mut command = vec!["redis-server", "--bind", "127.0.0.1", "--port", &port, "--dir", data];
+    command.extend(["--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
+    command.extend(arguments.iter().map(String::as_str));
+    Process::start(folder.path(), "redis-server", &command)
+}
