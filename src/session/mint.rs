@@ -42,6 +42,11 @@ impl Minted {
         self.record.generation
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) const fn has_refresh(&self) -> bool {
+        self.refresh.is_some()
+    }
+
     /// Whether the access cookie still says what the record of its generation says.
     pub(super) fn is_of(&self, record: &SessionRecord) -> bool {
         self.record.claims == record.claims && self.record.xsrf_token == record.xsrf_token

@@ -40,4 +40,6 @@ pub use self::{
     sessions::Sessions,
     sign_in::SignIn,
 };
+#[cfg(feature = "testing")]
+pub(crate) use self::exchange::Exchanged;
 pub(crate) use self::{exchange::Admitted, mint::Minted, narrow::Narrowed, sessions::Unavailable};

@@ -12,5 +12,5 @@ mod jar;
 pub use self::{
     browser::{Browser, BrowserRequest},
     clock::TestClock,
-    contract::{store_contract, store_contract_with_clock},
+    contract::{store_contract, store_contract_at_size, store_contract_with_clock},
 };

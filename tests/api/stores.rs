@@ -2,13 +2,14 @@
 
 use tower_cookie_jwt::{
     MemoryStore,
-    testing::{TestClock, store_contract, store_contract_with_clock},
+    testing::{TestClock, store_contract, store_contract_at_size, store_contract_with_clock},
 };
 
 #[tokio::test]
 async fn the_memory_store_keeps_the_contract() {
     let clock = TestClock::new();
     store_contract(&MemoryStore::new()).await;
+    store_contract_at_size(&MemoryStore::new(), 10_000).await;
     store_contract_with_clock(&MemoryStore::new().with_clock(clock.clone()), &clock).await;
 }
 
@@ -24,6 +25,7 @@ mod sqlite {
         let clock = TestClock::new();
         let store = SqliteStore::open(folder.path().join("one.sqlite")).await.expect("it opens");
         store_contract(&store).await;
+        store_contract_at_size(&store, 10_000).await;
         let driven = SqliteStore::open(folder.path().join("two.sqlite")).await.expect("it opens");
         store_contract_with_clock(&driven.with_clock(clock.clone()), &clock).await;
     }

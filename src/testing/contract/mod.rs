@@ -1,20 +1,25 @@
+mod crash;
 mod lists;
+mod rotation;
 mod rule;
+mod size;
 mod time;
 mod values;
 mod writes;
 
-use self::{lists::*, time::*, values::*, writes::*};
+use self::{crash::*, lists::*, rotation::*, size::*, time::*, values::*, writes::*};
 use super::TestClock;
 use crate::store::RefreshStore;
 
-/// Runs the contract of [`RefreshStore`] against `store`: all of it that does not need to drive
-/// time.
+/// Runs the contract of [`RefreshStore`] against `store`: what each call does, alone and against
+/// others, what an operation that is cut short leaves behind, and every row of the rotation's
+/// decision table, carried out on the store.
 ///
 /// The store may be shared and need not be empty: sessions are created under random subjects, never
 /// more than a hundred at a time, and removed at the end. It needs no particular async runtime. Run
 /// it with as many handles of one store as there are ways to open it, and add
-/// [`store_contract_with_clock`] when the store can be given a clock.
+/// [`store_contract_at_size`], and [`store_contract_with_clock`] when the store can be given a clock.
+/// A store that is not [`Clone`] is tested in an [`Arc`](std::sync::Arc).
 ///
 /// A store may round times to milliseconds, but never `confirmed_at` and `rotated_at` to an earlier
 /// time: sessions would settle early.
@@ -33,7 +38,7 @@ use crate::store::RefreshStore;
 ///     store_contract(&MemoryStore::new()).await;
 /// }
 /// ```
-pub async fn store_contract<S: RefreshStore>(store: &S) {
+pub async fn store_contract<S: RefreshStore + Clone>(store: &S) {
     created_session_is_read_back(store).await;
     new_ids_are_unique(store);
     missing_session_is_not_found(store).await;
@@ -53,6 +58,36 @@ pub async fn store_contract<S: RefreshStore>(store: &S) {
     times_round_trip(store).await;
     large_numbers_round_trip(store).await;
     time_does_not_run_backwards(store).await;
+    an_operation_cut_short_leaves_list_and_records_consistent(store).await;
+    every_row_of_the_decision_table_holds(store).await;
+    a_wrong_secret_changes_nothing(store).await;
+    an_ended_session_is_refused(store).await;
+    one_of_64_concurrent_advances_wins(store).await;
+    sign_out_wins_against_an_advance(store).await;
+    the_clock_of_the_store_decides(store).await;
+}
+
+/// Runs the part of the contract of [`RefreshStore`] that takes many sessions of one subject, such
+/// as 10,000, against `store`.
+///
+/// What [`store_contract`] says about the store holds here, too, but it needs room for that many.
+///
+/// # Panics
+///
+/// When the store breaks a rule or fails, or with no sessions. The message names the rule.
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::{store::MemoryStore, testing::store_contract_at_size};
+///
+/// #[tokio::main]
+/// async fn main() {
+///     store_contract_at_size(&MemoryStore::new(), 10_000).await;
+/// }
+/// ```
+pub async fn store_contract_at_size<S: RefreshStore>(store: &S, sessions: usize) {
+    many_sessions_of_one_subject_are_listed_and_removed(store, sessions).await;
 }
 
 /// Runs the part of the contract of [`RefreshStore`] that drives time, against a `store` whose

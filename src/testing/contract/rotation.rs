@@ -1,0 +1,302 @@
+//! The decision table of the rotation, row by row, decided and carried out on the store.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use futures_util::future::{join, join_all};
+
+use super::rule::*;
+use crate::{
+    Clock, KeyRing, Sessions,
+    clock::SystemClock,
+    credentials::{RefreshToken, SessionSecret},
+    keys::crypto::random,
+    session::{Exchanged, SessionEvent},
+    store::{NewRecord, RefreshStore, SessionRecord, Update},
+};
+
+/// What a client gets for its refresh token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// An access token of this generation, and a refresh token with it.
+    Pair(u32),
+    /// An access token of this generation alone.
+    Access(u32),
+    Ended,
+    WrongSecret,
+    Unavailable,
+}
+
+/// What became of the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Untouched,
+    Confirmed,
+    Rotated,
+    Revoked,
+    MovedTo(u32),
+}
+
+/// How long ago the current generation was confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Never,
+    JustNow,
+    Settled,
+}
+
+const CURRENT: u32 = 7;
+
+/// Presented generation, whether the current one has been seen, and what the table says.
+const ROWS: &[(&str, u32, Seen, Answer, Left)] = &[
+    ("the current one, settled, rotates", 7, Seen::Settled, Answer::Pair(8), Left::Rotated),
+    ("the current one confirms", 7, Seen::Never, Answer::Access(7), Left::Confirmed),
+    ("the current one in grace renews", 7, Seen::JustNow, Answer::Access(7), Left::Untouched),
+    ("the parent of an unconfirmed one", 6, Seen::Never, Answer::Pair(7), Left::Untouched),
+    ("the parent in grace", 6, Seen::JustNow, Answer::Pair(7), Left::Untouched),
+    ("the parent of a settled one is reuse", 6, Seen::Settled, Answer::Ended, Left::Revoked),
+    ("an ancestor is reuse, unconfirmed", 5, Seen::Never, Answer::Ended, Left::Revoked),
+    ("an ancestor is reuse, in grace", 0, Seen::JustNow, Answer::Ended, Left::Revoked),
+    ("an ancestor is reuse, settled", 5, Seen::Settled, Answer::Ended, Left::Revoked),
+    ("a later one: writes were lost", 8, Seen::Settled, Answer::Access(8), Left::MovedTo(8)),
+    ("a much later one: writes were lost", 90, Seen::Never, Answer::Access(90), Left::MovedTo(90)),
+];
+
+pub(super) async fn every_row_of_the_decision_table_holds<S: RefreshStore + Clone>(store: &S) {
+    for (name, presented, seen, answer, left) in ROWS {
+        let table = Table::new(store, "every_row_of_the_decision_table_holds");
+        let before = table.session(*seen).await;
+        let bystander = table.rule.create(table.rule.session()).await;
+
+        let got = table.exchange(&before, *presented).await;
+        table.rule.check(got == *answer, format_args!("{name}: the answer is {answer:?}, not {got:?}"));
+        let after = table.rule.read(&before.id).await;
+        table.rule.check(
+            matches(*left, &before, after.as_ref()),
+            format_args!("{name}: the record is {left:?}, not {after:?} after {before:?}"),
+        );
+        table.rule.check(
+            table.rule.expect(&bystander.id).await == bystander,
+            format_args!("{name}: the subject's other session is let alone"),
+        );
+        table.rule.finish().await;
+    }
+}
+
+pub(super) async fn a_wrong_secret_changes_nothing<S: RefreshStore + Clone>(store: &S) {
+    let table = Table::new(store, "a_wrong_secret_changes_nothing");
+    let before = table.session(Seen::Settled).await;
+    for presented in [0, CURRENT - 1, CURRENT, CURRENT + 1] {
+        let token = token(&before, presented, SessionSecret::generate());
+        let got = answer(table.sessions.exchange(&token).await.ok());
+        table
+            .rule
+            .check(got == Answer::WrongSecret, format_args!("a guessed secret is refused, not {got:?}"));
+        table.rule.check(table.rule.expect(&before.id).await == before, "the record stays as it is");
+    }
+    table.rule.finish().await;
+}
+
+pub(super) async fn an_ended_session_is_refused<S: RefreshStore + Clone>(store: &S) {
+    let table = Table::new(store, "an_ended_session_is_refused");
+    let mut expired = table.session(Seen::Settled).await;
+    expired.idle_expires_at = expired.created_at - HOUR;
+    table.rule.check(table.rule.update(&expired).await == Update::Done, "the present version is written");
+    let removed = table.session(Seen::Settled).await;
+    table.rule.check(table.rule.remove(&removed.id).await, "the session is there");
+    for (name, record) in [("expired", expired), ("removed", removed)] {
+        for presented in [CURRENT - 1, CURRENT, CURRENT + 1] {
+            let got = table.exchange(&record, presented).await;
+            table.rule.check(got == Answer::Ended, format_args!("{name}: refused, not {got:?}"));
+        }
+        table.rule.check_ended(&record.id).await;
+    }
+    table.rule.finish().await;
+}
+
+pub(super) async fn one_of_64_concurrent_advances_wins<S: RefreshStore + Clone>(store: &S) {
+    let table = Table::new(store, "one_of_64_concurrent_advances_wins");
+    let before = table.session(Seen::Settled).await;
+    let answers = join_all((0..64).map(|_| table.exchange(&before, CURRENT))).await;
+    for got in answers {
+        table.rule.check(
+            matches!(got, Answer::Pair(generation) if generation == CURRENT + 1),
+            format_args!("every tab gets the pair of the one next generation, not {got:?}"),
+        );
+    }
+    let after = table.rule.expect(&before.id).await;
+    table.rule.check(
+        matches(Left::Rotated, &before, Some(&after)),
+        format_args!("the session is rotated once, not {after:?} after {before:?}"),
+    );
+    let rotations = table.rotations.load(Ordering::Relaxed);
+    table.rule.check(rotations == 1, format_args!("one advance wins, not {rotations}"));
+    table.rule.finish().await;
+}
+
+pub(super) async fn sign_out_wins_against_an_advance<S: RefreshStore + Clone>(store: &S) {
+    let table = Table::new(store, "sign_out_wins_against_an_advance");
+    for round in 0..16 {
+        let before = table.session(Seen::Settled).await;
+        let sign_out = async {
+            if round % 4 < 2 {
+                table.rule.remove(&before.id).await
+            } else {
+                table.rule.remove_all(None).await == 1
+            }
+        };
+        let advances = join_all((0..4).map(|_| table.exchange(&before, CURRENT)));
+        // Each may be the first to reach the store.
+        let found =
+            if round % 2 == 0 { join(sign_out, advances).await.0 } else { join(advances, sign_out).await.1 };
+        table.rule.check(found, "the sign-out finds the session");
+        table.rule.check(table.rule.read(&before.id).await.is_none(), "no advance revives the session");
+        table.rule.check(table.rule.list().await.is_empty(), "no advance lists the session again");
+        let got = table.exchange(&before, CURRENT).await;
+        table.rule.check(got == Answer::Ended, format_args!("the session is over, not {got:?}"));
+    }
+}
+
+pub(super) async fn the_clock_of_the_store_decides<S: RefreshStore + Clone>(store: &S) {
+    for (name, node) in [("ahead", Skewed::Ahead), ("behind", Skewed::Behind)] {
+        let table = Table::of(store, "the_clock_of_the_store_decides", node);
+        // By the node's clock it would be settled, or confirmed in the future.
+        let fresh = table.session(Seen::JustNow).await;
+        let got = table.exchange(&fresh, CURRENT - 1).await;
+        table.rule.check(
+            got == Answer::Pair(CURRENT),
+            format_args!("a node's clock that is {name} settles nothing: not {got:?}"),
+        );
+        let settled = table.session(Seen::Settled).await;
+        let got = table.exchange(&settled, CURRENT).await;
+        table.rule.check(
+            got == Answer::Pair(CURRENT + 1),
+            format_args!("a node's clock that is {name} unsettles nothing: not {got:?}"),
+        );
+        let unseen = table.session(Seen::Never).await;
+        let earliest = table.rule.now().await;
+        table.exchange(&unseen, CURRENT).await;
+        let latest = table.rule.now().await;
+        let confirmed = table.rule.expect(&unseen.id).await.confirmed_at;
+        table.rule.check(
+            confirmed.is_some_and(|at| at + MILLI >= earliest && at <= latest + 2 * MILLI),
+            format_args!("confirmed by the store's clock, not at {confirmed:?}"),
+        );
+        table.rule.finish().await;
+    }
+}
+
+/// Sessions of one subject in the store, and what the tests know of them.
+struct Table<'a, S> {
+    rule: Rule<'a, S>,
+    sessions: Sessions<()>,
+    secret: SessionSecret,
+    rotations: Arc<AtomicUsize>,
+}
+
+impl<'a, S: RefreshStore + Clone> Table<'a, S> {
+    fn new(store: &'a S, name: &'static str) -> Self {
+        Self::of(store, name, SystemClock)
+    }
+
+    fn of(store: &'a S, name: &'static str, clock: impl Clock) -> Self {
+        let keys = KeyRing::hs256(random::<32>()).expect("32 bytes are enough");
+        let rotations = Arc::new(AtomicUsize::new(0));
+        let count = rotations.clone();
+        let sessions = Sessions::builder(keys, store.clone())
+            .with_clock(clock)
+            .with_grace_period(GRACE)
+            .with_events(move |event: &SessionEvent<'_>| {
+                if let SessionEvent::Rotated { .. } = event {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+            .build()
+            .expect("a valid configuration");
+        Self { rule: Rule::new(store, name), sessions, secret: SessionSecret::generate(), rotations }
+    }
+
+    /// A session of generation [`CURRENT`].
+    async fn session(&self, seen: Seen) -> SessionRecord {
+        let id = self.rule.store.new_id(&self.rule.subject);
+        let new = NewRecord::new(id, self.rule.subject.as_str(), self.secret.hash());
+        let mut record = self.rule.create(new).await;
+        let long_ago = record.created_at - 2 * GRACE;
+        record.generation = CURRENT;
+        record.rotated_at = long_ago;
+        record.confirmed_at = match seen {
+            Seen::Never => None,
+            Seen::JustNow => Some(record.created_at),
+            Seen::Settled => Some(long_ago),
+        };
+        self.rule.check(self.rule.update(&record).await == Update::Done, "the present version is written");
+        self.rule.expect(&record.id).await
+    }
+
+    async fn exchange(&self, record: &SessionRecord, presented: u32) -> Answer {
+        let token = token(record, presented, self.secret.clone());
+        answer(self.sessions.exchange(&token).await.ok())
+    }
+}
+
+fn token(record: &SessionRecord, generation: u32, secret: SessionSecret) -> RefreshToken {
+    RefreshToken { session_id: record.id.as_str().into(), generation, secret }
+}
+
+fn answer(exchanged: Option<Exchanged<()>>) -> Answer {
+    match exchanged {
+        None => Answer::Unavailable,
+        Some(Exchanged::Ended | Exchanged::Over | Exchanged::Unreadable) => Answer::Ended,
+        Some(Exchanged::WrongSecret) => Answer::WrongSecret,
+        Some(Exchanged::Granted(granted)) => {
+            let generation = granted.claims.generation().unwrap_or(u32::MAX);
+            if granted.minted.has_refresh() { Answer::Pair(generation) } else { Answer::Access(generation) }
+        }
+    }
+}
+
+fn matches(left: Left, before: &SessionRecord, after: Option<&SessionRecord>) -> bool {
+    let Some(after) = after else {
+        return left == Left::Revoked;
+    };
+    let same_session = (&after.secret_hash, &after.xsrf_token, &after.claims, after.absolute_expires_at)
+        == (&before.secret_hash, &before.xsrf_token, &before.claims, before.absolute_expires_at);
+    let written_once = after.version == before.version + 1 && same_session;
+    match left {
+        Left::Untouched => after == before,
+        Left::Confirmed => {
+            written_once && after.generation == before.generation && after.confirmed_at.is_some()
+        }
+        Left::Rotated => {
+            written_once && after.generation == before.generation + 1 && after.confirmed_at.is_none()
+        }
+        Left::MovedTo(generation) => {
+            written_once && after.generation == generation && after.confirmed_at.is_some()
+        }
+        Left::Revoked => false,
+    }
+}
+
+/// The clock of a node that is off by more than any grace period, and less than any lifetime.
+#[derive(Clone, Copy)]
+enum Skewed {
+    Ahead,
+    Behind,
+}
+
+impl Clock for Skewed {
+    fn now(&self) -> SystemTime {
+        match self {
+            Self::Ahead => SystemClock.now() + 3 * HOUR,
+            Self::Behind => SystemClock.now() - 3 * HOUR,
+        }
+    }
+}
+
+/// So long that no store, however busy, lets a generation settle while a rule is checked.
+const GRACE: Duration = HOUR;
