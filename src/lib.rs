@@ -81,6 +81,8 @@
 //! | `axum` | | extractors and response parts for axum 0.8, through `axum-core`; includes `tracing` |
 //! | `tonic` | | claims and statuses for tonic 0.14; includes `tracing` |
 //! | `jwks-remote` | | `RemoteJwks`; needs Tokio |
+//! | `postgres` | | `PostgresStore`; needs Tokio, and Rust 1.94 |
+//! | `redis` | | `RedisStore`, also for Redis Cluster and Valkey; needs Tokio |
 //! | `sqlite` | | `SqliteStore`; needs Tokio, and Rust 1.94 |
 //! | `tracing` | | events and warnings in the log |
 //! | `testing` | | `TestClock`, `Browser` and the store contract |
@@ -137,6 +139,9 @@ pub use self::{
 /// Recipes for set-ups that take more than one setting.
 #[cfg(any(doc, doctest))]
 pub mod recipes {
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("../docs/own-store.md")]
+    pub mod own_store {}
     #[doc = include_str!("../docs/subdomains.md")]
     pub mod subdomains {}
 }

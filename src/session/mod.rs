@@ -30,6 +30,8 @@ mod sign_in;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "testing")]
+pub(crate) use self::exchange::Exchanged;
 pub use self::{
     answers::{SessionInfo, SignedIn, SignedOut, UpdatedClaims},
     builder::SessionsBuilder,
@@ -40,6 +42,4 @@ pub use self::{
     sessions::Sessions,
     sign_in::SignIn,
 };
-#[cfg(feature = "testing")]
-pub(crate) use self::exchange::Exchanged;
 pub(crate) use self::{exchange::Admitted, mint::Minted, narrow::Narrowed, sessions::Unavailable};

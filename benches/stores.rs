@@ -1,0 +1,161 @@
+//! What each store does in a second: `cargo bench --all-features --bench stores`.
+//!
+//! Starts its own servers on loopback, so that they share the machine's cores with the clients:
+//! what matters are the ratios, and how many writes a second one server takes.
+
+#[path = "../tests/stores/servers/mod.rs"]
+mod servers;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tower_cookie_jwt::{
+    MemoryStore,
+    store::{
+        Created, NewRecord, PostgresStore, RedisStore, RefreshStore, SessionRecord, SqliteStore, Update,
+    },
+};
+
+use self::servers::{Postgres, Redis, RedisCluster};
+
+/// Requests at work at once, as on a busy node.
+const AT_ONCE: usize = 64;
+/// Sessions that take turns.
+const SESSIONS: usize = 4096;
+const LASTS: Duration = Duration::from_secs(3);
+const TAG_KEY: &[u8] = b"sixteen bytes or more";
+
+#[derive(Clone, Copy)]
+enum Operation {
+    /// What `with_session_check` and `Sessions::confirm` cost a request.
+    Read,
+    /// Read, write.
+    Confirmation,
+    /// Read, write, and read again before the cookies go out.
+    Rotation,
+    /// A user's list of devices.
+    List,
+    /// A new session, and its end.
+    SignInAndOut,
+}
+
+const OPERATIONS: [Operation; 5] =
+    [Operation::Read, Operation::Confirmation, Operation::Rotation, Operation::List, Operation::SignInAndOut];
+
+#[tokio::main]
+async fn main() {
+    println!("operations a second, {AT_ONCE} at once on {SESSIONS} sessions");
+    println!("| store | reads | confirmations | rotations | lists | sign-in and sign-out |");
+    println!("|---|---|---|---|---|---|");
+    measure("memory", MemoryStore::new()).await;
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    measure("SQLite", SqliteStore::open(folder.path().join("bench.sqlite")).await.expect("it opens")).await;
+
+    let postgres = Postgres::start();
+    measure("PostgreSQL", PostgresStore::connect(&postgres.url()).await.expect("it connects")).await;
+    postgres.run("ALTER SYSTEM SET synchronous_commit = off; SELECT pg_reload_conf()");
+    measure(
+        "PostgreSQL, `synchronous_commit = off`",
+        PostgresStore::connect(&postgres.url()).await.expect("it connects"),
+    )
+    .await;
+    drop(postgres);
+
+    let redis = Redis::start();
+    let store = RedisStore::connect(&redis.url(), TAG_KEY).await.expect("it connects");
+    measure("Redis, `appendfsync always`", store).await;
+    drop(redis);
+    let redis = Redis::start_with(&["--appendfsync", "everysec"]);
+    let store = RedisStore::connect(&redis.url(), TAG_KEY).await.expect("it connects");
+    measure("Redis, `appendfsync everysec`", store).await;
+    drop(redis);
+
+    let cluster = RedisCluster::start();
+    let store = RedisStore::connect_cluster(cluster.urls(), TAG_KEY).await.expect("it connects");
+    measure("Redis Cluster, three masters, `appendfsync always`", store).await;
+}
+
+async fn measure<S: RefreshStore + Clone>(name: &str, store: S) {
+    let records = Arc::new(fill(&store).await);
+    let mut row = format!("| {name} |");
+    for operation in OPERATIONS {
+        let done = Arc::new(AtomicU64::new(0));
+        let began = Instant::now();
+        let workers = (0..AT_ONCE).map(|worker| {
+            let (store, records, done) = (store.clone(), records.clone(), done.clone());
+            tokio::spawn(async move {
+                let mut turn = worker;
+                while began.elapsed() < LASTS {
+                    // Each worker has sessions of its own: nobody waits for another's compare-and-set.
+                    perform(operation, &store, &records[turn % SESSIONS]).await;
+                    turn += AT_ONCE;
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        for worker in workers.collect::<Vec<_>>() {
+            worker.await.expect("no operation fails");
+        }
+        let rate = done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
+        row += &format!(" {} |", rate.round());
+    }
+    println!("{row}");
+}
+
+async fn fill<S: RefreshStore>(store: &S) -> Vec<SessionRecord> {
+    let mut records = Vec::with_capacity(SESSIONS);
+    for session in 0..SESSIONS {
+        let subject = format!("user-{session}");
+        records.push(create(store, &subject).await);
+    }
+    records
+}
+
+async fn create<S: RefreshStore>(store: &S, subject: &str) -> SessionRecord {
+    let mut new = NewRecord::new(store.new_id(subject), subject, [7; 32]);
+    new.scope = "orders:read orders:write".into();
+    new.claims = r#"{"name":"Ada","roles":["customer"],"tenant":"shop.example"}"#.into();
+    new.xsrf_token = "MTIzNDU2Nzg5MDEyMzQ1Njc4".into();
+    new.label = "Firefox on Linux".into();
+    match store.create(new).await.expect("it writes") {
+        Created::Done(record) => record,
+        Created::Full => panic!("there is room"),
+    }
+}
+
+async fn perform<S: RefreshStore>(operation: Operation, store: &S, record: &SessionRecord) {
+    match operation {
+        Operation::Read => drop(read(store, record).await),
+        Operation::Confirmation => write(store, record, false).await,
+        Operation::Rotation => {
+            write(store, record, true).await;
+            read(store, record).await;
+        }
+        Operation::List => drop(store.list(&record.subject).await.expect("it lists")),
+        Operation::SignInAndOut => {
+            let new = create(store, &record.subject).await;
+            assert!(store.remove(&new.id).await.expect("it removes"), "the session is there");
+        }
+    }
+}
+
+async fn write<S: RefreshStore>(store: &S, record: &SessionRecord, rotates: bool) {
+    let mut record = read(store, record).await;
+    if rotates {
+        record.generation += 1;
+        record.confirmed_at = None;
+    } else {
+        record.confirmed_at = Some(record.created_at);
+    }
+    assert_eq!(store.update(&record).await.expect("it writes"), Update::Done);
+}
+
+async fn read<S: RefreshStore>(store: &S, record: &SessionRecord) -> SessionRecord {
+    store.read(&record.id).await.expect("it reads").record.expect("the session lives")
+}
