@@ -64,13 +64,35 @@ fn inner_service_alone(bencher: divan::Bencher<'_, '_>) {
     bencher.with_inputs(|| get("theme=dark")).bench_local_values(|request| call(&mut service, request));
 }
 
+/// A token that is seen for the first time: without a cache, each is.
 #[divan::bench(args = [Algorithm::HS256, Algorithm::ES256, Algorithm::EdDSA])]
-fn cookie_jwt(bencher: divan::Bencher<'_, '_>, algorithm: Algorithm) {
+fn cookie_jwt_first_sight(bencher: divan::Bencher<'_, '_>, algorithm: Algorithm) {
     let key = Key::generate(algorithm).expect("not RSA");
     let cookie = format!("theme=dark; __Host-access={}", token(&key, "0123456789abcdefghijklmn"));
-    let keys = KeyRing::new(key).expect("it signs");
-    let mut service = CookieJwtLayer::new(Verifier::<User>::new(keys)).layer(inner());
+    let verifier = Verifier::<User>::new(KeyRing::new(key).expect("it signs")).with_cache_bytes(0);
+    let mut service = CookieJwtLayer::new(verifier).layer(inner());
     bencher.with_inputs(|| get(&cookie)).bench_local_values(|request| call(&mut service, request));
+}
+
+/// Tokens that have been seen before, as many as there are users at work.
+#[divan::bench(args = [1, 2048])]
+fn cookie_jwt_seen_before(bencher: divan::Bencher<'_, '_>, tokens: usize) {
+    let key = Key::generate(Algorithm::HS256).expect("not RSA");
+    let cookies: Vec<_> = (0..tokens)
+        .map(|index| format!("theme=dark; __Host-access={}", token(&key, &format!("{index:024}"))))
+        .collect();
+    let verifier = Verifier::<User>::new(KeyRing::new(key).expect("it signs"));
+    let mut service = CookieJwtLayer::new(verifier).layer(inner());
+    for cookie in &cookies {
+        call(&mut service, get(cookie));
+    }
+    let mut next = 0;
+    bencher
+        .with_inputs(|| {
+            next += 1;
+            get(&cookies[next * 613 % tokens])
+        })
+        .bench_local_values(|request| call(&mut service, request));
 }
 
 #[divan::bench]
@@ -89,11 +111,13 @@ fn cookie_jwt_optional_without_token(bencher: divan::Bencher<'_, '_>) {
     bencher.with_inputs(|| get("theme=dark")).bench_local_values(|request| call(&mut service, request));
 }
 
-#[divan::bench]
-fn all_three_layers_on_a_post(bencher: divan::Bencher<'_, '_>) {
+#[divan::bench(args = [0, 8 << 20])]
+fn all_three_layers_on_a_post(bencher: divan::Bencher<'_, '_>, cache_bytes: usize) {
     let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef").expect("a long secret");
-    let sessions =
-        Sessions::<User>::builder(keys, MemoryStore::new()).build().expect("a valid configuration");
+    let sessions = Sessions::<User>::builder(keys, MemoryStore::new())
+        .with_cache_bytes(cache_bytes)
+        .build()
+        .expect("a valid configuration");
     let (parts, ()) = Request::post("https://shop.example/login").body(()).expect("a request").into_parts();
     let signed_in =
         sessions.sign_in(&parts, "ada", user()).now_or_never().expect("memory").expect("it has room");

@@ -5,7 +5,7 @@ use http::{HeaderValue, request::Parts};
 use super::service::bearer_value;
 use crate::{
     cookies,
-    credentials::{Candidate, Checked, Located, Outcome},
+    credentials::{Checked, Located, Outcome},
 };
 
 /// The token of a request's user, to be passed on to another server: put it into the extensions of the
@@ -29,10 +29,7 @@ impl CallerToken {
             Located::Cookie(index) => {
                 cookies::values(&request.headers, &checked.sources.cookie).nth(*index)?
             }
-            Located::Header => match checked.sources.candidate(&request.headers)? {
-                Candidate::Bearer(token) | Candidate::AccessTokenHeader(token) => token,
-                Candidate::Cookie => return None,
-            },
+            Located::Header => checked.sources.header_token(&request.headers)?,
         };
         bearer_value(token).map(Self)
     }

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, request::Parts};
 use serde::de::DeserializeOwned;
 
-use super::{Candidate, Checked, Located, Outcome, PresentedRefresh, RefreshReader, Sources, seen::Seen};
+use super::{Checked, Located, Outcome, PresentedRefresh, RefreshReader, Sources, seen::Seen};
 use crate::{
     Claims, Verifier, cookies,
     token::{Budget, Source, TokenError, TokenErrorKind},
@@ -197,27 +197,42 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         });
     }
 
+    /// The first source that holds a token decides.
     fn find(&self, headers: &HeaderMap, look: &mut Look) -> (Result<Claims<C>, TokenErrorKind>, bool) {
-        let mut verify = |token: &[u8], source| self.verifier.verify_within(token, source, &mut look.budget);
-        match self.sources.candidate(headers) {
-            None => (Err(TokenErrorKind::Missing), false),
-            Some(Candidate::Bearer(token)) => {
+        for source in &self.sources.order {
+            if *source == Source::Cookie {
+                if let Some(outcome) = self.check_cookies(headers, look) {
+                    return (outcome, false);
+                }
+            } else if let Some(token) = Sources::in_header(*source, headers) {
                 look.token = Located::Header;
-                (verify(token, Source::Bearer), true)
+                return (self.verifier.verify_within(token, *source, &mut look.budget), true);
             }
-            Some(Candidate::AccessTokenHeader(token)) => {
-                look.token = Located::Header;
-                (verify(token, Source::AccessTokenHeader), true)
-            }
-            Some(Candidate::Cookie) => (self.check_cookies(headers, look), false),
         }
+        (Err(TokenErrorKind::Missing), false)
     }
 
-    /// Several cookies of one name: those that verify count, whatever their order.
-    fn check_cookies(&self, headers: &HeaderMap, look: &mut Look) -> Result<Claims<C>, TokenErrorKind> {
+    /// Several cookies of one name: those that verify count, whatever their order. `None` when there is
+    /// no cookie of the name.
+    fn check_cookies(
+        &self,
+        headers: &HeaderMap,
+        look: &mut Look,
+    ) -> Option<Result<Claims<C>, TokenErrorKind>> {
+        let mut values = cookies::values(headers, &self.sources.cookie);
+        let first = values.next()?;
         if let Some(companion) = &self.companion {
             look.refresh = Some(companion.read(headers, &mut look.budget));
         }
+        Some(self.choose(first, values, look))
+    }
+
+    fn choose<'h>(
+        &self,
+        first: &'h [u8],
+        others: impl Iterator<Item = &'h [u8]>,
+        look: &mut Look,
+    ) -> Result<Claims<C>, TokenErrorKind> {
         let session = match &look.refresh {
             // Whose access cookie counts cannot be told.
             Some(PresentedRefresh::Ambiguous(_)) => return Err(TokenErrorKind::Ambiguous),
@@ -228,7 +243,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         let mut chosen: Option<Claims<C>> = None;
         let mut refused = None;
         let mut seen = Seen::new();
-        for (index, token) in cookies::values(headers, &self.sources.cookie).enumerate() {
+        let mut several = false;
+        for (index, token) in std::iter::once(first).chain(others).enumerate() {
+            several = index > 0;
             let outcome = seen.first_time(token, &mut look.budget, |budget| {
                 self.verifier.verify_within(token, Source::Cookie, budget)
             });
@@ -247,8 +264,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
             }
         }
         // Whose the rest are cannot be told. One that is alone belongs to nobody else.
-        let several = || cookies::values(headers, &self.sources.cookie).nth(1).is_some();
-        if look.budget.take_overdrawn() && several() {
+        if look.budget.take_overdrawn() && several {
             return Err(TokenErrorKind::Ambiguous);
         }
         chosen.ok_or(refused.unwrap_or(TokenErrorKind::Missing))

@@ -13,5 +13,5 @@ pub(crate) use self::{
     checked::{Checked, Located, Outcome},
     exempt::Exempt,
     refresh_token::{PresentedRefresh, REFRESH_TYPE, RefreshReader, RefreshToken, SessionSecret},
-    source::{Candidate, Sources},
+    source::Sources,
 };

@@ -1,9 +1,6 @@
-use http::{
-    HeaderMap, HeaderName,
-    header::{AUTHORIZATION, COOKIE},
-};
+use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 
-use crate::{cookies, token::Source};
+use crate::token::Source;
 
 /// Where a request's token is looked for, in order, and the name of its cookie.
 ///
@@ -20,26 +17,21 @@ impl Sources {
         Self { order: vec![Source::Bearer, Source::AccessTokenHeader, Source::Cookie], cookie: cookie.into() }
     }
 
-    /// The first candidate.
-    pub(crate) fn candidate<'h>(&self, headers: &'h HeaderMap) -> Option<Candidate<'h>> {
-        self.order.iter().find_map(|source| match source {
-            Source::Bearer => bearer(headers).map(Candidate::Bearer),
+    /// The token that the header of this source carries; cookies are looked through by name.
+    pub(super) fn in_header<'h>(source: Source, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+        match source {
+            Source::Bearer => bearer(headers),
             Source::AccessTokenHeader => {
                 single(headers.get_all(ACCESS_TOKEN).iter().map(|value| value.as_bytes()))
-                    .map(Candidate::AccessTokenHeader)
             }
-            Source::Cookie => (headers.contains_key(COOKIE)
-                && cookies::values(headers, &self.cookie).next().is_some())
-            .then_some(Candidate::Cookie),
-        })
+            Source::Cookie => None,
+        }
     }
-}
 
-/// A token that was found, or in the case of cookies the fact that there are some.
-pub(crate) enum Candidate<'h> {
-    Bearer(&'h [u8]),
-    AccessTokenHeader(&'h [u8]),
-    Cookie,
+    /// The token of the header that decides, of a request that no cookie has decided.
+    pub(crate) fn header_token<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+        self.order.iter().find_map(|source| Self::in_header(*source, headers))
+    }
 }
 
 /// The token behind `Authorization: Bearer`, whose scheme is compared without case (RFC 9110 §11.1).

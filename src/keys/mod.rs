@@ -39,4 +39,5 @@ mod ring;
 
 #[cfg(feature = "jwks-remote")]
 pub use self::remote::RemoteJwks;
+pub(crate) use self::ring::Epoch;
 pub use self::{algorithm::Algorithm, jwks::JwksService, key::Key, ring::KeyRing};

@@ -1,6 +1,9 @@
 use std::{
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 #[cfg(feature = "jwks-remote")]
 use std::{sync::Weak, time::Instant};
@@ -36,13 +39,25 @@ pub struct KeyRing {
 
 pub(super) struct Shared {
     keys: RwLock<Arc<Keys>>,
+    /// That of `keys`, to be asked without a lock.
+    epoch: AtomicU64,
     /// Told when a token names a key that is not in the ring.
-    on_unknown: Option<Box<dyn Fn() + Send + Sync>>,
+    on_unknown: Option<OnUnknown>,
+}
+
+/// Which keys a token was judged by: whatever is known of it counts for as long as they are in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Epoch {
+    number: u64,
+    /// The keys get too old by themselves.
+    ages: bool,
 }
 
 /// One state of the ring.
 #[derive(Clone, Default)]
 pub(crate) struct Keys {
+    /// Counts the states of one ring.
+    epoch: u64,
     /// Index of the signing key in `keys`.
     active: Option<usize>,
     keys: Vec<Key>,
@@ -82,7 +97,7 @@ impl KeyRing {
                  verifies with `KeyRing::verify_only`",
             ));
         }
-        Ok(Self::from_keys(Keys { active: Some(0), keys: vec![active], freshness: Freshness::Lasting }))
+        Ok(Self::from_keys(Keys { active: Some(0), keys: vec![active], ..Keys::default() }))
     }
 
     /// A ring that verifies with `keys` and signs nothing.
@@ -127,7 +142,7 @@ impl KeyRing {
     /// Requests that are being verified finish with the keys they began with. Of a ring that follows a
     /// remote set, the keys are taken as they are now; they do not follow it here.
     pub fn replace(&self, other: Self) {
-        self.shared.set(other.keys());
+        self.shared.set(&other.keys());
     }
 
     /// Whether the ring has an active key.
@@ -139,6 +154,12 @@ impl KeyRing {
         self.shared.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether the keys of `epoch` are still those in use, and may be used.
+    pub(crate) fn is_in(&self, epoch: Epoch) -> bool {
+        self.shared.epoch.load(Ordering::Acquire) == epoch.number
+            && (!epoch.ages || self.keys().is_available())
+    }
+
     /// A token names a key that is not here.
     pub(crate) fn miss(&self) {
         if let Some(on_unknown) = &self.shared.on_unknown {
@@ -147,19 +168,14 @@ impl KeyRing {
     }
 
     fn from_keys(keys: Keys) -> Self {
-        Self { shared: Arc::new(Shared { keys: RwLock::new(Arc::new(keys)), on_unknown: None }) }
+        Self { shared: Arc::new(Shared::new(keys, None)) }
     }
 
     /// A ring whose keys are still to come.
     #[cfg(feature = "jwks-remote")]
     pub(super) fn awaited(on_unknown: impl Fn() + Send + Sync + 'static) -> Self {
         let keys = Keys { freshness: Freshness::NotYet, ..Keys::default() };
-        Self {
-            shared: Arc::new(Shared {
-                keys: RwLock::new(Arc::new(keys)),
-                on_unknown: Some(Box::new(on_unknown)),
-            }),
-        }
+        Self { shared: Arc::new(Shared::new(keys, Some(Box::new(on_unknown)))) }
     }
 
     /// Does not keep the ring alive.
@@ -169,16 +185,26 @@ impl KeyRing {
     }
 }
 
+type OnUnknown = Box<dyn Fn() + Send + Sync>;
+
 impl Shared {
-    fn set(&self, keys: Arc<Keys>) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    fn new(keys: Keys, on_unknown: Option<OnUnknown>) -> Self {
+        Self { epoch: AtomicU64::new(keys.epoch), keys: RwLock::new(Arc::new(keys)), on_unknown }
+    }
+
+    /// Begins an epoch. Once this has returned, nothing that was known of any token counts.
+    fn set(&self, keys: &Keys) {
+        let mut present = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let epoch = present.epoch + 1;
+        *present = Arc::new(Keys { epoch, ..keys.clone() });
+        self.epoch.store(epoch, Ordering::Release);
     }
 
     /// Takes the keys of `ring`, to be used until then.
     #[cfg(feature = "jwks-remote")]
     pub(super) fn take(&self, ring: &KeyRing, until: Instant) {
         let keys = Keys { freshness: Freshness::Until(until), ..(*ring.keys()).clone() };
-        self.set(Arc::new(keys));
+        self.set(&keys);
     }
 }
 
@@ -192,6 +218,10 @@ impl Keys {
             #[cfg(feature = "jwks-remote")]
             Freshness::NotYet => false,
         }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch { number: self.epoch, ages: !matches!(self.freshness, Freshness::Lasting) }
     }
 
     pub(crate) fn active(&self) -> Option<&Key> {

@@ -43,6 +43,7 @@ pub struct SessionsBuilder<C> {
     xsrf_header: String,
     reload: Option<Box<dyn ErasedReload<C>>>,
     events: Listener,
+    cache_bytes: Option<usize>,
     clock: SharedClock,
     claims: PhantomData<fn() -> C>,
 }
@@ -68,6 +69,7 @@ impl<C> SessionsBuilder<C> {
             xsrf_header: XSRF_HEADER.to_owned(),
             reload: None,
             events: Listener::new(TraceEvents),
+            cache_bytes: None,
             clock: SharedClock::default(),
             claims: PhantomData,
         }
@@ -233,6 +235,15 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
+    /// Remembers verified access tokens in about this much memory; 0 remembers none. See
+    /// [`Verifier::with_cache_bytes`].
+    ///
+    /// Defaults to 8 MiB.
+    pub const fn with_cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = Some(bytes);
+        self
+    }
+
     /// Takes the time from `clock`; the store has its own.
     ///
     /// Defaults to the operating system's clock.
@@ -273,9 +284,17 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             access = access.with_audience(name);
             refresh = refresh.with_audience(name);
         }
+        if let Some(bytes) = self.cache_bytes {
+            access = access.with_cache_bytes(bytes);
+        }
+        let has_companion = !cookies.access.is_host_bound();
+        if !has_companion {
+            // Each is seen once in its life; only a companion is looked at on each request.
+            refresh = refresh.with_cache_bytes(0);
+        }
         let refresh_reader =
             RefreshReader::new(refresh.with_clock(self.clock.clone()), &cookies.refresh.name);
-        let companion = (!cookies.access.is_host_bound()).then(|| refresh_reader.clone());
+        let companion = has_companion.then(|| refresh_reader.clone());
         let access = access.with_clock(self.clock.clone());
         let authenticator =
             Authenticator::new(access, Sources::new(cookies.access.name.clone())).with_companion(companion);

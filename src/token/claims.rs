@@ -52,7 +52,16 @@ pub(crate) type ErasedClaims = Arc<Verified<dyn Any + Send + Sync>>;
 
 impl<C> Claims<C> {
     pub(crate) fn new(registered: Registered, custom: C, source: Source) -> Self {
-        Self { verified: Arc::new(Verified { registered, custom }), source, presented: true }
+        Self::of(Arc::new(Verified { registered, custom }), source)
+    }
+
+    /// Claims that have been verified, of a token that was found here.
+    pub(super) const fn of(verified: Arc<Verified<C>>, source: Source) -> Self {
+        Self { verified, source, presented: true }
+    }
+
+    pub(super) fn verified(&self) -> Arc<Verified<C>> {
+        self.verified.clone()
     }
 
     pub(crate) fn registered(&self) -> &Registered {

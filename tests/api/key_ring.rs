@@ -185,7 +185,8 @@ fn a_token_is_checked_against_at_most_four_keys() {
 async fn a_request_spends_at_most_four_signature_checks_on_all_its_cookies() {
     let good = signed_by(&Key::hs256(forge::SECRET).expect("a secret"));
     let forged = |count: usize| (0..count).map(|_| signed_by(&key(None)));
-    let layer = CookieJwtLayer::new(Verifier::<()>::new(forge::ring())).with_cookie_name("access");
+    let verifier = Verifier::<()>::new(forge::ring()).with_cache_bytes(0);
+    let layer = CookieJwtLayer::new(verifier).with_cookie_name("access");
     for (count, expected) in [(0, "ada"), (3, "ada"), (4, "token_ambiguous"), (40, "token_ambiguous")] {
         let cookies: Vec<String> =
             forged(count).chain([good.clone()]).map(|token| format!("access={token}")).collect();
@@ -204,11 +205,25 @@ async fn a_request_spends_at_most_four_signature_checks_on_all_its_cookies() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn a_token_that_was_seen_before_spends_no_signature_check() {
+    let good = signed_by(&Key::hs256(forge::SECRET).expect("a secret"));
+    let layer = CookieJwtLayer::new(Verifier::<()>::new(forge::ring())).with_cookie_name("access");
+    for (count, expected) in [(0, "ada"), (4, "ada"), (5, "token_ambiguous")] {
+        let forged = (0..count).map(|_| signed_by(&key(None)));
+        let cookies: Vec<_> = forged.chain([good.clone()]).map(|token| format!("access={token}")).collect();
+        let request = Request::get("/").header(COOKIE, cookies.join("; ")).body(()).expect("a request");
+        let response = layer.layer(forge::whoami()).oneshot(request).await.expect("infallible");
+        assert_eq!(forge::outcome(&response), expected, "behind {count} forged ones");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn nested_verifiers_share_the_four_signature_checks_of_a_request() {
     let keys: Vec<Key> = (0..5).map(|_| key(None)).collect();
     let four = KeyRing::verify_only(keys[..4].to_vec()).expect("a ring");
     let layer = |ring: &KeyRing| {
-        CookieJwtLayer::new(Verifier::<()>::new(ring.clone())).with_cookie_name("access").optional()
+        let verifier = Verifier::<()>::new(ring.clone()).with_cache_bytes(0);
+        CookieJwtLayer::new(verifier).with_cookie_name("access").optional()
     };
     let own = KeyRing::new(keys[4].clone()).expect("a ring");
     let text = signed_by(&keys[4]);

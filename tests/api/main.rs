@@ -44,6 +44,7 @@ mod shop;
 mod slow_handlers;
 mod store_faults;
 mod stores;
+mod token_cache;
 mod token_dates;
 mod tokens;
 mod typed_claims;

@@ -185,7 +185,7 @@ impl<'de> Deserialize<'de> for Counted {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_token_is_verified_once_per_verifier() {
-    let verifier = Verifier::<Counted>::new(forge::ring());
+    let verifier = Verifier::<Counted>::new(forge::ring()).with_cache_bytes(0);
     let layer =
         |verifier: &Verifier<Counted>| CookieJwtLayer::new(verifier.clone()).with_cookie_name("access");
     let cookie = access_for("ada", "shop");
@@ -205,7 +205,10 @@ async fn a_token_is_verified_once_per_verifier() {
     let other = layer(&verifier.clone().with_leeway(Duration::ZERO)).layer(once);
     assert_eq!(read_by(ask(other, request(&cookie)).await).await, 2, "two verifiers");
 
-    let sessions = Sessions::<Counted>::builder(forge::ring(), MemoryStore::new()).build().expect("sessions");
+    let sessions = Sessions::<Counted>::builder(forge::ring(), MemoryStore::new())
+        .with_cache_bytes(0)
+        .build()
+        .expect("sessions");
     let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();
     let mut headers = HeaderMap::new();
     sessions.sign_in(&parts, "ada", Counted {}).await.expect("signed in").append_to(&mut headers);
