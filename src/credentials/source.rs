@@ -18,7 +18,7 @@ impl Sources {
     }
 
     /// The token that the header of this source carries; cookies are looked through by name.
-    pub(super) fn in_header<'h>(source: Source, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+    pub(super) fn in_header(source: Source, headers: &HeaderMap) -> Option<&[u8]> {
         match source {
             Source::Bearer => bearer(headers),
             Source::AccessTokenHeader => {
