@@ -64,4 +64,29 @@ mod sqlite {
         let store = SqliteStore::open(&path).await.expect("it opens again");
         assert_eq!(store.read(&record.id).await.expect("it reads").record, Some(record));
     }
+
+    #[tokio::test]
+    async fn expired_sessions_leave_the_file_by_themselves() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let clock = TestClock::new();
+        let path = folder.path().join("swept.sqlite");
+        let store = SqliteStore::open(&path).await.expect("it opens").with_clock(clock.clone());
+        for _ in 0..250 {
+            let new = NewRecord::new(store.new_id("ada"), "ada", [7; 32]);
+            store.create(new).await.expect("it writes");
+        }
+        let ended = store.list("ada").await.expect("it lists");
+        assert_eq!(ended.len(), 250);
+        clock.advance(std::time::Duration::from_secs(100 * 24 * 60 * 60));
+        // The first store has swept already, less than a minute ago.
+        let store = SqliteStore::open(&path).await.expect("it opens").with_clock(clock);
+        let new = NewRecord::new(store.new_id("ada"), "ada", [7; 32]);
+        store.create(new).await.expect("it writes");
+        for record in &ended {
+            while store.read(&record.id).await.expect("it reads").record.is_some() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }
+        assert_eq!(store.list("ada").await.expect("it lists").len(), 1);
+    }
 }

@@ -1,8 +1,7 @@
 use std::{
     fmt,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use sqlx::{
@@ -11,8 +10,9 @@ use sqlx::{
 };
 
 use super::{error::*, rows::*, sql::*};
-use crate::store::millis::*;
-use crate::store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update};
+use crate::store::{
+    Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update, millis::*, sweep::Sweeps,
+};
 use crate::{Clock, clock::SharedClock};
 
 /// Sessions in one SQLite file: for applications on one machine whose users stay signed in over a
@@ -21,7 +21,7 @@ use crate::{Clock, clock::SharedClock};
 /// Several processes of one machine may share the file; a network file system must not hold it.
 /// The time is the machine's. Every write has reached the disk before it is answered, because a
 /// sign-out that a power failure undoes would revive the session. There is no limit to the number
-/// of sessions; expired ones are removed, some at a time, as others come. Clones share the
+/// of sessions; expired ones are removed beside the requests, some at a time. Clones share the
 /// connections.
 ///
 /// The file holds hashes of secrets, but claims and XSRF tokens as they are: let nobody else read
@@ -51,7 +51,7 @@ pub struct SqliteStore {
     /// of polling SQLite's lock against each other.
     writer: SqlitePool,
     clock: SharedClock,
-    last_sweep: Arc<Mutex<Option<SystemTime>>>,
+    sweeps: Sweeps,
 }
 
 impl SqliteStore {
@@ -104,31 +104,21 @@ impl SqliteStore {
     }
 
     fn new(reader: SqlitePool, writer: SqlitePool) -> Self {
-        Self { reader, writer, clock: SharedClock::default(), last_sweep: Arc::default() }
+        Self { reader, writer, clock: SharedClock::default(), sweeps: Sweeps::default() }
     }
 
-    /// Removes some of the expired sessions, now and then. A failure is left to the next sweep: the
-    /// sessions are dead anyway.
-    async fn sweep(&self, connection: &mut SqliteConnection, now: SystemTime) {
-        if !self.begin_sweep(now) {
-            return;
-        }
-        let removed = sqlx::query(SWEEP).bind(ends(now)).bind(SWEEP_SIZE).execute(connection).await;
-        if removed.is_ok_and(|done| done.rows_affected() >= SWEEP_SIZE.unsigned_abs().into()) {
-            // There may be more: the next sign-in goes on, so that no rate of sign-ins outruns this.
-            *self.last_sweep.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
-    }
-
-    fn begin_sweep(&self, now: SystemTime) -> bool {
-        let mut last = self.last_sweep.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that was set back is a reason to sweep, not to stop.
-        let due =
-            last.is_none_or(|last| now.duration_since(last).map_or(true, |since| since >= SWEEP_INTERVAL));
-        if due {
-            *last = Some(now);
-        }
-        due
+    /// Removes expired sessions beside the requests, and lets other writers in between.
+    fn sweep(&self) {
+        let store = self.clone();
+        self.sweeps.start(move || {
+            let store = store.clone();
+            async move {
+                let sweep = sqlx::query(SWEEP).bind(ends(store.clock.now())).bind(SWEEP_SIZE);
+                // A failure is left to the next sweep: the sessions are dead anyway.
+                let removed = sweep.execute(&store.writer).await;
+                removed.is_ok_and(|done| done.rows_affected() >= SWEEP_SIZE.unsigned_abs().into())
+            }
+        });
     }
 }
 
@@ -136,14 +126,15 @@ impl RefreshStore for SqliteStore {
     type Error = SqliteStoreError;
 
     async fn create(&self, session: NewRecord) -> Result<Created, SqliteStoreError> {
+        // Not before it is our turn to write: sessions begin in the order of their times.
         let mut connection = self.writer.acquire().await?;
-        let now = self.clock.now();
-        let record = as_stored(session.begin(now));
+        let record = as_stored(session.begin(self.clock.now()));
         bind_fields(sqlx::query(INSERT).bind(record.id.as_str()), &record)
             .bind(version(&record))
             .execute(&mut *connection)
             .await?;
-        self.sweep(&mut connection, now).await;
+        drop(connection);
+        self.sweep();
         Ok(Created::Done(record))
     }
 
@@ -234,5 +225,4 @@ async fn create_schema(connection: &mut SqliteConnection) -> Result<(), SqliteSt
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 const SWEEP_SIZE: i32 = 100;

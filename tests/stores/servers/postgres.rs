@@ -49,6 +49,14 @@ impl Postgres {
         wait_until("the end of PostgreSQL's processes", || !children.iter().any(|child| runs(child)));
     }
 
+    /// Ends it in order; `restart` starts it again.
+    pub(crate) fn stop(&mut self) {
+        self.process.signal("INT");
+        let server = self.process.itself();
+        wait_until("the end of PostgreSQL", || !runs(&server));
+        self.kill();
+    }
+
     /// Starts it again on its port and its data.
     pub(crate) fn restart(&mut self) {
         self.process = start(self.port, &self.folder);
@@ -58,6 +66,26 @@ impl Postgres {
     /// Sends the main process a signal, such as `STOP` or `CONT`.
     pub(crate) fn signal(&self, signal: &str) {
         self.process.signal(signal);
+    }
+
+    /// Sends the processes of all present connections a signal, and says which they are.
+    pub(crate) fn backends(&self, signal: &str) -> Vec<String> {
+        let list = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        let listed = Command::new(program("psql"))
+            .args(["--tuples-only", "--no-align", "--no-psqlrc", "-d", &self.url(), "-c", list])
+            .output()
+            .expect("psql runs");
+        let backends: Vec<_> =
+            String::from_utf8_lossy(&listed.stdout).split_whitespace().map(str::to_owned).collect();
+        self.signal_backends(&backends, signal);
+        backends
+    }
+
+    pub(crate) fn signal_backends(&self, backends: &[String], signal: &str) {
+        for backend in backends {
+            // One that has ended by itself does not matter.
+            let _ = Command::new("kill").args([&format!("-{signal}"), backend]).output();
+        }
     }
 
     /// Runs statements, with `psql`.

@@ -49,6 +49,11 @@ impl Process {
         children.unwrap_or_default().split_whitespace().map(|child| Path::new("/proc").join(child)).collect()
     }
 
+    /// Its folder in `/proc`.
+    pub(super) fn itself(&self) -> PathBuf {
+        Path::new("/proc").join(self.pid())
+    }
+
     /// Sends it a signal, such as `STOP` or `CONT`.
     pub(super) fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([&format!("-{signal}"), &self.pid()]).status();

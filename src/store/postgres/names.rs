@@ -1,0 +1,78 @@
+//! The names that the application chooses.
+
+use super::{PostgresStoreError, error::Reason};
+
+/// A schema and a table in it, checked so that they can stand in statements.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    schema: String,
+    table: String,
+}
+
+impl Names {
+    pub(super) fn new(schema: &str, table: &str) -> Result<Self, PostgresStoreError> {
+        // Both belts: the check leaves nothing to quote, and everything is quoted.
+        let checked = |what, name: &str| match is_plain(name) {
+            true => Ok(name.to_owned()),
+            false => Err(PostgresStoreError::from(Reason::Name(what))),
+        };
+        Ok(Self { schema: checked("schema", schema)?, table: checked("table", table)? })
+    }
+
+    /// As it is, not quoted.
+    pub(super) fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The table of sessions with its schema, quoted.
+    pub(super) fn table(&self) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(&self.table))
+    }
+
+    /// The table that says which version the schema has: its name, not quoted.
+    pub(super) fn version_table(&self) -> String {
+        format!("{}_version", self.table)
+    }
+
+    /// The name of an index, quoted; it is always in its table's schema.
+    pub(super) fn index(&self, suffix: &str) -> String {
+        quoted(&format!("{}_{suffix}", self.table))
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    let of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (1..=MAX_LENGTH).contains(&name.len()) && name.bytes().all(of_name)
+}
+
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// PostgreSQL cuts names after 63 bytes; the longest suffix needs 11.
+pub(super) const MAX_LENGTH: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_names_are_quoted() {
+        let names = Names::new("Auth-2", "user_sessions").expect("they are plain");
+        assert_eq!(names.table(), r#""Auth-2"."user_sessions""#);
+        assert_eq!(names.version_table(), "user_sessions_version");
+        assert_eq!(names.index("by_subject"), r#""user_sessions_by_subject""#);
+        assert!(Names::new("a", &"t".repeat(MAX_LENGTH)).is_ok());
+    }
+
+    #[test]
+    fn other_names_are_refused_with_advice() {
+        let long = "t".repeat(MAX_LENGTH + 1);
+        for name in ["", "a b", "a.b", "a\"b", "a'b", "a;b", "a\0b", "a\\b", "a$b", "\u{e9}", &long] {
+            for (schema, table, what) in [(name, "sessions", "schema"), ("public", name, "table")] {
+                let error = Names::new(schema, table).expect_err(name).to_string();
+                assert!(error.contains(what) && error.contains("letters"), "{error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The statements, built once for the chosen names.
+
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
+use super::names::Names;
+use crate::store::millis::MAX_MILLIS;
+
+pub(super) struct Statements {
+    pub(super) insert: SqlStr,
+    pub(super) read: SqlStr,
+    pub(super) update: SqlStr,
+    pub(super) exists: SqlStr,
+    pub(super) list: SqlStr,
+    pub(super) delete: SqlStr,
+    pub(super) delete_all: SqlStr,
+    pub(super) sweep: SqlStr,
+}
+
+impl Statements {
+    pub(super) fn new(names: &Names) -> Self {
+        let table = names.table();
+        Self {
+            insert: safe(insert(&table)),
+            read: safe(read(&table)),
+            update: safe(update(&table)),
+            exists: safe(format!("SELECT 1 FROM {table} WHERE id = $1")),
+            list: safe(list(&table)),
+            delete: safe(format!("DELETE FROM {table} WHERE id = $1 RETURNING 1")),
+            delete_all: safe(delete_all(&table)),
+            sweep: safe(sweep(&table)),
+        }
+    }
+}
+
+/// A statement that has nothing of others in it but names of [`Names`].
+pub(super) fn safe(statement: String) -> SqlStr {
+    // In an `Arc`, so that a clone is cheap.
+    AssertSqlSafe(Arc::<str>::from(statement)).into_sql_str()
+}
+
+/// The present is rounded up, as all times from which something is counted.
+fn insert(table: &str) -> String {
+    format!(
+        "INSERT INTO {table} (
+            id, subject, secret_hash, generation, confirmed_at, rotated_at, created_at, last_seen_at,
+            idle_expires_at, absolute_expires_at, scope, claims, xsrf_token, label, version
+        )
+        SELECT $1, $2, $3, 0, NULL, now, now, now,
+            LEAST(now + $4, now + $5, {MAX_MILLIS}), LEAST(now + $5, {MAX_MILLIS}), $6, $7, $8, $9, 0
+        FROM (SELECT ceil({MILLIS})::bigint AS now) AS clock
+        RETURNING created_at"
+    )
+}
+
+fn read(table: &str) -> String {
+    format!(
+        "SELECT {COLUMNS} FROM {CLOCK}
+        LEFT JOIN {table} AS session ON session.id = $1"
+    )
+}
+
+/// `left` is what the index has of a subject.
+fn list(table: &str) -> String {
+    format!(
+        "SELECT {COLUMNS} FROM {CLOCK}
+        LEFT JOIN {table} AS session
+            ON left(session.subject, 256) = left($1, 256) AND session.subject = $1
+            AND LEAST(session.idle_expires_at, session.absolute_expires_at) > clock.now
+        ORDER BY session.created_at, session.id"
+    )
+}
+
+/// Writes, and says which version was there when the statement began.
+///
+/// All parts of a statement see the database as it was then, whatever the update waited for: a
+/// version that equals the expected one although nothing was written has changed since.
+fn update(table: &str) -> String {
+    format!(
+        "WITH written AS (
+            UPDATE {table} SET
+                secret_hash = $3, generation = $4, confirmed_at = $5, rotated_at = $6,
+                last_seen_at = $7, idle_expires_at = $8, absolute_expires_at = $9, scope = $10,
+                claims = $11, xsrf_token = $12, label = $13, version = version + 1
+            WHERE id = $1 AND version = $2
+            RETURNING 1
+        )
+        SELECT EXISTS (SELECT 1 FROM written) AS written, (SELECT version FROM {table} WHERE id = $1) AS version"
+    )
+}
+
+/// Locks in the order of ids, so that two of these never wait for each other.
+fn delete_all(table: &str) -> String {
+    format!(
+        "WITH doomed AS MATERIALIZED (
+            SELECT id FROM {table}
+            WHERE left(subject, 256) = left($1, 256) AND subject = $1 AND id IS DISTINCT FROM $2
+            ORDER BY id FOR UPDATE
+        ), gone AS (
+            DELETE FROM {table} AS session USING doomed WHERE session.id = doomed.id RETURNING 1
+        )
+        SELECT count(*) FROM gone"
+    )
+}
+
+/// What somebody else has locked is left to the next sweep.
+fn sweep(table: &str) -> String {
+    format!(
+        "WITH doomed AS MATERIALIZED (
+            SELECT id FROM {table}
+            WHERE expiry_hour < (SELECT floor({MILLIS} / 3600000)::bigint)
+            ORDER BY expiry_hour LIMIT $1 FOR UPDATE SKIP LOCKED
+        ), gone AS (
+            DELETE FROM {table} AS session USING doomed WHERE session.id = doomed.id RETURNING 1
+        )
+        SELECT count(*) FROM gone"
+    )
+}
+
+/// Not `now()`, which is when the transaction began.
+const MILLIS: &str = "extract(epoch FROM clock_timestamp()) * 1000";
+
+/// One row, to which sessions are joined: the time comes along even when there is none.
+const CLOCK: &str = "(
+            SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now,
+            pg_is_in_recovery() AS standby
+        ) AS clock";
+
+// By name: a later version may add columns while this one runs.
+const COLUMNS: &str =
+    "clock.now, clock.standby, session.id, session.subject, session.secret_hash, session.generation,
+        session.confirmed_at, session.rotated_at, session.created_at, session.last_seen_at,
+        session.idle_expires_at, session.absolute_expires_at, session.scope, session.claims,
+        session.xsrf_token, session.label, session.version";

@@ -1,0 +1,31 @@
+//! `PostgresStore` on a server of its own.
+
+mod faults;
+mod opening;
+mod sessions;
+
+use tower_cookie_jwt::{
+    store::{Created, NewRecord, PostgresStore, PostgresStoreError, RefreshStore, SessionRecord},
+    testing::store_contract,
+};
+
+use crate::servers::Postgres;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_keeps_the_contract() {
+    let server = Postgres::start();
+    store_contract(&open(&server).await).await;
+    let pool = sqlx::PgPool::connect(&server.url()).await.expect("it connects");
+    store_contract(&PostgresStore::from_pool(pool).await.expect("it opens")).await;
+}
+
+async fn open(server: &Postgres) -> PostgresStore {
+    PostgresStore::connect(&server.url()).await.expect("it opens")
+}
+
+async fn sign_in(store: &PostgresStore, subject: &str) -> Result<SessionRecord, PostgresStoreError> {
+    match store.create(NewRecord::new(store.new_id(subject), subject, [7; 32])).await? {
+        Created::Done(record) => Ok(record),
+        Created::Full => panic!("there is room"),
+    }
+}

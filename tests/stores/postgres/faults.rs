@@ -1,0 +1,152 @@
+//! A server that hangs, dies, or changes its mind.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use sqlx::{Connection, PgConnection};
+use tower_cookie_jwt::store::{PostgresStore, RefreshStore, Update};
+
+use super::{open, sign_in};
+use crate::servers::Postgres;
+
+/// Five seconds are promised; the rest is for a busy machine.
+const IN_TIME: Duration = Duration::from_secs(7);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hung_server_is_an_error_in_time_and_the_store_recovers() {
+    let server = Postgres::start();
+    let store = open(&server).await;
+    let record = sign_in(&store, "ada").await.expect("it writes");
+    fill(&store).await;
+    let backends = server.backends("STOP");
+    server.signal("STOP");
+    // More calls than connections, twice: none waits for what the first have left behind.
+    for _ in 0..2 {
+        let began = Instant::now();
+        let answers = join_all((0..15).map(|_| store.read(&record.id))).await;
+        assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
+        for answer in answers {
+            let error = answer.expect_err("nobody answers");
+            assert!(error.to_string().contains("in time"), "{error}");
+        }
+    }
+    server.signal("CONT");
+    server.signal_backends(&backends, "CONT");
+    assert_eq!(store.read(&record.id).await.expect("it reads again").record, Some(record));
+    assert!(join_all((0..30).map(|_| sign_in(&store, "ada"))).await.iter().all(Result::is_ok));
+}
+
+/// The connections stay hung; only new ones are answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_hang_are_replaced() {
+    let server = Postgres::start();
+    let store = open(&server).await;
+    let record = sign_in(&store, "ada").await.expect("it writes");
+    fill(&store).await;
+    let backends = server.backends("STOP");
+    let mut failures = 0;
+    let began = Instant::now();
+    while store.read(&record.id).await.is_err() {
+        failures += 1;
+        assert!(began.elapsed() < 2 * IN_TIME, "it does not recover: {failures} failures");
+    }
+    join_all((0..15).map(|_| store.read(&record.id))).await;
+    let began = Instant::now();
+    let answers = join_all((0..15).map(|_| store.read(&record.id))).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    server.signal_backends(&backends, "CONT");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_given_up_leaves_no_answer_to_the_next() {
+    let server = Postgres::start();
+    let store =
+        PostgresStore::options().with_max_connections(1).connect(&server.url()).await.expect("it opens");
+    let ada = sign_in(&store, "ada").await.expect("it writes");
+    let eve = sign_in(&store, "eve").await.expect("it writes");
+    for micros in (0..3000).step_by(10) {
+        let patience = Duration::from_micros(micros);
+        let _ = tokio::time::timeout(patience, store.read(&ada.id)).await;
+        assert_eq!(store.read(&eve.id).await.expect("it reads").record.as_ref(), Some(&eve));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_server_is_an_error_in_time_and_the_store_recovers() {
+    let mut server = Postgres::start();
+    let store = open(&server).await;
+    let record = sign_in(&store, "ada").await.expect("it writes");
+    fill(&store).await;
+    server.kill();
+    let began = Instant::now();
+    store.update(&record).await.expect_err("nobody listens");
+    assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
+    server.restart();
+    assert_eq!(store.update(&record).await.expect("it writes again"), Update::Done);
+    assert!(join_all((0..30).map(|_| sign_in(&store, "ada"))).await.iter().all(Result::is_ok));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_somebody_keeps_locked_is_an_error_in_time() {
+    let server = Postgres::start();
+    let store = open(&server).await;
+    let record = sign_in(&store, "ada").await.expect("it writes");
+    let mut other = PgConnection::connect(&server.url()).await.expect("it connects");
+    let mut transaction = other.begin().await.expect("it begins");
+    sqlx::query("SELECT 1 FROM sessions FOR UPDATE").execute(&mut *transaction).await.expect("it locks");
+    let began = Instant::now();
+    let error = store.update(&record).await.expect_err("it is locked");
+    assert!(began.elapsed() < Duration::from_secs(5), "the server itself gave up");
+    assert!(error.to_string().contains("too long"), "{error}");
+    // Reading waits for nobody, and neither does another session.
+    assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
+    let next = sign_in(&store, "ada").await.expect("it writes");
+    assert_eq!(store.update(&next).await.expect("it writes"), Update::Done);
+    transaction.rollback().await.expect("it ends");
+    assert_eq!(store.update(&record).await.expect("it writes"), Update::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_only_database_is_an_error_and_its_connections_are_left() {
+    let server = Postgres::start();
+    let store =
+        PostgresStore::options().with_max_connections(1).connect(&server.url()).await.expect("it opens");
+    let record = sign_in(&store, "ada").await.expect("it writes");
+    server.run("ALTER DATABASE postgres SET default_transaction_read_only = on");
+    server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tower%'");
+    for _ in 0..3 {
+        let error = store.update(&record).await.expect_err("it is read-only");
+        assert!(error.to_string().contains("read-only"), "{error}");
+        assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
+    }
+    store.update(&record).await.expect_err("it is read-only");
+    server.run("BEGIN READ WRITE; ALTER DATABASE postgres RESET default_transaction_read_only; COMMIT");
+    // The pool's one connection would be read-only still.
+    assert_eq!(store.update(&record).await.expect("it writes again"), Update::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_is_not_asked_for_sessions() {
+    let mut server = Postgres::start();
+    let store = open(&server).await;
+    let record = sign_in(&store, "ada").await.expect("it writes");
+    server.run("COPY (SELECT 1) TO PROGRAM 'cat > standby.signal'");
+    server.stop();
+    server.restart();
+    let error = store.read(&record.id).await.expect_err("what it knows may be old");
+    assert!(error.to_string().contains("standby"), "{error}");
+    store.list("ada").await.expect_err("what it knows may be old");
+    store.list("nobody").await.expect_err("what it knows may be old");
+    let error = store.update(&record).await.expect_err("it cannot write");
+    assert!(error.to_string().contains("read-only"), "{error}");
+    server.run("SELECT 1 / pg_promote()::int");
+    assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
+    assert_eq!(store.update(&record).await.expect("it writes"), Update::Done);
+}
+
+/// Opens all connections of the store.
+async fn fill(store: &PostgresStore) {
+    let opened = join_all((0..20).map(|_| store.list("ada"))).await;
+    assert!(opened.iter().all(Result::is_ok));
+}
