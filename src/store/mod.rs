@@ -2,18 +2,28 @@
 //!
 //! A [`RefreshStore`] holds one [`SessionRecord`] per session and changes it by compare-and-set;
 //! it knows nothing of the rules. [`MemoryStore`] is always there, `SqliteStore` comes with the
-//! feature `sqlite`.
+//! feature `sqlite`, `PostgresStore` with `postgres`, `RedisStore` with `redis`.
 
 mod contract;
 mod erased;
 mod memory;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod millis;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sweep;
 
 pub(crate) use self::erased::{BoxError, BoxFuture, ErasedStore};
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresStore, PostgresStoreError, PostgresStoreOptions};
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisStore, RedisStoreError};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteStore, SqliteStoreError};
 pub use self::{

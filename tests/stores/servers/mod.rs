@@ -24,7 +24,7 @@ fn free_port() -> u16 {
 /// # Panics
 ///
 /// When it takes more than half a minute.
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !holds() {
         assert!(Instant::now() < deadline, "{what} takes too long");

@@ -1,0 +1,140 @@
+//! Calls of scripts on one server or a cluster.
+
+use std::time::Duration;
+
+use redis::{
+    Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError, RedisResult, ServerErrorKind,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+    cluster::ClusterClient,
+    cluster_async::ClusterConnection,
+    io::tcp::TcpSettings,
+};
+
+use super::scripts::Script;
+
+/// Clones share their connections.
+#[derive(Clone)]
+pub(super) enum Connection {
+    Single(ConnectionManager),
+    Cluster(ClusterConnection),
+}
+
+impl Connection {
+    pub(super) async fn single(url: &str) -> RedisResult<Self> {
+        let info = url.into_connection_info()?.set_tcp_settings(tcp_settings());
+        // A call that needs the server fails at once when there is none, and tries again itself.
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(0)
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
+        Ok(Self::Single(ConnectionManager::new_with_config(Client::open(info)?, config).await?))
+    }
+
+    pub(super) async fn cluster(urls: Vec<String>) -> RedisResult<Self> {
+        // A node that hangs keeps the others waiting while slots are looked up: not for long.
+        let client = ClusterClient::builder(urls)
+            .tcp_settings(tcp_settings())
+            .connection_timeout(CLUSTER_CONNECT_TIMEOUT)
+            .response_timeout(CLUSTER_RESPONSE_TIMEOUT)
+            .overall_response_timeout(Some(RESPONSE_TIMEOUT))
+            .min_retry_wait(10)
+            .max_retry_wait(500)
+            .build()?;
+        Ok(Self::Cluster(client.get_async_connection().await?))
+    }
+
+    pub(super) const fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
+    /// Runs a script; again when the connection was lost, which each script allows: it recognizes
+    /// what it has done.
+    pub(super) async fn run<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[String],
+        arguments: &[&[u8]],
+    ) -> RedisResult<T> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            let error = match self.attempt(script, keys, arguments).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) {
+                self.leave().await;
+            }
+            match pauses.next() {
+                Some(pause) if may_pass(&error) => tokio::time::sleep(*pause).await,
+                _ => return Err(error),
+            }
+        }
+    }
+
+    async fn attempt<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[String],
+        arguments: &[&[u8]],
+    ) -> RedisResult<T> {
+        let by_hash = self.send(&invocation("EVALSHA", &script.hash, keys, arguments)).await;
+        match by_hash {
+            // This node has not seen it yet. It goes where its keys are: not to all nodes, of which
+            // one may be down.
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.send(&invocation("EVAL", script.code, keys, arguments)).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        match self {
+            Self::Single(manager) => command.query_async(&mut manager.clone()).await,
+            Self::Cluster(cluster) => command.query_async(&mut cluster.clone()).await,
+        }
+    }
+
+    /// Makes a demoted master close the connection: the next one goes to where the address leads now.
+    /// A cluster's client finds the new master by itself.
+    async fn leave(&self) {
+        if let Self::Single(manager) = self {
+            // The manager connects anew when a command finds the connection closed, so that one is lost.
+            for lost in ["QUIT", "PING"] {
+                let _: RedisResult<()> = redis::cmd(lost).query_async(&mut manager.clone()).await;
+            }
+        }
+    }
+}
+
+fn invocation(command: &str, script: &str, keys: &[String], arguments: &[&[u8]]) -> Cmd {
+    let mut invocation = redis::cmd(command);
+    invocation.arg(script).arg(keys.len()).arg(keys).arg(arguments);
+    invocation
+}
+
+/// Whether a moment later things may be better: the server restarts, or another becomes the master.
+fn may_pass(error: &RedisError) -> bool {
+    error.is_connection_dropped()
+        || matches!(
+            error.kind(),
+            ErrorKind::Server(
+                ServerErrorKind::ReadOnly | ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown
+            )
+        )
+}
+
+fn tcp_settings() -> TcpSettings {
+    let settings = TcpSettings::default().set_nodelay(true);
+    // Where a machine or a network has vanished, nothing else ends the connection for minutes.
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    let settings = settings.set_user_timeout(RESPONSE_TIMEOUT);
+    settings
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const CLUSTER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(300)];

@@ -1,0 +1,107 @@
+use std::{error::Error as StdError, fmt};
+
+use redis::{ErrorKind, RedisError};
+
+use crate::ConfigError;
+
+/// Why a [`RedisStore`](super::RedisStore) could not answer.
+///
+/// `source()` is what the `redis` crate reports when the server could not be reached. No message has
+/// a password, a key or a value.
+pub struct RedisStoreError {
+    reason: Reason,
+}
+
+enum Reason {
+    Config(ConfigError),
+    Url(String),
+    Unreachable(RedisError),
+    /// An error of the server: its code and what it says.
+    Refused(String, String),
+    TimedOut,
+    IdInUse,
+    ForeignId,
+    Corrupt,
+}
+
+/// A stored value that no record has.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Corrupt;
+
+impl RedisStoreError {
+    pub(super) const TIMED_OUT: Self = Self { reason: Reason::TimedOut };
+    pub(super) const ID_IN_USE: Self = Self { reason: Reason::IdInUse };
+    pub(super) const FOREIGN_ID: Self = Self { reason: Reason::ForeignId };
+}
+
+impl From<ConfigError> for RedisStoreError {
+    fn from(error: ConfigError) -> Self {
+        Self { reason: Reason::Config(error) }
+    }
+}
+
+impl From<Corrupt> for RedisStoreError {
+    fn from(_: Corrupt) -> Self {
+        Self { reason: Reason::Corrupt }
+    }
+}
+
+impl From<RedisError> for RedisStoreError {
+    fn from(error: RedisError) -> Self {
+        let reason = match error.kind() {
+            ErrorKind::InvalidClientConfig => Reason::Url(without_detail(&error)),
+            ErrorKind::UnexpectedReturnType | ErrorKind::Parse => Reason::Corrupt,
+            _ if error.is_timeout() => Reason::TimedOut,
+            _ => match error.code() {
+                Some(code) => Reason::Refused(code.to_owned(), without_arguments(error.detail())),
+                None => Reason::Unreachable(error),
+            },
+        };
+        Self { reason }
+    }
+}
+
+impl fmt::Display for RedisStoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Reason::Config(error) => error.fmt(f),
+            Reason::Url(words) => write!(f, "the URL of the session server is unusable: {words}"),
+            Reason::Unreachable(_) => f.write_str("the session server cannot be reached"),
+            Reason::Refused(code, words) if code == "OOM" => {
+                write!(f, "the session server is full: {code} {words}")
+            }
+            Reason::Refused(code, words) => write!(f, "the session server refuses: {code} {words}"),
+            Reason::TimedOut => f.write_str("the session server did not answer in time"),
+            Reason::IdInUse => f.write_str("the id of the new session is in use"),
+            Reason::ForeignId => f.write_str("the id of the new session is not one that the store has made"),
+            Reason::Corrupt => f.write_str("a stored session is corrupt, or of a newer version"),
+        }
+    }
+}
+
+impl StdError for RedisStoreError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.reason {
+            Reason::Unreachable(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for RedisStoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the source's `Debug`, whose contents are up to another crate.
+        f.debug_struct("RedisStoreError").field("message", &self.to_string()).finish_non_exhaustive()
+    }
+}
+
+/// What the server says, up to the arguments of a command that it does not know.
+fn without_arguments(detail: Option<&str>) -> String {
+    let words = detail.unwrap_or_default();
+    words.split(", with args beginning with").next().unwrap_or_default().trim_end().to_owned()
+}
+
+/// The `redis` crate's words on a URL, up to those that are taken from it.
+fn without_detail(error: &RedisError) -> String {
+    error.to_string().split(" - InvalidClientConfig").next().unwrap_or_default().to_owned()
+}

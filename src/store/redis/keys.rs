@@ -1,0 +1,151 @@
+//! Where a session is kept: what its id says, and the names of its keys.
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use crate::{
+    ConfigError,
+    keys::crypto::{random, sha256},
+    store::SessionId,
+};
+
+/// Makes ids and names keys.
+///
+/// An id is the subject's tag and a random part, of fixed lengths. The tag, in braces, is what Redis
+/// Cluster places keys by.
+#[derive(Clone)]
+pub(super) struct Keys {
+    prefix: Arc<str>,
+    tag_key: Arc<[u8]>,
+}
+
+/// The keys of one session.
+pub(super) struct Place<'a> {
+    pub(super) record: String,
+    pub(super) index: String,
+    /// The session in its index.
+    pub(super) member: &'a str,
+}
+
+impl Keys {
+    pub(super) fn new(tag_key: &[u8]) -> Result<Self, ConfigError> {
+        if tag_key.len() < MIN_TAG_KEY_LEN {
+            return Err(ConfigError::new(
+                "the tag key of a Redis store needs at least 16 bytes: give all nodes the same random ones, \
+                 for example from `openssl rand -base64 32`",
+            ));
+        }
+        Ok(Self { prefix: DEFAULT_PREFIX.into(), tag_key: tag_key.into() })
+    }
+
+    pub(super) fn with_prefix(self, prefix: &str) -> Result<Self, ConfigError> {
+        if prefix.contains(['{', '}']) {
+            return Err(ConfigError::new(
+                "the key prefix of a Redis store must have no braces: they would decide where Redis Cluster \
+                 places the sessions",
+            ));
+        }
+        Ok(Self { prefix: prefix.into(), ..self })
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(super) fn new_id(&self, subject: &str) -> SessionId {
+        let mut id = self.tag(subject);
+        URL_SAFE_NO_PAD.encode_string(random::<16>(), &mut id);
+        SessionId::new(id)
+    }
+
+    /// 96 bits of the keyed hash of the subject, as 16 characters.
+    pub(super) fn tag(&self, subject: &str) -> String {
+        URL_SAFE_NO_PAD.encode(&hmac(&self.tag_key, &[DOMAIN, subject.as_bytes()])[..TAG_BYTES])
+    }
+
+    /// The place of a session; `None` for an id that no store like this has made.
+    pub(super) fn place<'a>(&self, id: &'a SessionId) -> Option<Place<'a>> {
+        let (tag, member) = parts(id)?;
+        Some(Place { record: self.record(tag, member), index: self.index(tag), member })
+    }
+
+    /// A key at which there is never a record.
+    pub(super) fn nowhere(&self) -> Place<'static> {
+        let tag = self.tag("");
+        Place { record: self.record(&tag, "-"), index: self.index(&tag), member: "-" }
+    }
+
+    pub(super) fn index(&self, tag: &str) -> String {
+        format!("{}{{{tag}}}", self.prefix)
+    }
+
+    pub(super) fn record(&self, tag: &str, member: &str) -> String {
+        format!("{}{{{tag}}}:{member}", self.prefix)
+    }
+}
+
+/// The tag and the member of an id, if it has our form. Anything else names no key: not one with
+/// braces or line ends, either.
+pub(super) fn parts(id: &SessionId) -> Option<(&str, &str)> {
+    let id = id.as_str();
+    let ours = id.len() == ID_LEN
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    ours.then(|| id.split_at(TAG_LEN))
+}
+
+/// HMAC-SHA-256 (RFC 2104).
+fn hmac(key: &[u8], message: &[&[u8]]) -> [u8; 32] {
+    let mut block = [0; BLOCK_LEN];
+    if key.len() > BLOCK_LEN {
+        block[..32].copy_from_slice(&sha256(key));
+    } else {
+        block[..key.len()].copy_from_slice(key);
+    }
+    let inner = [&block.map(|byte| byte ^ 0x36), message.concat().as_slice()].concat();
+    sha256(&[block.map(|byte| byte ^ 0x5c).as_slice(), &sha256(&inner)].concat())
+}
+
+const MIN_TAG_KEY_LEN: usize = 16;
+const DEFAULT_PREFIX: &str = "sessions:";
+/// The same secret used elsewhere gives other hashes there.
+const DOMAIN: &[u8] = b"tower-cookie-jwt redis subject tag\0";
+const TAG_BYTES: usize = 12;
+const TAG_LEN: usize = 16;
+const ID_LEN: usize = TAG_LEN + 22;
+const BLOCK_LEN: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 4231, test cases 2 and 6.
+    #[test]
+    fn hmac_has_the_published_values() {
+        let short = hmac(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
+        assert_eq!(short[..8], [0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e]);
+        let long = hmac(&[0xaa; 131], &[b"Test Using Larger Than Block-Size Key - Hash Key First"]);
+        assert_eq!(long[..8], [0x60, 0xe4, 0x31, 0x59, 0x1e, 0xe0, 0xb6, 0x7f]);
+    }
+
+    #[test]
+    fn only_ids_of_our_form_name_keys() {
+        let keys = Keys::new(&[7; 16]).expect("16 bytes are enough");
+        let id = keys.new_id("ada");
+        let place = keys.place(&id).expect("the id is ours");
+        assert_eq!(place.index, format!("sessions:{{{}}}", keys.tag("ada")));
+        assert_eq!(place.record, format!("{}:{}", place.index, place.member));
+        for hostile in
+            ["", "}", "{a}b", "a\r\nFLUSHALL\r\n", &"}".repeat(38), &"a".repeat(37), &"é".repeat(19)]
+        {
+            assert!(keys.place(&SessionId::new(hostile)).is_none(), "{hostile:?}");
+        }
+    }
+
+    #[test]
+    fn another_tag_key_gives_another_tag() {
+        let tag = |key: &[u8]| Keys::new(key).expect("16 bytes are enough").tag("ada");
+        assert_eq!(tag(&[7; 16]), tag(&[7; 16]));
+        assert_ne!(tag(&[7; 16]), tag(&[8; 16]));
+    }
+}

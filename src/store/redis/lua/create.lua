@@ -1,0 +1,28 @@
+-- Begins a session at the server's present time, and tells that time in whole milliseconds.
+--
+-- KEYS: record, index. ARGV: member, head, idle and absolute lifetime in ms, the latest time there is,
+-- what follows the times.
+local record, index = KEYS[1], KEYS[2]
+local head = ARGV[2]
+
+local stored = redis.call('GETRANGE', record, 0, 32)
+if #stored > 0 then
+  -- The head has a random part: it is there already when the answer to this very call was lost.
+  if string.sub(stored, 1, 17) ~= head then
+    return answer(index, 'taken')
+  end
+  return answer(index, string.format('%.0f', (struct.unpack('>I8', stored, 26))))
+end
+
+local now = present()
+local begun = math.ceil(now)
+local absolute = math.min(begun + ARGV[4], tonumber(ARGV[5]))
+local idle = math.min(begun + ARGV[3], absolute)
+if idle > now then
+  local times = struct.pack('>I8I8I8I8I8', begun, begun, begun, idle, absolute)
+  local refused = store(record, index, ARGV[1], head .. times .. ARGV[6], idle, now)
+  if refused then
+    return refused
+  end
+end
+return string.format('%.0f', begun)

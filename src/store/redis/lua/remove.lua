@@ -1,0 +1,9 @@
+-- Removes sessions of one subject, and tells how many there were. KEYS: index, records.
+-- ARGV: their members.
+local removed = redis.pcall('UNLINK', unpack(KEYS, 2))
+local refused = refusal(removed)
+if refused then
+  return refused
+end
+redis.call('ZREM', KEYS[1], unpack(ARGV))
+return removed

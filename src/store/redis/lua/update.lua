@@ -1,0 +1,29 @@
+-- Replaces a record that is still at a version. KEYS: record, index. ARGV: member, version as the
+-- record has it (8 bytes: a number of Lua would not hold it), new value, its expiry in ms.
+local record, index = KEYS[1], KEYS[2]
+local value = ARGV[3]
+
+local head = redis.call('GETRANGE', record, 0, 16)
+if #head == 0 then
+  return answer(index, 'gone')
+end
+-- The head has a random part: it is there already when the answer to this very call was lost.
+if head == string.sub(value, 1, 17) then
+  return answer(index, 'done')
+end
+if string.sub(head, 9, 16) ~= ARGV[2] then
+  return answer(index, 'conflict')
+end
+
+local now = present()
+local expires = tonumber(ARGV[4])
+if expires > now then
+  return store(record, index, ARGV[1], value, expires, now) or 'done'
+end
+-- The update ends the session.
+local refused = refusal(redis.pcall('DEL', record))
+if refused then
+  return refused
+end
+redis.call('ZREM', index, ARGV[1])
+return 'done'

@@ -1,0 +1,284 @@
+use std::{
+    collections::BTreeSet,
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use redis::{aio::ConnectionManager, cluster_async::ClusterConnection};
+
+use super::{
+    RedisStoreError,
+    connection::Connection,
+    error::Corrupt,
+    keys::{Keys, Place, parts},
+    record::{around_times, decode, encode, version_bytes},
+    scripts,
+};
+use crate::{
+    ConfigError,
+    clock::from_epoch,
+    store::{
+        Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update,
+        millis::{MAX_MILLIS, ends, from_millis},
+    },
+};
+
+/// Sessions in Redis or Valkey, on one server or a cluster.
+#[derive(Clone)]
+pub struct RedisStore {
+    connection: Connection,
+    keys: Keys,
+    timeout: Duration,
+}
+
+impl RedisStore {
+    /// Connects to the server at `url`.
+    pub async fn connect(url: &str, tag_key: impl AsRef<[u8]>) -> Result<Self, RedisStoreError> {
+        let keys = Keys::new(tag_key.as_ref())?;
+        Self::begin(keys, Connection::single(url)).await
+    }
+
+    /// Connects to the Redis Cluster of which `urls` are some nodes.
+    pub async fn connect_cluster<U: Into<String>>(
+        urls: impl IntoIterator<Item = U>,
+        tag_key: impl AsRef<[u8]>,
+    ) -> Result<Self, RedisStoreError> {
+        let keys = Keys::new(tag_key.as_ref())?;
+        let urls = urls.into_iter().map(Into::into).collect();
+        Self::begin(keys, Connection::cluster(urls)).await
+    }
+
+    /// Uses a connection that exists.
+    pub fn from_manager(manager: ConnectionManager, tag_key: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        Ok(Self::new(Keys::new(tag_key.as_ref())?, Connection::Single(manager)))
+    }
+
+    /// Uses a connection to a cluster that exists.
+    pub fn from_cluster(cluster: ClusterConnection, tag_key: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        Ok(Self::new(Keys::new(tag_key.as_ref())?, Connection::Cluster(cluster)))
+    }
+
+    /// Begins the names of all keys with `prefix`.
+    pub fn with_key_prefix(self, prefix: &str) -> Result<Self, ConfigError> {
+        Ok(Self { keys: self.keys.with_prefix(prefix)?, ..self })
+    }
+
+    /// Lets each call fail after `timeout`.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    const fn new(keys: Keys, connection: Connection) -> Self {
+        Self { connection, keys, timeout: DEFAULT_TIMEOUT }
+    }
+
+    async fn begin(
+        keys: Keys,
+        connecting: impl Future<Output = redis::RedisResult<Connection>>,
+    ) -> Result<Self, RedisStoreError> {
+        let connection = tokio::time::timeout(DEFAULT_TIMEOUT, connecting)
+            .await
+            .map_err(|_| RedisStoreError::TIMED_OUT)??;
+        let store = Self::new(keys, connection);
+        // A server that must not run our scripts, or is no master, is found here and not at the first sign-in.
+        store.within(store.read_at(&store.keys.nowhere())).await?;
+        Ok(store)
+    }
+
+    async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, RedisStoreError>>,
+    ) -> Result<T, RedisStoreError> {
+        tokio::time::timeout(self.timeout, work).await.unwrap_or(Err(RedisStoreError::TIMED_OUT))
+    }
+
+    async fn begin_session(&self, session: NewRecord) -> Result<SessionRecord, RedisStoreError> {
+        let id = session.id.clone();
+        let place = self.keys.place(&id).ok_or(RedisStoreError::FOREIGN_ID)?;
+        if parts(&id).is_none_or(|(tag, _)| tag != self.keys.tag(&session.subject)) {
+            return Err(RedisStoreError::FOREIGN_ID);
+        }
+        let [idle, absolute] = [session.idle, session.absolute].map(whole_millis);
+        let session = NewRecord {
+            idle: Duration::from_millis(idle.unsigned_abs()),
+            absolute: Duration::from_millis(absolute.unsigned_abs()),
+            ..session
+        };
+        let value = encode(&session.clone().begin(SystemTime::UNIX_EPOCH), 0);
+        let (head, rest) = around_times(&value);
+        let [idle, absolute, latest] = [idle, absolute, MAX_MILLIS].map(|millis| millis.to_string());
+        let arguments =
+            [place.member.as_bytes(), head, idle.as_bytes(), absolute.as_bytes(), latest.as_bytes(), rest];
+        let begun: String =
+            self.connection.run(&scripts::CREATE, &[place.record, place.index], &arguments).await?;
+        if begun == "taken" {
+            return Err(RedisStoreError::ID_IN_USE);
+        }
+        let begun = begun.parse().ok().and_then(from_millis).ok_or(Corrupt)?;
+        Ok(session.begin(begun))
+    }
+
+    async fn read_at(&self, place: &Place<'_>) -> Result<(Option<Vec<u8>>, SystemTime), RedisStoreError> {
+        let mut keys = vec![place.record.clone()];
+        if !self.connection.is_cluster() {
+            keys.push(place.index.clone());
+        }
+        let (seconds, micros, value): (u64, u32, Option<Vec<u8>>) =
+            self.connection.run(&scripts::READ, &keys, &[]).await?;
+        Ok((value, time(seconds, micros)))
+    }
+
+    async fn replace(&self, record: &SessionRecord) -> Result<Update, RedisStoreError> {
+        let Some(place) = self.keys.place(&record.id) else {
+            return Ok(Update::Gone);
+        };
+        // No stored version is the last one there is, so what comes after it does not matter.
+        let value = encode(record, record.version.wrapping_add(1));
+        let expires = ends(record.expires_at()).to_string();
+        let version = version_bytes(record.version);
+        let arguments = [place.member.as_bytes(), &version, &value, expires.as_bytes()];
+        let outcome: String =
+            self.connection.run(&scripts::UPDATE, &[place.record, place.index], &arguments).await?;
+        match outcome.as_str() {
+            "done" => Ok(Update::Done),
+            "conflict" => Ok(Update::Conflict),
+            "gone" => Ok(Update::Gone),
+            _ => Err(Corrupt.into()),
+        }
+    }
+
+    async fn list_all(&self, subject: &str) -> Result<Vec<SessionRecord>, RedisStoreError> {
+        let tag = self.keys.tag(subject);
+        let members = Vec::from_iter(self.members(&tag).await?);
+        let mut sessions = Vec::with_capacity(members.len());
+        for batch in members.chunks(BATCH) {
+            let keys = self.keys_of(&tag, batch);
+            let (seconds, micros, values): (u64, u32, Vec<Option<Vec<u8>>>) =
+                self.connection.run(&scripts::FETCH, &keys, &[]).await?;
+            let now = time(seconds, micros);
+            for (member, value) in batch.iter().zip(values) {
+                let Some(value) = value else {
+                    continue;
+                };
+                let record = decode(&SessionId::new(format!("{tag}{member}")), &value)?;
+                if record.is_live(now) && *record.subject == *subject {
+                    sessions.push(record);
+                }
+            }
+        }
+        sessions.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
+        Ok(sessions)
+    }
+
+    /// All members of an index that are there throughout, and some of those that come or go meanwhile.
+    async fn members(&self, tag: &str) -> Result<BTreeSet<String>, RedisStoreError> {
+        let index = [self.keys.index(tag)];
+        let count = BATCH.to_string();
+        let mut members = BTreeSet::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            // Each member comes with its score.
+            let (next, page): (String, Vec<(String, String)>) =
+                self.connection.run(&scripts::SCAN, &index, &[cursor.as_bytes(), count.as_bytes()]).await?;
+            members.extend(page.into_iter().map(|(member, _)| member));
+            if next == "0" {
+                return Ok(members);
+            }
+            cursor = next;
+        }
+    }
+
+    async fn remove_members(&self, tag: &str, members: &[String]) -> Result<u64, RedisStoreError> {
+        let arguments: Vec<_> = members.iter().map(String::as_bytes).collect();
+        Ok(self.connection.run(&scripts::REMOVE, &self.keys_of(tag, members), &arguments).await?)
+    }
+
+    /// Removes batch by batch: what is still there can still be found, whatever happens between two.
+    async fn remove_others(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, RedisStoreError> {
+        let tag = self.keys.tag(subject);
+        let index = [self.keys.index(&tag)];
+        let kept = keep.and_then(parts).filter(|(tag_of_kept, _)| *tag_of_kept == tag).map(|(_, kept)| kept);
+        // One more than is removed at once, in case that the first is the one to keep.
+        let last = BATCH.to_string();
+        let mut removed = 0;
+        loop {
+            let mut members: Vec<String> =
+                self.connection.run(&scripts::FIRST, &index, &[last.as_bytes()]).await?;
+            members.retain(|member| Some(member.as_str()) != kept);
+            if members.is_empty() {
+                return Ok(removed);
+            }
+            removed += self.remove_members(&tag, &members).await?;
+        }
+    }
+
+    /// The index and the records of some of its members.
+    fn keys_of(&self, tag: &str, members: &[String]) -> Vec<String> {
+        let records = members.iter().map(|member| self.keys.record(tag, member));
+        std::iter::once(self.keys.index(tag)).chain(records).collect()
+    }
+}
+
+impl RefreshStore for RedisStore {
+    type Error = RedisStoreError;
+
+    fn new_id(&self, subject: &str) -> SessionId {
+        self.keys.new_id(subject)
+    }
+
+    async fn create(&self, session: NewRecord) -> Result<Created, RedisStoreError> {
+        self.within(self.begin_session(session)).await.map(Created::Done)
+    }
+
+    async fn read(&self, id: &SessionId) -> Result<Snapshot, RedisStoreError> {
+        // The time is asked for even if there can be no record.
+        let place = self.keys.place(id).unwrap_or_else(|| self.keys.nowhere());
+        let (value, now) = self.within(self.read_at(&place)).await?;
+        let record = value.map(|value| decode(id, &value)).transpose()?;
+        Ok(Snapshot { record, now })
+    }
+
+    async fn update(&self, record: &SessionRecord) -> Result<Update, RedisStoreError> {
+        self.within(self.replace(record)).await
+    }
+
+    async fn remove(&self, id: &SessionId) -> Result<bool, RedisStoreError> {
+        let Some((tag, member)) = parts(id) else {
+            return Ok(false);
+        };
+        Ok(self.within(self.remove_members(tag, &[member.to_owned()])).await? > 0)
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, RedisStoreError> {
+        self.within(self.list_all(subject)).await
+    }
+
+    async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, RedisStoreError> {
+        self.within(self.remove_others(subject, keep)).await
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("cluster", &self.connection.is_cluster())
+            .field("key_prefix", &self.keys.prefix())
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+fn time(seconds: u64, micros: u32) -> SystemTime {
+    from_epoch(Duration::from_secs(seconds) + Duration::from_micros(micros.into()))
+}
+
+/// Milliseconds of a lifetime, rounded down.
+fn whole_millis(lifetime: Duration) -> i64 {
+    i64::try_from(lifetime.as_millis()).map_or(MAX_MILLIS, |millis| millis.min(MAX_MILLIS))
+}
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many sessions a script touches at the most.
+const BATCH: usize = 500;

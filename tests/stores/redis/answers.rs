@@ -1,0 +1,79 @@
+//! Answers that are lost, late or not waited for.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tower_cookie_jwt::store::{RefreshStore, Update};
+
+use super::{gate::Gate, *};
+
+#[tokio::test]
+async fn call_whose_answer_was_lost_is_answered_all_the_same() {
+    let redis = Redis::start();
+    let gate = Gate::to(redis.port()).await;
+    let store = open_url(&gate.url()).await;
+    // The scripts are known, so that the answer that is lost is the one to the script.
+    let record = sign_in(&store, "eve").await;
+    store.update(&record).await.expect("the store answers");
+
+    gate.lose_next_answer();
+    let record = sign_in(&store, "ada").await;
+    assert!(!gate.will_lose(), "an answer was lost");
+    assert_eq!(read(&store, &record).await.as_ref(), Some(&record), "the answer tells what is stored");
+    assert_eq!(store.list("ada").await.expect("the store answers").len(), 1, "it was created once");
+
+    gate.lose_next_answer();
+    assert_eq!(store.update(&record).await.expect("the store answers"), Update::Done, "it is our own write");
+    assert!(!gate.will_lose(), "an answer was lost");
+    assert_eq!(read(&store, &record).await.map(|record| record.version), Some(1), "it was written once");
+    assert_eq!(store.update(&record).await.expect("the store answers"), Update::Conflict);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answer_that_nobody_waits_for_reaches_nobody_else() {
+    let redis = Redis::start();
+    let store = open(&redis).await;
+    let mut records = Vec::new();
+    for number in 0..32 {
+        let mut new = new_session(&store, "ada");
+        new.label = number.to_string().into();
+        records.push(create(&store, new).await);
+    }
+    let records = Arc::new(records);
+    let readers = (0..16).map(|reader| {
+        let (store, records) = (store.clone(), Arc::clone(&records));
+        tokio::spawn(async move {
+            let mut dropped = 0;
+            for turn in 0..400 {
+                let record = &records[(reader * 7 + turn * 3) % records.len()];
+                let patience = Duration::from_micros((turn as u64 * 37 + reader as u64 * 101) % 1500);
+                match tokio::time::timeout(patience, store.read(&record.id)).await {
+                    Err(_) => dropped += 1,
+                    Ok(snapshot) => {
+                        assert_eq!(snapshot.expect("the store answers").record.as_ref(), Some(record));
+                    }
+                }
+            }
+            dropped
+        })
+    });
+    let mut dropped = 0;
+    for reader in readers.collect::<Vec<_>>() {
+        dropped += reader.await.expect("every answer is the right one");
+    }
+    assert!((100..6300).contains(&dropped), "some are dropped and some not: {dropped}");
+}
+
+#[tokio::test]
+async fn time_is_the_servers() {
+    let redis = Redis::start();
+    let store = open(&redis).await;
+    let record = sign_in(&store, "ada").await;
+    let (seconds, micros): (u64, u64) = run(&mut admin(&redis.url()).await, "TIME").await;
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros);
+    let snapshot = store.read(&record.id).await.expect("the store answers");
+    assert!(snapshot.now >= now && snapshot.now < now + BOUND);
+    assert!(record.created_at <= now + Duration::from_millis(1));
+}

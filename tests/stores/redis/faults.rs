@@ -1,0 +1,109 @@
+//! A server that is absent, ends, hangs, or is no longer the master.
+
+use std::time::{Duration, Instant};
+
+use tower_cookie_jwt::store::{RedisStore, RefreshStore, Update};
+
+use super::{gate::Gate, *};
+
+#[tokio::test]
+async fn absent_server_is_an_error_at_the_start() {
+    let began = Instant::now();
+    let error = RedisStore::connect("redis://127.0.0.1:1", TAG_KEY).await.expect_err("nobody is there");
+    assert_eq!(error.to_string(), "the session server cannot be reached");
+    assert!(StdError::source(&error).is_some(), "the cause is told");
+    RedisStore::connect_cluster(["redis://127.0.0.1:1"], TAG_KEY).await.expect_err("nobody is there");
+    assert!(began.elapsed() < 2 * BOUND);
+}
+
+#[tokio::test]
+async fn first_call_after_a_restart_succeeds() {
+    let mut redis = Redis::start();
+    let store = open(&redis).await;
+    let record = sign_in(&store, "ada").await;
+
+    redis.kill();
+    redis.restart();
+    assert_eq!(read(&store, &record).await.as_ref(), Some(&record), "the first call finds the session");
+
+    redis.kill();
+    redis.restart();
+    assert_eq!(store.update(&record).await.expect("the first call answers"), Update::Done);
+
+    redis.kill();
+    let began = Instant::now();
+    let error = store.read(&record.id).await.expect_err("there is no server");
+    assert_eq!(error.to_string(), "the session server cannot be reached");
+    store.update(&record).await.expect_err("there is no server");
+    store.list("ada").await.expect_err("there is no server");
+    assert!(began.elapsed() < BOUND, "it fails fast");
+    redis.restart();
+    assert_eq!(read(&store, &record).await.map(|record| record.version), Some(1), "the write was kept");
+}
+
+#[tokio::test]
+async fn hung_server_is_an_error_in_time() {
+    let redis = Redis::start();
+    let store = open(&redis).await;
+    let record = sign_in(&store, "ada").await;
+    redis.signal("STOP");
+    let began = Instant::now();
+    let error = store.read(&record.id).await.expect_err("the server hangs");
+    assert_eq!(error.to_string(), "the session server did not answer in time");
+    assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
+
+    let began = Instant::now();
+    let impatient = store.clone().with_timeout(Duration::from_millis(200));
+    impatient.list("ada").await.expect_err("the server hangs");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let (began, url) = (Instant::now(), redis.url());
+    RedisStore::connect(&url, TAG_KEY).await.expect_err("the server hangs");
+    assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
+
+    redis.signal("CONT");
+    assert_eq!(read(&store, &record).await, Some(record), "it goes on by itself");
+}
+
+#[tokio::test]
+async fn demoted_master_does_not_call_a_live_session_gone() {
+    let (redis, other) = (Redis::start(), Redis::start());
+    let store = open(&redis).await;
+    let record = sign_in(&store, "ada").await;
+    let mut admin = admin(&redis.url()).await;
+    run::<()>(&mut admin, "CONFIG SET replica-serve-stale-data yes").await;
+    run::<()>(&mut admin, &format!("REPLICAOF 127.0.0.1 {}", other.port())).await;
+    crate::servers::wait_until("the copy", || {
+        let info = std::process::Command::new("redis-cli")
+            .args(["-p", &redis.port().to_string(), "dbsize"])
+            .output();
+        info.is_ok_and(|info| info.stdout.starts_with(b"0"))
+    });
+    for error in [
+        store.read(&record.id).await.map(drop),
+        store.list("ada").await.map(drop),
+        store.update(&record).await.map(drop),
+        store.remove(&record.id).await.map(drop),
+        store.remove_all("ada", None).await.map(drop),
+        store.create(new_session(&store, "ada")).await.map(drop),
+        RedisStore::connect(&redis.url(), TAG_KEY).await.map(drop),
+    ] {
+        let error = error.expect_err("a replica does not answer").to_string();
+        assert!(error.contains("READONLY"), "{error}");
+    }
+    run::<()>(&mut admin, "REPLICAOF NO ONE").await;
+    sign_in(&store, "ada").await;
+}
+
+#[tokio::test]
+async fn address_that_leads_to_another_master_is_followed() {
+    let (former, present) = (Redis::start(), Redis::start());
+    let gate = Gate::to(former.port()).await;
+    let store = open_url(&gate.url()).await;
+    sign_in(&store, "ada").await;
+    gate.lead_to(present.port());
+    let mut admin = admin(&former.url()).await;
+    run::<()>(&mut admin, &format!("REPLICAOF 127.0.0.1 {}", present.port())).await;
+    let record = sign_in(&store, "ada").await;
+    let found = read(&open(&present).await, &record).await;
+    assert_eq!(found, Some(record), "the session is on the new master");
+}
