@@ -6,9 +6,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     LostResponse, ReloadClaims, SessionEvents, Sessions, TraceEvents,
     confirmer::Confirmer,
-    decide::Rules,
     events::Listener,
     reload::ErasedReload,
+    rules::Rules,
     sessions::{Inner, Lifetimes},
 };
 use crate::{

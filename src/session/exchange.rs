@@ -7,8 +7,8 @@ use subtle::ConstantTimeEq;
 
 use super::{
     SessionEvent, Sessions,
-    decide::{Verdict, decide},
     mint::Minted,
+    rules::{self, Admission, Verdict, decide, successor},
     sessions::Unavailable,
 };
 use crate::{
@@ -86,17 +86,15 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         first: bool,
     ) -> Result<Round<C>, Unavailable> {
         let inner = self.inner();
-        let idle = inner.lifetimes.idle;
         let stored = record.generation;
         let verdict = decide(token.generation, &record, now, inner.rules);
+        let verdict = if first { verdict } else { verdict.of_later_look() };
         if verdict != Verdict::Refuse && self.is_nearly_over(&record) {
             return Ok(Round::Done(Exchanged::Over));
         }
         match verdict {
             Verdict::Refuse => Ok(Round::Done(Exchanged::Ended)),
-            // The answer to the first look took so long that the client has moved on: its next request
-            // carries what it holds now.
-            Verdict::Revoke if !first => Err(Unavailable),
+            Verdict::TooLate => Err(Unavailable),
             Verdict::Revoke => {
                 self.remove(&record.id).await?;
                 inner.events.raise(SessionEvent::ReuseDetected {
@@ -108,15 +106,11 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
                 Ok(Round::Done(Exchanged::Ended))
             }
             Verdict::Rotate => self.rotate(token, record, now).await,
+            Verdict::CatchUp => self.answer(token, record, verdict, now).await,
             Verdict::RenewAccess | Verdict::AnswerAgain if self.is_reload_due(&record, now) => {
                 self.answer_reloaded(token, record, verdict, now).await
             }
             Verdict::RenewAccess | Verdict::AnswerAgain => self.answer(token, record, verdict, now).await,
-            Verdict::CatchUp => {
-                let next = record.caught_up(token.generation, now, idle);
-                let event = Raise::LostWrites { stored };
-                self.advance(token, next, false, Some(event)).await
-            }
         }
     }
 
@@ -154,8 +148,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         }
     }
 
-    /// Answers with the tokens of the present generation, and confirms it where the client shows that
-    /// it holds it.
+    /// Answers with the tokens of the generation that the record has or, where the client shows what it
+    /// holds, gets by that.
     async fn answer(
         &self,
         token: &RefreshToken,
@@ -163,12 +157,12 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         verdict: Verdict,
         now: SystemTime,
     ) -> Result<Round<C>, Unavailable> {
-        let with_refresh = verdict == Verdict::AnswerAgain;
-        if !with_refresh && record.confirmed_at.is_none() {
-            let next = record.confirmed(now, self.inner().lifetimes.idle);
-            return self.advance(token, next, false, None).await;
+        if let Some(next) = successor(verdict, token.generation, &record, now, self.inner().lifetimes.idle) {
+            let stored = record.generation;
+            let event = (verdict == Verdict::CatchUp).then_some(Raise::LostWrites { stored });
+            return self.advance(token, next, verdict, event).await;
         }
-        match self.grant(token, &record, with_refresh)? {
+        match self.grant(token, &record, verdict.brings_refresh_token())? {
             Some(granted) => Ok(Round::Done(Exchanged::Granted(granted))),
             None => self.rebuild(&record).await,
         }
@@ -183,9 +177,10 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let Some(claims) = self.reload_or_end(&record).await? else {
             return Ok(Round::Done(Exchanged::Ended));
         };
+        let (verdict, idle) = (Verdict::Rotate, self.inner().lifetimes.idle);
+        let next = successor(verdict, token.generation, &record, now, idle).expect("a rotation is written");
         // Claims and generation are committed together.
-        let next = record.rotated(now, self.inner().lifetimes.idle).with_claims(claims);
-        self.advance(token, next, true, Some(Raise::Rotated)).await
+        self.advance(token, next.with_claims(claims), verdict, Some(Raise::Rotated)).await
     }
 
     /// Writes `next` and answers with its tokens. They are minted before: what cannot be issued must
@@ -194,10 +189,10 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         &self,
         token: &RefreshToken,
         next: SessionRecord,
-        with_refresh: bool,
+        verdict: Verdict,
         event: Option<Raise>,
     ) -> Result<Round<C>, Unavailable> {
-        let Some(granted) = self.grant(token, &next, with_refresh)? else {
+        let Some(granted) = self.grant(token, &next, verdict.brings_refresh_token())? else {
             return self.rebuild(&next).await;
         };
         match self.swap(&next).await? {
@@ -281,26 +276,23 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         Ok(Some(json))
     }
 
-    /// Reads the record once more before cookies go on a response. They go only while the session is
-    /// live and of the same generation, and the refresh cookie only if that has not been confirmed: a
-    /// slow handler can neither overwrite a newer cookie nor revive a signed-out browser. Claims that
-    /// have changed meanwhile, as by the handler itself, go out as they are now.
+    /// Reads the record once more before cookies go on a response, and takes back what may not go any
+    /// more. Claims that have changed meanwhile, as by the handler itself, go out as they are now.
     pub(crate) async fn admit(&self, minted: Minted) -> Result<Admitted, Unavailable> {
         let Snapshot { record, now } = self.load(minted.id()).await?;
-        let Some(record) = record.filter(|record| record.is_live(now)) else {
-            return Ok(Admitted::Ended);
+        let with_refresh = match rules::admit(minted.generation(), record.as_ref(), now) {
+            Admission::Ended => return Ok(Admitted::Ended),
+            Admission::Superseded => return Ok(Admitted::Superseded),
+            Admission::Cookies { with_refresh } => with_refresh,
         };
-        if record.generation != minted.generation() {
-            return Ok(Admitted::Superseded);
-        }
-        let unconfirmed = record.confirmed_at.is_none();
-        let minted = if minted.is_of(&record) {
-            minted
-        } else {
-            let fresh = self.mint(&record, None, self.inner().clock.now()).map_err(cannot_issue)?;
-            fresh.with_refresh_of(minted)
+        let minted = match record {
+            Some(record) if !minted.is_of(&record) => {
+                let fresh = self.mint(&record, None, self.inner().clock.now()).map_err(cannot_issue)?;
+                fresh.with_refresh_of(minted)
+            }
+            _ => minted,
         };
-        Ok(Admitted::Cookies(Box::new(minted), unconfirmed))
+        Ok(Admitted::Cookies(Box::new(minted), with_refresh))
     }
 }
 

@@ -12,11 +12,9 @@
 //!
 //! See [`Sessions`] for an example.
 
-mod advance;
 mod answers;
 mod builder;
 mod confirmer;
-mod decide;
 mod error;
 mod events;
 mod exchange;
@@ -24,7 +22,7 @@ mod label;
 mod mint;
 mod narrow;
 mod reload;
-
+mod rules;
 mod sessions;
 mod sign_in;
 #[cfg(test)]
@@ -35,10 +33,10 @@ pub(crate) use self::exchange::Exchanged;
 pub use self::{
     answers::{SessionInfo, SignedIn, SignedOut, UpdatedClaims},
     builder::SessionsBuilder,
-    decide::LostResponse,
     error::SessionError,
     events::{SessionEvent, SessionEvents, TraceEvents},
     reload::ReloadClaims,
+    rules::LostResponse,
     sessions::Sessions,
     sign_in::SignIn,
 };

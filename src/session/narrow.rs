@@ -4,9 +4,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Sessions,
-    decide::{Verdict, decide},
     exchange::{cannot_issue, has_secret},
     mint::minted_expiry,
+    rules::{Verdict, decide},
     sessions::Unavailable,
 };
 use crate::{

@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::{
     SessionError, SessionEvent, SessionInfo, SessionsBuilder, UpdatedClaims,
     confirmer::{Confirmer, Fingerprint},
-    decide::Rules,
     events::Listener,
     reload::ErasedReload,
+    rules::{Rules, confirmation},
 };
 use crate::{
     Claims, KeyRing,
@@ -311,17 +311,9 @@ impl<C> PendingConfirmation<C> {
 
     async fn confirm(&self, session: &SessionId, generation: u32) -> Result<Update, Unavailable> {
         let Snapshot { record, now } = self.sessions.load(session).await?;
-        match record {
-            Some(record)
-                if record.generation == generation
-                    && record.confirmed_at.is_none()
-                    && record.is_live(now) =>
-            {
-                let idle = self.sessions.inner().lifetimes.idle;
-                self.sessions.swap(&record.confirmed(now, idle)).await
-            }
-            // Confirmed already, moved on, or ended: nothing is left to do for this generation.
-            _ => Ok(Update::Done),
+        match confirmation(generation, record, now, self.sessions.inner().lifetimes.idle) {
+            Some(confirmed) => self.sessions.swap(&confirmed).await,
+            None => Ok(Update::Done),
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::decide::{LostResponse, Rules, Verdict, decide};
+use super::rules::{LostResponse, Rules, Verdict, confirmation, decide, successor};
 use crate::store::{NewRecord, SessionRecord};
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -92,28 +92,50 @@ fn a_time_window_replaces_confirmation_where_it_is_asked_for() {
 fn a_record_moves_on_as_the_design_says() {
     let idle = Duration::from_secs(3600);
     let (record, now) = session(Some(GRACE));
+    let write = |verdict, record: &SessionRecord, now, idle| {
+        successor(verdict, 9, record, now, idle).expect("something to write")
+    };
 
-    let rotated = record.clone().rotated(now, idle);
+    let rotated = write(Verdict::Rotate, &record, now, idle);
     assert_eq!((rotated.generation, rotated.confirmed_at, rotated.rotated_at), (6, None, now));
     assert_eq!(rotated.last_seen_at, now);
 
-    let confirmed = rotated.clone().confirmed(now, idle);
+    let confirmed = write(Verdict::RenewAccess, &rotated, now, idle);
     assert_eq!(confirmed.confirmed_at, Some(now));
-    let again = confirmed.confirmed(now + GRACE, idle);
-    assert_eq!(again.confirmed_at, Some(now), "the first sight counts");
-    assert_eq!(again.last_seen_at, now + GRACE);
+    assert_eq!(confirmation(6, Some(rotated), now, idle), Some(confirmed.clone()), "seen either way");
 
-    let caught_up = record.clone().caught_up(9, now, idle);
+    let caught_up = write(Verdict::CatchUp, &record, now, idle);
     assert_eq!((caught_up.generation, caught_up.confirmed_at), (9, Some(now)));
 
     let long = Duration::from_secs(u64::from(u32::MAX));
-    assert_eq!(
-        record.clone().rotated(now, long).expires_at(),
-        record.absolute_expires_at,
-        "absolute expiry holds"
-    );
-    let back = record.clone().rotated(now - Duration::from_secs(500), Duration::ZERO);
+    for (name, idle) in [("long", long), ("beyond all calendars", Duration::MAX)] {
+        let rotated = write(Verdict::Rotate, &record, now, idle);
+        assert_eq!(rotated.expires_at(), record.absolute_expires_at, "absolute expiry holds: {name}");
+    }
+    let back = write(Verdict::Rotate, &record, now - Duration::from_secs(500), Duration::ZERO);
     assert_eq!(back.idle_expires_at, record.idle_expires_at, "a clock set back shortens nothing");
+}
+
+#[test]
+fn a_record_that_says_all_is_not_written() {
+    let idle = Duration::from_secs(3600);
+    let (record, now) = session(Some(GRACE));
+    for verdict in
+        [Verdict::RenewAccess, Verdict::AnswerAgain, Verdict::Refuse, Verdict::Revoke, Verdict::TooLate]
+    {
+        assert_eq!(successor(verdict, 5, &record, now, idle), None, "{verdict:?}");
+    }
+    let (unconfirmed, _) = session(None);
+    assert_eq!(successor(Verdict::AnswerAgain, 4, &unconfirmed, now, idle), None, "the parent shows nothing");
+    let cases = [
+        ("confirmed already: the first sight counts", 5, Some(record)),
+        ("moved on", 4, Some(unconfirmed.clone())),
+        ("not there yet", 6, Some(unconfirmed)),
+        ("ended", 5, None),
+    ];
+    for (name, generation, record) in cases {
+        assert_eq!(confirmation(generation, record, now, idle), None, "{name}");
+    }
 }
 
 #[test]

@@ -8,9 +8,13 @@ use crate::keys::crypto::random;
 /// Where sessions are kept: one record per session, changed by compare-and-set.
 ///
 /// Implementations must be linearizable for one session: a read sees every write that finished
-/// before it began. When that is broken, the worst that an attacker gains is a second use of a
-/// stolen refresh token that goes unnoticed; honest users are not signed out, but a signed-out
-/// session may live on where the sign-out was lost. An operation that cannot be completed in a few
+/// before it began. Reads from a replica that is behind break that. For as long as it is behind, a
+/// stolen refresh token may be used without being noticed, and a signed-out session lives on. Where
+/// it is behind for less than the grace period (together with a message's way), no honest user is signed
+/// out by it, but for one: a session that it does not know yet is taken for ended. Where it is behind
+/// for longer, a slow answer may carry a refresh cookie that has been replaced since, and the honest user
+/// who gets it is taken for a thief. Writes that are lost, as by a failover, sign nobody out, but a
+/// signed-out session may live on where the sign-out was lost. An operation that cannot be completed in a few
 /// seconds must fail: the layers then answer 503 and clear nothing.
 ///
 /// `testing::store_contract` runs the whole contract against an implementation.

@@ -146,6 +146,12 @@ impl SessionRecord {
         now < self.expires_at()
     }
 
+    /// The record with other claims, as JSON.
+    pub(crate) fn with_claims(mut self, claims: String) -> Self {
+        self.claims = claims.into_boxed_str();
+        self
+    }
+
     /// When the session ends unless it is used: never after its absolute expiry.
     pub fn expires_at(&self) -> SystemTime {
         self.idle_expires_at.min(self.absolute_expires_at)

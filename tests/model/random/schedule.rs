@@ -11,7 +11,7 @@ use tower_cookie_jwt::{Clock, session::LostResponse, testing::TestClock};
 
 use super::{
     client::Jar,
-    random::Random,
+    numbers::Random,
     server::{ACCESS, GRACE, Gate, Running, Server},
 };
 

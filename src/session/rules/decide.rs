@@ -41,11 +41,31 @@ pub(crate) enum Verdict {
     AnswerAgain,
     /// Reuse: no honest client can still hold this token.
     Revoke,
+    /// Looks like reuse, but the token is older now than when it arrived: to be asked again.
+    TooLate,
     /// The store has lost writes: move the record to the presented generation.
     CatchUp,
 }
 
-/// The table.
+impl Verdict {
+    /// The verdict on a token that has been judged before in the same request. The answer to the first look
+    /// took so long that the client may have moved on: its next request carries what it holds now, and
+    /// what looks like reuse need not be.
+    pub(crate) const fn of_later_look(self) -> Self {
+        match self {
+            Self::Revoke => Self::TooLate,
+            verdict => verdict,
+        }
+    }
+
+    /// Whether the refresh token of the present generation is part of the answer: to one who shows that it
+    /// holds that token, it is not.
+    pub(crate) const fn brings_refresh_token(self) -> bool {
+        matches!(self, Self::Rotate | Self::AnswerAgain)
+    }
+}
+
+/// The table, for the first look at a token.
 pub(crate) fn decide(presented: u32, record: &SessionRecord, now: SystemTime, rules: Rules) -> Verdict {
     if !record.is_live(now) {
         return Verdict::Refuse;

@@ -1,0 +1,41 @@
+//! Random schedules against the real layers.
+//!
+//! A client with one cookie jar and several tabs plays against the real layers on two nodes that share a
+//! store. Every step is one of: send a request, let the server run up to its next wait for the store, let
+//! a handler finish, deliver or lose a message, let time pass. The one assumption is kept: no message is on
+//! its way for as long as the grace period, the store's part of the way included; handlers take as long as
+//! they like.
+
+mod client;
+mod numbers;
+mod schedule;
+mod server;
+
+use std::time::Duration;
+
+use tower_cookie_jwt::session::LostResponse;
+
+use self::schedule::{Outcome, Schedule};
+
+/// Schedules in a run; each has its own seed, which a failure names.
+const SCHEDULES: u64 = 12_000;
+
+#[test]
+fn an_honest_client_is_never_revoked_and_never_stuck() {
+    let mut rotations = 0;
+    for seed in 0..SCHEDULES {
+        let (outcome, rotated) = Schedule::new(seed, LostResponse::UntilConfirmed).play();
+        assert_eq!(outcome, Outcome::SignedIn, "schedule {seed}");
+        rotations += rotated;
+    }
+    assert!(rotations > SCHEDULES, "the schedules hardly rotate: {rotations}");
+}
+
+#[test]
+fn the_schedules_are_able_to_revoke_under_a_weaker_rule() {
+    // A mere time window instead of confirmation: a lost response that is asked for again later
+    // than that looks like reuse.
+    let window = LostResponse::Within(Duration::from_secs(30));
+    let found = (0..SCHEDULES).any(|seed| Schedule::new(seed, window).play().0 == Outcome::Revoked);
+    assert!(found, "no schedule finds the weakness, so none would find a broken rule either");
+}
