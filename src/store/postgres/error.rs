@@ -22,7 +22,8 @@ pub(super) enum Reason {
     /// A stored number, blob or text that no record can have; the column.
     Corrupt(&'static str),
     Server(Reported),
-    Connection(sqlx::Error),
+    /// What sqlx reports of the connection, or of an answer that it cannot make sense of.
+    Driver(sqlx::Error),
 }
 
 /// What the server reports, without the details: they may have the values of the row.
@@ -53,7 +54,7 @@ impl From<sqlx::Error> for PostgresStoreError {
             }),
             sqlx::Error::PoolTimedOut => Reason::NoAnswer,
             sqlx::Error::Configuration(_) => Reason::Url(error),
-            error => Reason::Connection(error),
+            error => Reason::Driver(error),
         };
         Self { reason }
     }
@@ -81,7 +82,10 @@ impl fmt::Display for PostgresStoreError {
             ),
             Reason::Corrupt(column) => write!(f, "a stored session is corrupt in column {column}"),
             Reason::Server(reported) => f.write_str(reported.meaning()),
-            Reason::Connection(_) => f.write_str("the connection to the session database failed"),
+            Reason::Driver(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed) => {
+                f.write_str("the connection to the session database failed")
+            }
+            Reason::Driver(_) => f.write_str("the session database gave an unexpected answer"),
         }
     }
 }
@@ -90,7 +94,7 @@ impl StdError for PostgresStoreError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.reason {
             Reason::Server(reported) => Some(reported),
-            Reason::Url(error) | Reason::Connection(error) => Some(error),
+            Reason::Url(error) | Reason::Driver(error) => Some(error),
             _ => None,
         }
     }
@@ -103,7 +107,7 @@ impl fmt::Debug for PostgresStoreError {
         match &self.reason {
             Reason::Server(reported) => debug.field("reported", reported),
             // Not its `Debug`, whose contents are up to another crate.
-            Reason::Url(error) | Reason::Connection(error) => debug.field("reported", &error.to_string()),
+            Reason::Url(error) | Reason::Driver(error) => debug.field("reported", &error.to_string()),
             _ => &mut debug,
         };
         debug.finish()

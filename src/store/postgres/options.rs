@@ -180,8 +180,8 @@ fn pool_of(connections: u32) -> PgPoolOptions {
         .test_before_acquire(false)
         .before_acquire(|connection, _| {
             Box::pin(async {
-                let alive = tokio::time::timeout(SIGN_OF_LIFE, connection.ping()).await;
-                alive.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
+                let answer = tokio::time::timeout(SIGN_OF_LIFE, connection.ping()).await;
+                Ok(matches!(answer, Ok(Ok(()))))
             })
         })
 }

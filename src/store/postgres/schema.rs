@@ -36,6 +36,9 @@ async fn check_encoding(connection: &mut PgConnection) -> Result<(), PostgresSto
 
 async fn migrate(connection: &mut PgConnection, names: &Names) -> Result<(), PostgresStoreError> {
     let mut transaction = connection.begin().await?;
+    // The limits of a call are too short to wait here for another node.
+    let patience = "SET LOCAL statement_timeout = '25s'; SET LOCAL lock_timeout = '25s'";
+    sqlx::raw_sql(patience).execute(&mut *transaction).await?;
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('tower-cookie-jwt ' || $1, 0))";
     sqlx::query(lock).bind(names.table()).execute(&mut *transaction).await?;
     // Another node may have done it meanwhile.

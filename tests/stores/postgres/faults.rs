@@ -59,6 +59,29 @@ async fn connections_that_hang_are_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_hang_in_a_statement_are_replaced() {
+    let server = Postgres::start();
+    let store = open(&server).await;
+    let record = sign_in(&store, "ada").await.expect("it writes");
+    let mut other = PgConnection::connect(&server.url()).await.expect("it connects");
+    let mut transaction = other.begin().await.expect("it begins");
+    sqlx::query("SELECT 1 FROM sessions FOR UPDATE").execute(&mut *transaction).await.expect("it locks");
+    let updates = join_all((0..10).map(|_| store.update(&record)));
+    let hang = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        server.backends("STOP")
+    };
+    let began = Instant::now();
+    let (outcomes, backends) = tokio::join!(updates, hang);
+    assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
+    assert!(outcomes.iter().all(Result::is_err), "{outcomes:?}");
+    let began = Instant::now();
+    assert_eq!(store.read(&record.id).await.expect("it reads").record, Some(record));
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    server.signal_backends(&backends, "CONT");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_is_given_up_leaves_no_answer_to_the_next() {
     let server = Postgres::start();
     let store =

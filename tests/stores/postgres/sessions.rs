@@ -135,13 +135,11 @@ async fn ten_thousand_sessions_of_one_subject_work() {
     let record = sign_in(&store, "ada").await.expect("it writes");
     let began = Instant::now();
     let listed = store.list("ada").await.expect("it lists");
-    println!("list of 10,001: {:?}", began.elapsed());
     assert_eq!(listed.len(), 10_001);
     assert!(listed.is_sorted_by_key(|record| (record.created_at, record.id.clone())));
     assert_eq!(listed.last(), Some(&record));
-    let began = Instant::now();
     assert_eq!(store.remove_all("ada", Some(&record.id)).await.expect("it removes"), 10_000);
-    println!("remove_all of 10,000: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(store.list("ada").await.expect("it lists"), [record]);
     assert_eq!(rows(&server).await, 20_001);
 }
