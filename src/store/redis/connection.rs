@@ -1,21 +1,21 @@
 //! Calls of scripts on one server or a cluster.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use redis::{
-    Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError, RedisResult, ServerErrorKind,
+    Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError, RedisResult, ServerErrorKind,
     aio::{ConnectionManager, ConnectionManagerConfig},
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
     io::tcp::TcpSettings,
 };
 
-use super::scripts::Script;
+use super::{scripts::Script, single::Single};
 
 /// Clones share their connections.
 #[derive(Clone)]
 pub(super) enum Connection {
-    Single(ConnectionManager),
+    Single(Arc<Single>),
     Cluster(ClusterConnection),
 }
 
@@ -27,7 +27,11 @@ impl Connection {
             .set_number_of_retries(0)
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        Ok(Self::Single(ConnectionManager::new_with_config(Client::open(info)?, config).await?))
+        Ok(Self::Single(Arc::new(Single::connect(info, config).await?)))
+    }
+
+    pub(super) fn given(manager: ConnectionManager) -> Self {
+        Self::Single(Arc::new(Single::given(manager)))
     }
 
     pub(super) async fn cluster(urls: Vec<String>) -> RedisResult<Self> {
@@ -47,8 +51,8 @@ impl Connection {
         matches!(self, Self::Cluster(_))
     }
 
-    /// Runs a script; again when the connection was lost, which each script allows: it recognizes
-    /// what it has done.
+    /// Runs a script; again when the connection was lost, which each script allows: those that write
+    /// recognize what they have done, and what was removed stays removed.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -61,9 +65,6 @@ impl Connection {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) {
-                self.leave().await;
-            }
             match pauses.next() {
                 Some(pause) if may_pass(&error) => tokio::time::sleep(*pause).await,
                 _ => return Err(error),
@@ -90,19 +91,8 @@ impl Connection {
 
     async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         match self {
-            Self::Single(manager) => command.query_async(&mut manager.clone()).await,
+            Self::Single(single) => single.send(command).await,
             Self::Cluster(cluster) => command.query_async(&mut cluster.clone()).await,
-        }
-    }
-
-    /// Makes a demoted master close the connection: the next one goes to where the address leads now.
-    /// A cluster's client finds the new master by itself.
-    async fn leave(&self) {
-        if let Self::Single(manager) = self {
-            // The manager connects anew when a command finds the connection closed, so that one is lost.
-            for lost in ["QUIT", "PING"] {
-                let _: RedisResult<()> = redis::cmd(lost).query_async(&mut manager.clone()).await;
-            }
         }
     }
 }
@@ -115,7 +105,9 @@ fn invocation(command: &str, script: &str, keys: &[String], arguments: &[&[u8]])
 
 /// Whether a moment later things may be better: the server restarts, or another becomes the master.
 fn may_pass(error: &RedisError) -> bool {
+    // An attempt to connect that failed some time ago is told to the next call.
     error.is_connection_dropped()
+        || error.is_timeout()
         || matches!(
             error.kind(),
             ErrorKind::Server(
@@ -133,7 +125,8 @@ fn tcp_settings() -> TcpSettings {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Shorter than the 5 seconds of a call, so that its end is noticed as the connection's.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CLUSTER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 const PAUSES: [Duration; 3] =

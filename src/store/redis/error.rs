@@ -6,7 +6,8 @@ use crate::ConfigError;
 
 /// Why a [`RedisStore`](super::RedisStore) could not answer.
 ///
-/// `source()` is what the `redis` crate reports when the server could not be reached. No message has
+/// `source()` is what the `redis` crate reports when the server could not be reached or did not
+/// let us in. No message has
 /// a password, a key or a value.
 pub struct RedisStoreError {
     reason: Reason,
@@ -66,6 +67,9 @@ impl fmt::Display for RedisStoreError {
         match &self.reason {
             Reason::Config(error) => error.fmt(f),
             Reason::Url(words) => write!(f, "the URL of the session server is unusable: {words}"),
+            Reason::Unreachable(error) if error.kind() == ErrorKind::AuthenticationFailed => {
+                f.write_str("the session server refuses the user or the password")
+            }
             Reason::Unreachable(_) => f.write_str("the session server cannot be reached"),
             Reason::Refused(code, words) if code == "OOM" => {
                 write!(f, "the session server is full: {code} {words}")

@@ -72,12 +72,12 @@ async fn demoted_master_does_not_call_a_live_session_gone() {
     let mut admin = admin(&redis.url()).await;
     run::<()>(&mut admin, "CONFIG SET replica-serve-stale-data yes").await;
     run::<()>(&mut admin, &format!("REPLICAOF 127.0.0.1 {}", other.port())).await;
-    crate::servers::wait_until("the copy", || {
-        let info = std::process::Command::new("redis-cli")
-            .args(["-p", &redis.port().to_string(), "dbsize"])
-            .output();
-        info.is_ok_and(|info| info.stdout.starts_with(b"0"))
-    });
+    // Until it has become a copy of the other, which has no sessions.
+    let deadline = Instant::now() + 5 * BOUND;
+    while run::<u64>(&mut admin, "DBSIZE").await > 0 {
+        assert!(Instant::now() < deadline, "the copy takes too long");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     for error in [
         store.read(&record.id).await.map(drop),
         store.list("ada").await.map(drop),
@@ -99,11 +99,27 @@ async fn address_that_leads_to_another_master_is_followed() {
     let (former, present) = (Redis::start(), Redis::start());
     let gate = Gate::to(former.port()).await;
     let store = open_url(&gate.url()).await;
-    sign_in(&store, "ada").await;
+    let client = ::redis::Client::open(gate.url()).expect("a plain URL");
+    let manager = client.get_connection_manager().await.expect("the server answers");
+    let given = RedisStore::from_manager(manager, TAG_KEY).expect("the key is long enough");
     gate.lead_to(present.port());
     let mut admin = admin(&former.url()).await;
     run::<()>(&mut admin, &format!("REPLICAOF 127.0.0.1 {}", present.port())).await;
+    for store in [store, given] {
+        let record = sign_in(&store, "ada").await;
+        let found = read(&open(&present).await, &record).await;
+        assert_eq!(found, Some(record), "the session is on the new master");
+    }
+}
+
+#[tokio::test]
+async fn frozen_master_is_left_when_its_address_leads_to_another() {
+    let (former, present) = (Redis::start(), Redis::start());
+    let gate = Gate::to(former.port()).await;
+    let store = open_url(&gate.url()).await;
+    former.signal("STOP");
+    gate.lead_to(present.port());
     let record = sign_in(&store, "ada").await;
-    let found = read(&open(&present).await, &record).await;
-    assert_eq!(found, Some(record), "the session is on the new master");
+    assert_eq!(read(&open(&present).await, &record).await, Some(record));
+    former.signal("CONT");
 }

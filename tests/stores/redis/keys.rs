@@ -128,3 +128,27 @@ async fn server_without_our_commands_is_found_at_the_start() {
     assert!(words.contains("refuses: ERR"), "{words}");
     assert!(!words.contains("sessions:"), "arguments are not repeated: {words}");
 }
+
+#[tokio::test]
+async fn user_with_the_documented_permissions_suffices() {
+    let redis = Redis::start();
+    let mut admin = admin(&redis.url()).await;
+    run::<()>(&mut admin, &format!("ACL SETUSER shop on >password resetchannels {PERMISSIONS}")).await;
+    let store = open_url(&redis.url().replace("//", "//shop:password@")).await;
+    let record = sign_in(&store, "ada").await;
+    assert_eq!(store.update(&record).await.expect("it may"), Update::Done);
+    let mut ended = sign_in(&store, "ada").await;
+    ended.idle_expires_at = ended.created_at;
+    assert_eq!(store.update(&ended).await.expect("it may"), Update::Done);
+    assert_eq!(store.list("ada").await.expect("it may").len(), 1);
+    assert!(store.remove(&record.id).await.expect("it may"));
+    assert_eq!(store.remove_all("ada", None).await.expect("it may"), 0);
+
+    let elsewhere = store.with_key_prefix("forum:").expect("it has no braces");
+    let error = elsewhere.create(new_session(&elsewhere, "ada")).await.expect_err("it may not");
+    assert!(error.to_string().contains("NOPERM") || error.to_string().contains("permission"), "{error}");
+}
+
+/// As they stand in the documentation of `RedisStore`.
+const PERMISSIONS: &str = "~sessions:* +evalsha +eval +get +getrange +mget +set +unlink +pexpireat +time \
+    +zadd +zrange +zrangebyscore +zrem +zrevrange +zscan";

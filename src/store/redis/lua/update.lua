@@ -21,7 +21,7 @@ if expires > now then
   return store(record, index, ARGV[1], value, expires, now) or 'done'
 end
 -- The update ends the session.
-local refused = refusal(redis.pcall('DEL', record))
+local refused = refusal(redis.pcall('UNLINK', record))
 if refused then
   return refused
 end
