@@ -30,7 +30,8 @@ pub(crate) struct Jar {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Thief {
     pub(crate) jar: Jar,
-    /// The latest generation that has been confirmed because the thief used a token of it.
+    /// The latest generation of which the thief has used a token: its refresh token was answered, or its
+    /// access token confirmed it.
     pub(crate) used: Option<u8>,
 }
 

@@ -210,6 +210,9 @@ impl<'a> Steps<'a> {
             }
             (verdict, None) => {
                 let generation = view.version.generation;
+                if verdict == Verdict::RenewAccess && next.flights[index].owner == Owner::Thief {
+                    next.thief.used = next.thief.used.max(Some(generation));
+                }
                 next.set(index, Stage::Handle { generation, refresh: verdict.brings_refresh_token() });
             }
         }
