@@ -3,8 +3,8 @@
 //! | variable | default |
 //! |---|---|
 //! | `PORT` | 3000; 0 for a free one |
-//! | `STORE` | `sqlite:spa-sessions.sqlite`; `memory`, `sqlite:PATH` |
-//! | `SECRET` | random; at least 32 bytes of text |
+//! | `STORE` | `sqlite:spa-sessions.sqlite`; others are in `store.rs` |
+//! | `SECRET` | random, but mandatory with a store that nodes share; at least 32 bytes of text |
 //! | `ACCESS_SECS`, `GRACE_SECS`, `LEEWAY_SECS`, `IDLE_SECS`, `ABSOLUTE_SECS` | the crate's own |
 //! | `INSECURE_HTTP` | unset; `1` drops `Secure` and the cookie prefixes, which Safari needs on `http://localhost`; Chromium and Firefox do not |
 //! | `RUST_LOG` | `info` |
@@ -12,13 +12,15 @@
 use std::{env, error::Error, str::FromStr, time::Duration};
 
 use tower_cookie_jwt::{
-    CookiePolicy, KeyRing, MemoryStore, Sessions,
+    CookiePolicy, KeyRing, Sessions,
     keys::{Algorithm, Key},
-    store::SqliteStore,
 };
 use tracing_subscriber::EnvFilter;
 
-use crate::users::{User, Users};
+use crate::{
+    store,
+    users::{User, Users},
+};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -51,11 +53,7 @@ impl Config {
 
     pub(crate) async fn sessions(&self, users: Users) -> Result<Sessions<User>, BoxError> {
         let keys = self.keys()?;
-        let mut builder = match self.store.split_once(':') {
-            None if self.store == "memory" => Sessions::builder(keys, MemoryStore::new()),
-            Some(("sqlite", path)) => Sessions::builder(keys, SqliteStore::open(path).await?),
-            _ => return Err(format!("STORE is `memory` or `sqlite:PATH`, not `{}`", self.store).into()),
-        };
+        let mut builder = store::open(&self.store, keys, self.secret.as_deref()).await?;
         if let Some(lifetime) = self.access {
             builder = builder.with_access_lifetime(lifetime);
         }

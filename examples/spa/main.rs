@@ -1,11 +1,12 @@
 //! A whole application around the three layers: `cargo run --all-features --example spa`.
 //!
 //! Signs users in on a page without any build step, verifies, checks XSRF, rotates and signs out.
-//! Settings come from the environment, see `config.rs`.
+//! Settings come from the environment, see `config.rs` and `store.rs`.
 
 mod api;
 mod config;
 mod page;
+mod store;
 mod users;
 
 use std::{error::Error, net::Ipv4Addr};

@@ -64,14 +64,16 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     async fn exchange_from(&self, token: &RefreshToken, round: usize) -> Result<Exchanged<C>, Unavailable> {
         let id = SessionId::from(&*token.session_id);
         for round in round..MAX_ROUNDS {
+            let asked_at = self.inner().clock.now();
             let Snapshot { record, now } = self.load(&id).await?;
+            let first = round == 0 && self.is_prompt(asked_at);
             let Some(record) = record else {
                 return Ok(Exchanged::Ended);
             };
             if !has_secret(&record, token) {
                 return Ok(Exchanged::WrongSecret);
             }
-            if let Round::Done(exchanged) = self.round(token, record, now, round == 0).await? {
+            if let Round::Done(exchanged) = self.round(token, record, now, first).await? {
                 return Ok(exchanged);
             }
         }
@@ -112,6 +114,14 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             }
             Verdict::RenewAccess | Verdict::AnswerAgain => self.answer(token, record, verdict, now).await,
         }
+    }
+
+    /// Whether the store has answered at once. A token that has waited for it is older than it looks: what
+    /// the client has done since may have settled, and then the grace period no longer covers the token.
+    fn is_prompt(&self, asked_at: SystemTime) -> bool {
+        let inner = self.inner();
+        let waited = inner.clock.now().duration_since(asked_at).unwrap_or_default();
+        waited <= inner.rules.grace / PROMPT
     }
 
     /// Whether no access token fits before the session's absolute expiry any more.
@@ -343,5 +353,7 @@ impl<C> Exchanged<C> {
     }
 }
 
+/// The part of the grace period that an answer of the store may take away from the client's network.
+const PROMPT: u32 = 10;
 /// Each further round means that somebody else has moved the session on; so many do not happen.
 const MAX_ROUNDS: usize = 16;

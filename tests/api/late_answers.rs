@@ -71,6 +71,30 @@ async fn parent_answered_in_time_is_not_reuse_when_its_admission_comes_late() {
     }
 }
 
+/// The message arrives in time, but the store is so slow that another tab has rotated, and that has
+/// settled, when the record is read for the first time.
+#[tokio::test(flavor = "current_thread")]
+async fn parent_whose_first_look_at_the_store_comes_late_is_not_reuse() {
+    for way in Way::BOTH {
+        let name = format!("{way:?}");
+        let shop = Shop::new();
+        let (browser, session) = shop.settled().await;
+        let tab = holder(&browser, &browser.cookie(REFRESH).unwrap());
+
+        let (arrived, go_on) = shop.store.hold_read_after(0);
+        let meanwhile = async {
+            arrived.await.expect("the record is read");
+            rotate(&name, &browser).await;
+            shop.clock.advance(GRACE);
+            go_on.send(()).unwrap();
+        };
+        let (late, ()) = tokio::join!(way.ask(&tab), meanwhile);
+        assert_goes_on(&name, &late);
+        assert_eq!(shop.generation(&session).await, Some(1), "{name}");
+        assert_lives(&name, &shop, &session, &browser).await;
+    }
+}
+
 /// Two tabs refresh at once; the claims of one are reloaded so slowly that the other is two generations
 /// on when the first is told that it has lost.
 #[tokio::test(flavor = "current_thread")]

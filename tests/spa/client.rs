@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{Ipv4Addr, TcpStream},
     time::Duration,
 };
@@ -26,6 +26,10 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn clears_cookies(&self) -> bool {
+        self.headers.iter().any(|(name, line)| name == "set-cookie" && line.contains("Max-Age=0"))
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -56,7 +60,16 @@ impl Client {
         self.send("POST", path, Some(body))
     }
 
+    /// As [`get`](Self::get), where the server may die meanwhile.
+    pub(crate) fn try_get(&mut self, path: &str) -> io::Result<Answer> {
+        self.try_send("GET", path, None)
+    }
+
     fn send(&mut self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        self.try_send(method, path, body).expect("it answers")
+    }
+
+    fn try_send(&mut self, method: &str, path: &str, body: Option<&Value>) -> io::Result<Answer> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let mut request =
             format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nconnection: close\r\n", self.port);
@@ -73,17 +86,17 @@ impl Client {
         }
         request += "\r\n";
         request += &body;
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.write_all(request.as_bytes())?;
         let mut text = String::new();
-        stream.read_to_string(&mut text).expect("it answers");
-        let answer = parse(&text);
+        stream.read_to_string(&mut text)?;
+        let answer = parse(&text).ok_or(io::ErrorKind::UnexpectedEof)?;
         self.store(&answer);
-        answer
+        Ok(answer)
     }
 
-    fn store(&mut self, answer: &Answer) {
+    pub(crate) fn store(&mut self, answer: &Answer) {
         for (_, line) in answer.headers.iter().filter(|(name, _)| name == "set-cookie") {
             let (name, rest) = line.split_once('=').expect("a cookie has a name");
             let value = rest.split(';').next().unwrap_or_default();
@@ -96,13 +109,18 @@ impl Client {
     }
 }
 
-fn parse(text: &str) -> Answer {
-    let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
+/// `None` when it has not come in full.
+fn parse(text: &str) -> Option<Answer> {
+    let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
-    let headers = lines
+    let headers: Vec<_> = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    Answer { status: status.expect("a status"), headers, body: body.to_owned() }
+    let announced = headers.iter().find(|(name, _)| name == "content-length");
+    if announced.is_some_and(|(_, length)| length.parse() != Ok(body.len())) {
+        return None;
+    }
+    Some(Answer { status: status.expect("a status"), headers, body: body.to_owned() })
 }

@@ -1,6 +1,7 @@
 //! The `spa` example as a process of its own, over HTTP on loopback: its contract, as the page and
 //! other tests rely on it.
 
+#[expect(dead_code, reason = "the tests of the stores use all of it")]
 mod client;
 mod process;
 
@@ -176,12 +177,27 @@ fn insecure_http_drops_secure_and_the_prefixes() {
 #[test]
 fn a_wrong_environment_ends_with_a_message_that_says_how_to_fix_it() {
     for (name, value, hint) in [
-        ("STORE", "nowhere", "`memory` or `sqlite:PATH`"),
+        ("STORE", "nowhere", "`memory`, `sqlite:PATH`, `postgres://…`"),
+        ("STORE", "postgres://127.0.0.1/shop", "SECRET is not set"),
+        ("STORE", "redis://127.0.0.1", "SECRET is not set"),
+        ("STORE", "redis+cluster://127.0.0.1:7001,127.0.0.1:7002", "SECRET is not set"),
         ("SECRET", "short", "at least 32 bytes"),
         ("ACCESS_SECS", "soon", "ACCESS_SECS is not a number"),
         ("ABSOLUTE_SECS", "0", "absolute lifetime"),
     ] {
         let complaint = Spa::fails(&[(name, value)]);
         assert!(complaint.contains(hint), "{name}={value}: {complaint}");
+    }
+}
+
+#[test]
+fn a_password_in_the_address_of_the_store_is_not_repeated() {
+    for store in [
+        "mysql://ada:hush@127.0.0.1/shop",
+        "postgres://ada:hush@127.0.0.1:1/shop",
+        "redis://ada:hush@127.0.0.1:1",
+    ] {
+        let complaint = Spa::fails(&[("STORE", store), ("SECRET", "0123456789abcdef0123456789abcdef")]);
+        assert!(!complaint.contains("hush"), "{store}: {complaint}");
     }
 }

@@ -1,22 +1,30 @@
 //! Real servers of a test's own, each with a data folder of its own.
 
+mod backup;
 mod cluster;
 mod postgres;
 mod process;
 mod redis;
 
-pub(crate) use self::{cluster::RedisCluster, postgres::Postgres, redis::Redis};
+pub(crate) use self::{backup::Backup, cluster::RedisCluster, postgres::Postgres, redis::Redis};
 
 use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
     net::{Ipv4Addr, TcpListener},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-/// A loopback port that nobody listens on.
+/// A loopback port that nobody listens on, nor will while a server is down for a moment: below those
+/// that the system gives to connections.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    listener.local_addr().expect("it is bound").port()
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let first = RandomState::new().hash_one(()) % 20_000;
+    (0..20_000)
+        .map(|step| u16::try_from(10_000 + (first + step) % 20_000).expect("below 30,000"))
+        .find(is_free)
+        .expect("loopback has a free port")
 }
 
 /// Waits for what a server needs a moment for.

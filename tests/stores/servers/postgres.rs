@@ -44,6 +44,7 @@ impl Postgres {
     /// SIGKILL: the server's other processes notice and end.
     pub(crate) fn kill(&mut self) {
         let children = self.process.children();
+        self.process.signal_children("CONT"); // one that was stopped would never notice
         self.process.kill();
         // A new server refuses to start on data that an old process still has in its memory.
         wait_until("the end of PostgreSQL's processes", || !children.iter().any(|child| runs(child)));
@@ -63,9 +64,23 @@ impl Postgres {
         self.wait();
     }
 
-    /// Sends the main process a signal, such as `STOP` or `CONT`.
+    /// Sends all its processes a signal, such as `STOP` or `CONT`.
     pub(crate) fn signal(&self, signal: &str) {
         self.process.signal(signal);
+        self.process.signal_children(signal);
+    }
+
+    /// Refuses all writes, or takes them again, in connections that there are as well.
+    pub(crate) fn set_read_only(&self, read_only: bool) {
+        let value = if read_only { "on" } else { "off" };
+        self.run(&format!("ALTER SYSTEM SET default_transaction_read_only = {value}"));
+        self.run("SELECT pg_reload_conf()");
+        wait_until("the new configuration", || self.ask("SHOW default_transaction_read_only") == value);
+    }
+
+    /// Where its data is; of use while it does not run.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Sends the processes of all present connections a signal, and says which they are.
@@ -90,11 +105,18 @@ impl Postgres {
 
     /// Runs statements, with `psql`.
     pub(crate) fn run(&self, statements: &str) {
+        self.ask(statements);
+    }
+
+    /// The same; what they say.
+    fn ask(&self, statements: &str) -> String {
         let ran = Command::new(program("psql"))
-            .args(["--quiet", "--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-d", &self.url(), "-c", statements])
+            .args(["--quiet", "--no-psqlrc", "-At", "-v", "ON_ERROR_STOP=1"])
+            .args(["-d", &self.url(), "-c", statements])
             .output()
             .expect("psql runs");
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8_lossy(&ran.stdout).trim().to_owned()
     }
 
     fn wait(&self) {

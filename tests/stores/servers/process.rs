@@ -10,7 +10,8 @@ use std::{
 const GUARD: &str = r#""$@" </dev/null & server=$!
 echo $server > "$PID_FILE"
 read -r line
-kill -KILL $server 2>/dev/null"#;
+kill -KILL $server 2>/dev/null
+wait $server 2>/dev/null"#;
 
 pub(super) struct Process {
     guard: Child,
@@ -58,6 +59,13 @@ impl Process {
     pub(super) fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([&format!("-{signal}"), &self.pid()]).status();
         assert!(sent.expect("there is a kill").success(), "the server runs");
+    }
+
+    /// Sends the signal to the processes that it has started.
+    pub(super) fn signal_children(&self, signal: &str) {
+        let pids = self.children().into_iter().filter_map(|child| Some(child.file_name()?.to_owned()));
+        // One may have ended meanwhile.
+        let _ = Command::new("kill").arg(format!("-{signal}")).args(pids).stderr(Stdio::null()).status();
     }
 
     fn pid(&self) -> String {

@@ -1,6 +1,6 @@
 //! One Redis server that writes every change to its disk.
 
-use std::net::TcpStream;
+use std::{net::TcpStream, path::Path, process::Command};
 
 use tempfile::TempDir;
 
@@ -52,6 +52,19 @@ impl Redis {
     /// Sends the server a signal, such as `STOP` or `CONT`.
     pub(crate) fn signal(&self, signal: &str) {
         self.process.signal(signal);
+    }
+
+    /// Changes a setting, with `redis-cli`.
+    pub(crate) fn configure(&self, name: &str, value: &str) {
+        let port = self.port.to_string();
+        let set = Command::new("redis-cli").args(["-p", &port, "config", "set", name, value]).output();
+        let answer = set.expect("redis-cli comes with redis-tools").stdout;
+        assert_eq!(String::from_utf8_lossy(&answer).trim(), "OK", "{name} {value}");
+    }
+
+    /// Where its data is; of use while it does not run.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     fn wait(&self) {

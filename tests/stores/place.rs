@@ -1,0 +1,194 @@
+//! A store on a real server, and nodes that reach it through a proxy each.
+
+use std::time::Duration;
+
+use tokio::task::block_in_place;
+use tower_cookie_jwt::store::{PostgresStore, RedisStore};
+
+use crate::{
+    honest::Shop,
+    proxy::{Mode, Proxy},
+    servers::{Backup, Postgres, Redis, RedisCluster, wait_until},
+};
+
+/// Which store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Postgres,
+    Redis,
+    Cluster,
+}
+
+pub(crate) enum Server {
+    Postgres(Postgres),
+    Redis(Redis),
+    Cluster(RedisCluster),
+}
+
+/// Begins on a multi-threaded runtime only: starting and stopping a server blocks.
+pub(crate) struct Place {
+    pub(crate) server: Server,
+    pub(crate) proxies: Vec<Proxy>,
+    pub(crate) shop: Shop,
+    backup: Option<Backup>,
+}
+
+impl Place {
+    pub(crate) async fn of(kind: Kind, nodes: usize) -> Self {
+        Self::with(kind, nodes, Shop::new()).await
+    }
+
+    /// Adds the nodes to this shop.
+    pub(crate) async fn with(kind: Kind, nodes: usize, shop: Shop) -> Self {
+        let server = block_in_place(|| Server::start(kind));
+        let mut place = Self { server, proxies: Vec::new(), shop, backup: None };
+        for _ in 0..nodes {
+            place.add_node().await;
+        }
+        place
+    }
+
+    async fn add_node(&mut self) {
+        match &self.server {
+            Server::Postgres(server) => {
+                let proxy = Proxy::before(server.port()).await;
+                let url = format!("postgres://postgres@127.0.0.1:{}/postgres", proxy.port());
+                self.shop.add(PostgresStore::connect(&url).await.expect("the server runs"));
+                self.proxies.push(proxy);
+            }
+            Server::Redis(server) => {
+                let proxy = Proxy::before(server.port()).await;
+                let url = format!("redis://127.0.0.1:{}", proxy.port());
+                self.shop.add(RedisStore::connect(&url, TAG_KEY).await.expect("the server runs"));
+                self.proxies.push(proxy);
+            }
+            // Its clients learn the addresses of the masters from the masters: no proxy comes between.
+            Server::Cluster(cluster) => {
+                let store = RedisStore::connect_cluster(cluster.urls(), TAG_KEY).await;
+                self.shop.add(store.expect("the cluster runs"));
+            }
+        }
+    }
+
+    pub(crate) fn set(&self, mode: Mode) {
+        self.proxies.iter().for_each(|proxy| proxy.set(mode));
+    }
+
+    pub(crate) fn cut(&self) {
+        self.proxies.iter().for_each(Proxy::cut);
+    }
+
+    /// SIGKILL; of a cluster, one master.
+    pub(crate) fn kill(&mut self) {
+        block_in_place(|| match &mut self.server {
+            Server::Postgres(server) => server.kill(),
+            Server::Redis(server) => server.kill(),
+            Server::Cluster(cluster) => cluster.masters()[0].kill(),
+        });
+    }
+
+    pub(crate) fn restart(&mut self) {
+        block_in_place(|| match &mut self.server {
+            Server::Postgres(server) => server.restart(),
+            Server::Redis(server) => server.restart(),
+            Server::Cluster(cluster) => {
+                cluster.masters()[0].restart();
+                cluster.wait();
+            }
+        });
+    }
+
+    /// `STOP` or `CONT`; of a cluster, to one master.
+    pub(crate) fn signal(&mut self, signal: &str) {
+        match &mut self.server {
+            Server::Postgres(server) => server.signal(signal),
+            Server::Redis(server) => server.signal(signal),
+            Server::Cluster(cluster) => cluster.masters()[0].signal(signal),
+        }
+    }
+
+    /// Kills the server while its answers are on their way: what it has written, nobody hears of.
+    pub(crate) fn kill_before_it_is_heard(&mut self) {
+        self.set(Mode::HoldAnswers);
+        block_in_place(|| {
+            wait_until("an answer", || self.proxies.iter().all(|proxy| proxy.disturbed() > 0));
+        });
+        self.kill();
+        self.cut();
+        self.set(Mode::Pass);
+    }
+
+    /// No write is taken any more, or again.
+    pub(crate) fn set_full(&mut self, full: bool) {
+        let memory = if full { "1" } else { "0" };
+        block_in_place(|| match &mut self.server {
+            Server::Postgres(server) => server.set_read_only(full),
+            Server::Redis(server) => server.configure("maxmemory", memory),
+            Server::Cluster(cluster) => {
+                cluster.masters().iter().for_each(|master| master.configure("maxmemory", memory));
+            }
+        });
+    }
+
+    /// Remembers all that the server has on its disk; it is killed and restarted for that.
+    pub(crate) fn save(&mut self) {
+        self.kill();
+        self.backup = Some(block_in_place(|| Backup::of(self.folder())));
+        self.restart();
+    }
+
+    /// Loses all that was written since [`save`](Self::save).
+    pub(crate) fn roll_back(&mut self) {
+        self.kill();
+        let backup = self.backup.as_ref().expect("it has been saved");
+        block_in_place(|| backup.restore(self.folder()));
+        self.restart();
+    }
+
+    fn folder(&self) -> &std::path::Path {
+        match &self.server {
+            Server::Postgres(server) => server.folder(),
+            Server::Redis(server) => server.folder(),
+            Server::Cluster(_) => panic!("a cluster is not rolled back as one"),
+        }
+    }
+}
+
+impl Server {
+    /// What the `spa` example takes as `STORE`.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Postgres(server) => server.url(),
+            Self::Redis(server) => server.url(),
+            Self::Cluster(cluster) => {
+                let hosts: Vec<_> = cluster.urls().iter().map(|url| url.replace("redis://", "")).collect();
+                format!("redis+cluster://{}", hosts.join(","))
+            }
+        }
+    }
+
+    pub(crate) fn start(kind: Kind) -> Self {
+        match kind {
+            Kind::Postgres => Self::Postgres(Postgres::start()),
+            Kind::Redis => Self::Redis(Redis::start()),
+            Kind::Cluster => Self::Cluster(RedisCluster::start()),
+        }
+    }
+}
+
+/// Polls until it holds, for what needs a moment.
+///
+/// # Panics
+///
+/// When it takes more than a minute.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..1200 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{what} takes too long");
+}
+
+const TAG_KEY: &str = "fedcba9876543210fedcba9876543210";
