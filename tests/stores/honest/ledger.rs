@@ -15,7 +15,7 @@ use http::{
 };
 use tower_cookie_jwt::session::SessionEvent;
 
-use super::{browser::REFRESH_COOKIE, token::claims};
+use super::{GRACE, browser::REFRESH_COOKIE, token::claims};
 
 /// A session and a generation of it.
 type Generation = (String, u64);
@@ -142,7 +142,7 @@ impl Ledger {
 impl Book {
     fn judge_unavailable(&mut self, answer: &Answer<'_>) {
         for (holds, complaint) in [
-            (answer.during_fault, "503 although the store is well"),
+            (answer.during_fault || answer.took > BUSY, "503 although the store is well"),
             (!answer.token_was_valid, "503 for a valid access token"),
             (answer.headers.contains_key(RETRY_AFTER), "503 without Retry-After"),
             (!answer.headers.contains_key(SET_COOKIE), "503 that sets or clears cookies"),
@@ -174,3 +174,6 @@ impl Book {
         }
     }
 }
+
+/// A machine so busy that the store answers later than a node judges reuse by, is a fault of its own.
+const BUSY: Duration = GRACE.checked_div(10).expect("ten parts");
