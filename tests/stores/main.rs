@@ -10,3 +10,4 @@ mod processes;
 mod proxy;
 mod redis;
 mod servers;
+mod signing_out;
