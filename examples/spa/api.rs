@@ -9,6 +9,7 @@ use axum::{
     Json, Router,
     extract::{Path, State},
     http::{StatusCode, request::Parts},
+    middleware::from_fn,
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
@@ -20,7 +21,10 @@ use tower_cookie_jwt::{
     session::{SessionError, SignedOut},
 };
 
-use crate::users::{User, Users};
+use crate::{
+    demo,
+    users::{User, Users},
+};
 
 #[derive(Clone)]
 struct App {
@@ -46,6 +50,8 @@ pub(crate) fn routes(sessions: Sessions<User>, users: Users) -> Router {
         .route("/api/sessions", get(list_sessions))
         .route("/api/sessions/{id}", delete(end_session))
         .route("/api/logout-everywhere", post(logout_everywhere))
+        // For the page's explanations only.
+        .layer(from_fn(demo::reached))
         .layer(layer)
         .route("/api/login", post(login))
         .route("/api/logout", post(logout))
@@ -159,7 +165,7 @@ async fn not_found() -> Response {
 }
 
 /// Problem details (RFC 9457), as the layers answer.
-fn problem(status: StatusCode, code: &str, title: &str) -> Response {
+pub(crate) fn problem(status: StatusCode, code: &str, title: &str) -> Response {
     let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "code": code });
     (status, [("content-type", "application/problem+json")], body.to_string()).into_response()
 }

@@ -18,7 +18,7 @@ use tower_cookie_jwt::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    store,
+    demo, store,
     users::{User, Users},
 };
 
@@ -78,12 +78,18 @@ impl Config {
             .with_issuer("spa")
             .with_audience("spa")
             .with_cookies(cookies)
+            .with_events(demo::Events)
             .with_reload(move |subject: String| {
                 let user = users.claims(&subject);
                 async move { Ok(user) }
             })
             .build()?;
         Ok(sessions)
+    }
+
+    /// For the page; 30 seconds is the crate's own.
+    pub(crate) fn grace(&self) -> Duration {
+        self.grace.unwrap_or(Duration::from_secs(30))
     }
 
     fn keys(&self) -> Result<KeyRing, BoxError> {

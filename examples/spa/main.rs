@@ -1,12 +1,15 @@
 //! A whole application around the three layers: `cargo run --all-features --example spa`.
 //!
 //! Signs users in on a page without any build step, verifies, checks XSRF, rotates and signs out.
-//! Settings come from the environment, see `config.rs` and `store.rs`.
+//! Settings come from the environment, see `config.rs` and `store.rs`; `ACCESS_SECS=5 GRACE_SECS=3` makes it worth watching.
+//! What only the page's explanations need is in `demo.rs` and `thief.rs`, and is no example to follow.
 
 mod api;
 mod config;
+mod demo;
 mod page;
 mod store;
+mod thief;
 mod users;
 
 use std::{error::Error, net::Ipv4Addr};
@@ -23,7 +26,8 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = Config::from_env()?;
     let users = users::Users::with_demo_user()?;
     let sessions = config.sessions(users.clone()).await?;
-    let app = page::routes().merge(api::routes(sessions, users));
+    let api = api::routes(sessions.clone(), users);
+    let app = page::routes().merge(demo::around(api, &sessions, config.grace()));
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port)).await?;
     println!("open http://{}", listener.local_addr()?);

@@ -7,11 +7,19 @@ use axum::{
     routing::get,
 };
 
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
 pub(crate) fn routes() -> Router {
     Router::new()
-        .route("/app.css", get(|| async { file("text/css; charset=utf-8", include_str!("app.css")) }))
-        .route("/app.js", get(|| async { file("text/javascript; charset=utf-8", include_str!("app.js")) }))
-        .fallback(get(|| async { file("text/html; charset=utf-8", include_str!("index.html")) }))
+        .route("/app.css", get(|| async { file(CSS, include_str!("app.css")) }))
+        .route("/app.js", get(|| async { file(SCRIPT, include_str!("app.js")) }))
+        .route("/dom.js", get(|| async { file(SCRIPT, include_str!("dom.js")) }))
+        .route("/explain.js", get(|| async { file(SCRIPT, include_str!("explain.js")) }))
+        .route("/scenarios.js", get(|| async { file(SCRIPT, include_str!("scenarios.js")) }))
+        .route("/timeline.js", get(|| async { file(SCRIPT, include_str!("timeline.js")) }))
+        .fallback(get(|| async { file(HTML, include_str!("index.html")) }))
 }
 
 fn file(content_type: &'static str, text: &'static str) -> impl IntoResponse {

@@ -3,6 +3,7 @@
 
 #[expect(dead_code, reason = "the tests of the stores use all of it")]
 mod client;
+mod demo;
 mod process;
 
 use std::time::Duration;

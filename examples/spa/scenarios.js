@@ -1,0 +1,153 @@
+// Three scenarios, acted for real against the server.
+
+import { byId, element, setText, sleep } from "./dom.js";
+import { graceMs, msToSettle, noteGeneration } from "./timeline.js";
+
+/** Clocks and timers are not exact. */
+const MARGIN_MS = 400;
+const GIVE_UP_MS = 1000;
+const MEDDLED = "Perhaps another tab has refreshed meanwhile: try again.";
+
+/** What stops a scenario. */
+class Failed extends Error {}
+
+/**
+ * Makes `run(name)`, which resolves to `{ text, kind }` for the message. `call` sends and logs, `me` asks
+ * /api/me, `explain` shows how a request was decided.
+ */
+export function makeScenarios({ call, me, explain }) {
+  const scenarios = { tabs: secondTab, lost: lostResponse, thief };
+
+  return async function run(name) {
+    begin(name);
+    try {
+      const { text, outcome } = await scenarios[name]();
+      return finish("done", outcome, text);
+    } catch (error) {
+      if (error instanceof Failed) return finish("failed", "", error.message);
+      throw error;
+    }
+  };
+
+  async function secondTab() {
+    const { generation: before } = await settled();
+    await expire();
+    const tab = () => expectOk(call("GET", "/api/demo/slow"));
+    const both = await step("Two tabs send a request at once, with the same refresh token", () => Promise.all([tab(), tab()]));
+    explain(both.find(({ trace }) => trace.rotatedTo === null) ?? both[0]);
+    const rotations = both.filter(({ trace }) => trace.rotatedTo !== null).length;
+    const { generation: after } = (await step("Ask for the generation", () => expectOk(me()))).body;
+    compare(before, after);
+    if (rotations !== 1) throw new Failed(`${rotations} rotations, not one. ${MEDDLED}`);
+    return {
+      outcome: "both-succeeded",
+      text: `Both tabs got their answer with one rotation (generation ${before} → ${after}). The slower one was given the same pair: no fork, no sign-out.`,
+    };
+  }
+
+  async function lostResponse() {
+    const { generation: before } = await settled();
+    await expire();
+    const lose = () => call("GET", "/api/demo/lost", { timeout: GIVE_UP_MS });
+    const { status } = await step("Send a request that rotates; the answer is thrown away", lose, "lost");
+    if (status !== 0) throw new Failed("The answer was not lost.");
+    const retry = await step("Try again, with the old refresh token", () => expectOk(me()));
+    explain(retry);
+    const after = retry.body.generation;
+    compare(before, after);
+    if (after !== before + 1 || retry.trace.rotatedTo !== null) throw new Failed(MEDDLED);
+    noteGeneration(after, "rotation", "first answer lost");
+    return {
+      outcome: "continued",
+      text: `The retry got generation ${after}, the very one whose answer was lost. That works however late the retry comes.`,
+    };
+  }
+
+  async function thief() {
+    const { generation: before, session } = await settled();
+    const demo = (path) => call("POST", `/api/demo/${path}`, { json: { session } });
+    await step("Hand a copy of the refresh token to a thief", () => expectOk(demo("steal")));
+    const loot = await step("The thief refreshes with the copy, and reads as you", async () => {
+      const { body } = await expectOk(demo("thief"));
+      if (body.status !== 200 || body.generation !== before + 1) throw new Failed(MEDDLED);
+      noteGeneration(body.generation, "thief", "you still hold the one before", true);
+      return body;
+    });
+    await wait("Time passes: longer than the grace period", graceMs() + MARGIN_MS);
+    await expire();
+    const answer = await step("You come back, with the token the thief used", () => call("GET", "/api/me"), "refused");
+    explain(answer);
+    if (!answer.trace.reuse) throw new Failed(`The theft went unnoticed. ${MEDDLED}`);
+    const again = await step("The thief tries once more", () => demo("thief"), "refused");
+    compare(before, loot.generation);
+    return {
+      outcome: "session-ended",
+      text: `Noticed. ${loot.name}'s token was used twice, so the session is revoked: you are signed out, and the thief gets ${again.body?.status} as well.`,
+    };
+  }
+
+  /** Waits until the next refresh rotates. Nothing is sent after the wait: it might be that refresh. */
+  async function settled() {
+    let { body } = await step("See where the session stands", () => expectOk(me()));
+    // If that has rotated, the next one shows that the tokens have arrived.
+    if (msToSettle() === null) ({ body } = await expectOk(me()));
+    const left = msToSettle() ?? graceMs();
+    if (left > 0) await wait("Wait until the generation has settled", left + MARGIN_MS);
+    return body;
+  }
+
+  function expire() {
+    return step("Let the access token expire: the refresh cookie is left", () => expectOk(call("POST", "/api/demo/expire")));
+  }
+
+  async function expectOk(answering) {
+    const answer = await answering;
+    if (!answer.ok) throw new Failed("That request failed: see the log, and try again.");
+    return answer;
+  }
+}
+
+async function step(text, action, state = "ok") {
+  const row = addStep(text);
+  try {
+    const result = await action();
+    row.dataset.state = state;
+    return result;
+  } catch (error) {
+    row.dataset.state = "refused";
+    throw error;
+  }
+}
+
+async function wait(text, ms) {
+  const row = addStep(text);
+  const until = Date.now() + ms;
+  for (let left = ms; left > 0; left = until - Date.now()) {
+    setText(row, `${text}: ${Math.ceil(left / 1000)} s`);
+    await sleep(Math.min(left, 250));
+  }
+  setText(row, text);
+  row.dataset.state = "ok";
+}
+
+function addStep(text) {
+  const row = element("li", { text, data: { state: "running" } });
+  byId("scenario-steps").append(row);
+  return row;
+}
+
+function begin(name) {
+  Object.assign(byId("scenario").dataset, { scenario: name, state: "running", outcome: "", before: "", after: "" });
+  byId("scenario-steps").replaceChildren();
+  setText(byId("scenario-outcome"), "");
+}
+
+function compare(before, after) {
+  Object.assign(byId("scenario").dataset, { before, after });
+}
+
+function finish(state, outcome, text) {
+  setText(byId("scenario-outcome"), text);
+  Object.assign(byId("scenario").dataset, { outcome, state });
+  return { text, kind: state === "done" ? "ok" : "error" };
+}

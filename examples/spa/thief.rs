@@ -1,0 +1,129 @@
+//! Demo only: thieves who were handed a copy of somebody's refresh token.
+//!
+//! They ask the API as any client does, in this process, with a cookie jar of their own.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Json, Router,
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    http::{
+        HeaderMap, Method, StatusCode,
+        header::{COOKIE, SET_COOKIE},
+    },
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::{
+    api::problem,
+    demo::{sent_cookies, unwatched},
+};
+
+/// The oldest goes when one more comes.
+const MOST: usize = 16;
+
+const MOST_BYTES: usize = 64 * 1024;
+
+/// Cookies by name.
+type Jar = BTreeMap<String, String>;
+
+#[derive(Clone)]
+pub(crate) struct Thieves {
+    api: Router,
+    /// By the id of the session that was stolen.
+    jars: Arc<Mutex<VecDeque<(String, Jar)>>>,
+}
+
+impl Thieves {
+    pub(crate) fn new(api: Router) -> Self {
+        Self { api, jars: Arc::default() }
+    }
+
+    fn keep(&self, session: &str, jar: Jar) {
+        let mut jars = self.jars.lock().unwrap_or_else(PoisonError::into_inner);
+        jars.retain(|(of, _)| of != session);
+        jars.push_back((session.to_owned(), jar));
+        if jars.len() > MOST {
+            jars.pop_front();
+        }
+    }
+
+    fn jar(&self, session: &str) -> Option<Jar> {
+        let jars = self.jars.lock().unwrap_or_else(PoisonError::into_inner);
+        jars.iter().find(|(of, _)| of == session).map(|(_, jar)| jar.clone())
+    }
+
+    async fn ask(&self, method: Method, path: &str, jar: &mut Jar) -> (StatusCode, Value) {
+        let cookies: Vec<_> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let request = Request::builder().method(method).uri(path).header(COOKIE, cookies.join("; "));
+        let request = request.body(Body::empty()).expect("a cookie that came in a header fits into one");
+        let response = match unwatched(self.api.clone().oneshot(request)).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        take_cookies(response.headers(), jar);
+        let status = response.status();
+        let body = to_bytes(response.into_body(), MOST_BYTES).await.unwrap_or_default();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Target {
+    session: String,
+}
+
+/// Hands over a copy of the refresh token, as malware on the victim's device would.
+///
+/// Outside of the layers, for they might rotate: the copy would then be of the former token.
+pub(crate) async fn steal(
+    State(thieves): State<Thieves>,
+    headers: HeaderMap,
+    Json(target): Json<Target>,
+) -> StatusCode {
+    let copy = sent_cookies(&headers)
+        .filter(|(name, _)| name.ends_with("refresh"))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    thieves.keep(&target.session, copy.collect());
+    StatusCode::NO_CONTENT
+}
+
+/// The thief refreshes with the copy, and reads with the access token that this gives.
+pub(crate) async fn strike(State(thieves): State<Thieves>, Json(target): Json<Target>) -> Response {
+    let Some(mut jar) = thieves.jar(&target.session) else {
+        return problem(
+            StatusCode::NOT_FOUND,
+            "nothing_stolen",
+            "no copy of this session's token was handed over",
+        );
+    };
+    let (mut status, mut body) = thieves.ask(Method::POST, "/api/refresh", &mut jar).await;
+    if status.is_success() {
+        (status, body) = thieves.ask(Method::GET, "/api/me", &mut jar).await;
+    }
+    thieves.keep(&target.session, jar);
+    Json(json!({
+        "status": status.as_u16(),
+        "code": body["code"],
+        "name": body["name"],
+        "generation": body["generation"],
+    }))
+    .into_response()
+}
+
+fn take_cookies(headers: &HeaderMap, jar: &mut Jar) {
+    for line in headers.get_all(SET_COOKIE).iter().filter_map(|line| line.to_str().ok()) {
+        let Some((name, rest)) = line.split_once('=') else { continue };
+        // A thief does not throw cookies away because a server says so.
+        if !line.contains("Max-Age=0") {
+            jar.insert(name.to_owned(), rest.split(';').next().unwrap_or_default().to_owned());
+        }
+    }
+}
