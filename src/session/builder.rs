@@ -133,6 +133,10 @@ impl<C> SessionsBuilder<C> {
     /// Time that a request spends in a queue outside of `RefreshLayer`, and in the first read of the
     /// store, counts as time on the network.
     ///
+    /// So does time in the browser: over HTTP/1.1, Chromium gives a request its cookies before the request waits
+    /// for one of the six connections to a host. Where long polls, event streams or uploads may hold all six for
+    /// longer than the grace period, serve HTTP/2, or set a longer one.
+    ///
     /// A thief who uses a stolen refresh token within the grace period after the client's own first
     /// use of its successor stays unnoticed, as under every grace period. With too short a one an
     /// honest client on a slow network is taken for a thief.

@@ -9,6 +9,13 @@
 //!
 //! Requests that a header authenticates need neither: no other site can make a browser send them.
 //!
+//! Clients differ in which value they send when they know two. The `XSRF-TOKEN` cookie of another session, left
+//! behind or set by another port of the host, *overwrites* the header that the application has set in axios and
+//! in AngularJS, and such a request is refused with 403 `xsrf_mismatch`; in Angular the application's header wins. An
+//! application that keeps the value of the sign-in response should therefore set no cookie
+//! ([`without_xsrf_cookie`](crate::CookiePolicy::without_xsrf_cookie)), or name it differently
+//! ([`with_xsrf_name`](crate::CookiePolicy::with_xsrf_name)).
+//!
 //! # Examples
 //!
 //! The default set-up, inside of a `CookieJwtLayer`:

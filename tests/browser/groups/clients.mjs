@@ -1,0 +1,157 @@
+// The clients that people use, unchanged: only what their documentation says to write.
+
+import assert from "node:assert/strict";
+import { expectStatus, inProfile, openClient, send, signIn, jar } from "../lib/browser.mjs";
+import { sleep } from "../lib/checks.mjs";
+import { startLab } from "../lib/servers.mjs";
+
+const ACCESS_MS = 2_000;
+/** The grace period must outlast what a busy machine and the browser's queue add to a request's way. */
+const QUICK = { ACCESS_SECS: "2", GRACE_SECS: "2" };
+
+/** `overwrites`: a cookie of the default name beats the value that the application has set itself. */
+const CLIENTS = [
+  { name: "fetch", file: "fetch.html", overwrites: false },
+  { name: "axios", file: "axios.html", overwrites: true },
+  { name: "AngularJS", file: "angularjs.html", overwrites: true },
+  { name: "Angular", file: "angular/index.html", overwrites: false },
+];
+
+/** Where the client learns the XSRF token from. */
+const SOURCES = [
+  { name: "the token from the cookie", environment: {}, keep: false },
+  { name: "the token from the body", environment: { XSRF_COOKIE: "0" }, keep: true },
+];
+
+export default async function clients(checks, browser) {
+  // They mostly wait for tokens to expire: together.
+  await Promise.all(
+    SOURCES.map(async (source) => {
+      const server = await startLab({ ...QUICK, ...source.environment });
+      await Promise.all(CLIENTS.map((client) => ordinaryLife(checks, browser, server, client, source)));
+      server.stop();
+    }),
+  );
+  const server = await startLab();
+  for (const client of CLIENTS) await staleCookie(checks, browser, server, client);
+  server.stop();
+}
+
+async function ordinaryLife(checks, browser, server, client, source) {
+  const check = (sentence, body) =>
+    checks.check(`${client.name}, ${source.name}: ${sentence}`, () =>
+      inProfile(browser, async (context) => {
+        const page = await openClient(context, server, client.file);
+        await enter(page, source);
+        await body(page, context);
+      }),
+    );
+
+  await check("signs in, reads, writes and signs out", async (page, context) => {
+    if (!source.keep) checks.note(`${client.name} ${await page.evaluate(() => window.client.version)}`);
+    const names = Object.keys(await jar(context, server.origin));
+    assert.equal(names.includes("XSRF-TOKEN"), !source.keep, "the cookie is there as configured");
+    assert.equal((await expectStatus(page, 200, "GET", "/api/me")).sub, "ada");
+    assert.equal((await expectStatus(page, 200, "GET", "/api/read")).read, "ada");
+    for (const method of ["POST", "PUT", "PATCH", "DELETE"]) {
+      assert.equal((await expectStatus(page, 200, method, "/api/write", {})).written, "ada", method);
+    }
+    await expectStatus(page, 204, "POST", "/api/logout");
+    const refused = await expectStatus(page, 401, "POST", "/api/write", {});
+    assert.equal(refused.code, "token_missing");
+  });
+
+  await check("a write without the token is refused, so the client did send it", async (page, context) => {
+    await page.evaluate(() => sessionStorage.clear());
+    await context.clearCookies({ name: "XSRF-TOKEN" });
+    const refused = await expectStatus(page, 403, "POST", "/api/write", {});
+    assert.equal(refused.code, "xsrf_missing");
+  });
+
+  await check("reads after an expiry, and then writes with the same token", async (page) => {
+    const before = await me(page);
+    await sleep(ACCESS_MS + 200);
+    const expired = performance.now();
+    await expectStatus(page, 200, "GET", "/api/read");
+    await expectStatus(page, 200, "POST", "/api/write", {});
+    rotatedOnce(before, await me(page), expired);
+  });
+
+  await check("writes across an expiry, with a write as the first request", async (page) => {
+    const before = await me(page);
+    await sleep(ACCESS_MS + 200);
+    const expired = performance.now();
+    await expectStatus(page, 200, "POST", "/api/write", {});
+    rotatedOnce(before, await me(page), expired);
+  });
+
+  await check("twenty requests at once across an expiry all succeed, with one rotation", async (page) => {
+    const before = await me(page);
+    await sleep(ACCESS_MS + 200);
+    const expired = performance.now();
+    const answers = await page.evaluate(() =>
+      Promise.all(
+        Array.from({ length: 20 }, (_, n) =>
+          n % 2 ? window.client.send("POST", "/api/write", { n }) : window.client.send("GET", "/api/read"),
+        ),
+      ),
+    );
+    assert.deepEqual([...new Set(answers.map(({ status, body }) => body?.code ?? status))], [200]);
+    rotatedOnce(before, await me(page), expired);
+  });
+
+  await check("a stream of requests all through three expiries never fails", async (page) => {
+    const before = await me(page);
+    const statuses = await page.evaluate(async (milliseconds) => {
+      const end = performance.now() + milliseconds;
+      const sent = [];
+      for (let n = 0; performance.now() < end; n += 1) {
+        sent.push(n % 2 ? window.client.send("POST", "/api/write", { n }) : window.client.send("GET", "/api/read"));
+        await new Promise((resolve) => setTimeout(resolve, 80));
+      }
+      return (await Promise.all(sent)).map(({ status, body }) => body?.code ?? status);
+    }, 3 * ACCESS_MS + 1_500);
+    assert.deepEqual([...new Set(statuses)], [200]);
+    assert.ok(statuses.length > 20, `only ${statuses.length} requests`);
+    const after = await me(page);
+    assert.equal(after.session, before.session);
+    assert.ok(after.generation > before.generation, `generation ${after.generation}`);
+  });
+}
+
+/** A cookie that an earlier session left, or that a neighbour tossed, beside a good value from the body. */
+async function staleCookie(checks, browser, server, client) {
+  const outcome = client.overwrites
+    ? "beats the good value, and the write is a clear 403"
+    : "gives way to the good value, and the write succeeds";
+  await checks.check(`${client.name}: a stale XSRF-TOKEN cookie ${outcome}`, () =>
+    inProfile(browser, async (context) => {
+      const page = await openClient(context, server, client.file);
+      await enter(page, { keep: true });
+      const stale = { name: "XSRF-TOKEN", value: "A".repeat(24), url: server.origin };
+      await context.addCookies([stale]);
+      const answer = await send(page, "POST", "/api/write", {});
+      if (!client.overwrites) return assert.equal(answer.status, 200);
+      assert.deepEqual([answer.status, answer.body.code], [403, "xsrf_mismatch"]);
+      // The session is as good as before: without the stale cookie the same value serves.
+      await context.clearCookies({ name: "XSRF-TOKEN" });
+      await expectStatus(page, 200, "POST", "/api/write", {});
+    }),
+  );
+}
+
+async function enter(page, { keep }) {
+  const { xsrfToken } = await signIn(page);
+  assert.equal(xsrfToken.length, 24);
+  if (keep) await page.evaluate((token) => sessionStorage.setItem("xsrfToken", token), xsrfToken);
+}
+
+const me = (page) => expectStatus(page, 200, "GET", "/api/me");
+
+/** Once, and again for each lifetime that a busy machine has taken since the expiry. */
+function rotatedOnce(before, after, expired) {
+  const most = 1 + Math.floor((performance.now() - expired) / ACCESS_MS);
+  const rotations = after.generation - before.generation;
+  assert.equal(after.session, before.session);
+  assert.ok(rotations >= 1 && rotations <= most, `${rotations} rotations, of at most ${most}`);
+}

@@ -1,0 +1,135 @@
+// Cookie jars that something else has written into: refusals are clear, and nothing goes in circles.
+
+import assert from "node:assert/strict";
+import { expectStatus, inProfile, jar, openClient, signIn } from "../lib/browser.mjs";
+import { sleep } from "../lib/checks.mjs";
+import { startEvil } from "../lib/evil.mjs";
+import { startLab } from "../lib/servers.mjs";
+
+const HOST_BOUND = ["__Host-access", "__Host-refresh", "XSRF-TOKEN"];
+
+export default async function jars(checks, browser) {
+  const evil = await startEvil();
+  const server = await startLab();
+  const check = (sentence, body) =>
+    checks.check(sentence, () =>
+      inProfile(browser, async (context) => {
+        const page = await openClient(context, server, "fetch.html");
+        await body(page, context);
+      }),
+    );
+  /** Cookies from another port of the host, as `Set-Cookie` lines. */
+  const toss = async (context, lines) => {
+    const page = await context.newPage();
+    await page.goto(evil.address("localhost", "toss", lines.map((line) => ["c", line])));
+    await page.close();
+  };
+
+  for (const [what, value] of [
+    ["garbage", "garbage"],
+    ["an unsigned token", `${base64({ alg: "none", typ: "at+jwt" })}.${base64({ sub: "ada", exp: 4e9 })}.`],
+    ["a token of another key", `${base64({ alg: "HS256", typ: "at+jwt" })}.${base64({ sub: "ada", exp: 4e9 })}.${"A".repeat(43)}`],
+    ["nothing", ""],
+    ["odd characters", '"\\x,;y"'],
+  ]) {
+    await check(`a neighbour fills the jar with ${what}: one clear refusal, nothing cleared, then sign-in works`, async (page, context) => {
+      await toss(context, HOST_BOUND.map((name) => `${name}=${value}; Path=/; Secure`));
+      const before = await jar(context, server.origin);
+      const seen = (await server.requests()).length;
+      for (const [method, path] of [["GET", "/api/read"], ["POST", "/api/write"]]) {
+        const refused = await expectStatus(page, 401, method, path);
+        assert.match(refused.code, /^token_(invalid|missing)$/);
+      }
+      assert.deepEqual(await jar(context, server.origin), before, "the jar");
+      assert.equal((await server.requests()).length, seen + 2, "two requests, no more");
+      await signIn(page);
+      assert.equal((await expectStatus(page, 200, "GET", "/api/me")).sub, "ada");
+      await expectStatus(page, 200, "POST", "/api/write");
+    });
+  }
+
+  await check("a neighbour overwrites the access cookie alone: the refresh cookie heals it", async (page, context) => {
+    await signIn(page);
+    const before = await expectStatus(page, 200, "GET", "/api/me");
+    await toss(context, ["__Host-access=garbage; Path=/; Secure; HttpOnly"]);
+    assert.equal((await expectStatus(page, 200, "GET", "/api/me")).session, before.session);
+    await expectStatus(page, 200, "POST", "/api/write");
+  });
+
+  await check("a neighbour overwrites XSRF-TOKEN: writes are refused with its code, and reading goes on", async (page, context) => {
+    const { xsrfToken } = await signIn(page);
+    await toss(context, [`XSRF-TOKEN=${"A".repeat(24)}; Path=/; Secure`]);
+    assert.equal((await expectStatus(page, 403, "POST", "/api/write")).code, "xsrf_mismatch");
+    await expectStatus(page, 200, "GET", "/api/read");
+    // The value of the sign-in's body is still good.
+    await page.evaluate((token) => sessionStorage.setItem("xsrfToken", token), xsrfToken);
+    await expectStatus(page, 200, "POST", "/api/write");
+  });
+
+  await check("a __Host- cookie for a deeper path is refused by the browser itself", async (page, context) => {
+    await toss(context, ["__Host-access=garbage; Path=/api; Secure", "__Host-refresh=garbage; Path=/api; Secure"]);
+    assert.deepEqual(await jar(context, `${server.origin}/api`), {});
+  });
+
+  await check("eighty foreign cookies beside ours hide nothing", async (page, context) => {
+    await signIn(page);
+    await toss(context, Array.from({ length: 80 }, (_, n) => `foreign${n}=${n}; Path=/`));
+    await expectStatus(page, 200, "GET", "/api/me");
+    await expectStatus(page, 200, "POST", "/api/write");
+  });
+  server.stop();
+
+  await withoutPrefix(checks, browser, evil);
+  evil.stop();
+}
+
+/** Without `__Host-`, a neighbour can put its own session's cookies on a deeper path, which goes first. */
+async function withoutPrefix(checks, browser, evil) {
+  const server = await startLab({ INSECURE_HTTP: "1", ACCESS_SECS: "2", GRACE_SECS: "1" });
+  const stolen = (context) => jar(context, server.origin);
+  const evilJar = () =>
+    inProfile(browser, async (context) => {
+      const page = await openClient(context, server, "fetch.html");
+      await signIn(page, "evil");
+      return stolen(context);
+    });
+  const tossed = async (context, names) => {
+    const cookies = await evilJar();
+    const page = await context.newPage();
+    const lines = names.map((name) => ["c", `${name}=${cookies[name].value}; Path=/api; HttpOnly`]);
+    await page.goto(evil.address("localhost", "toss", lines));
+    await page.close();
+  };
+  const check = (sentence, body) =>
+    checks.check(`without the prefix, ${sentence}`, () =>
+      inProfile(browser, async (context) => {
+        const page = await openClient(context, server, "fetch.html");
+        await signIn(page);
+        await body(page, context);
+      }),
+    );
+
+  await check("a tossed access cookie of the attacker's session is ignored", async (page, context) => {
+    await tossed(context, ["access"]);
+    const answer = await page.evaluate(() => window.client.send("GET", "/api/me"));
+    assert.deepEqual([answer.status, answer.body.sub], [200, "ada"]);
+  });
+
+  await check("a tossed pair is refused as ambiguous, nothing is cleared, and nobody acts as the attacker", async (page, context) => {
+    await tossed(context, ["access", "refresh"]);
+    const before = await context.cookies(`${server.origin}/api`);
+    const seen = (await server.requests()).length;
+    const refused = await expectStatus(page, 401, "POST", "/api/write");
+    assert.equal(refused.code, "token_ambiguous");
+    await sleep(2_200);
+    assert.equal((await expectStatus(page, 401, "GET", "/api/read")).code, "token_ambiguous");
+    assert.equal((await server.requests()).length, seen + 2, "two requests, no more");
+    const names = (cookies) => cookies.map(({ name, path }) => `${name} ${path}`).sort();
+    const left = names(await context.cookies(`${server.origin}/api`));
+    // Only the user's own access cookie is gone, with the lifetime that it was set with.
+    assert.deepEqual(left, names(before).filter((name) => name !== "access /"));
+  });
+  server.stop();
+}
+
+const base64 = (object) => Buffer.from(JSON.stringify(object)).toString("base64url");

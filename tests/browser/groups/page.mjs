@@ -1,0 +1,373 @@
+// The page of the `spa` example, as a person uses it.
+
+import assert from "node:assert/strict";
+import { namesOf, contrasts } from "../lib/accessibility.mjs";
+import { inProfile, jar, shot, watchConsole } from "../lib/browser.mjs";
+import { until } from "../lib/checks.mjs";
+import { startEvil } from "../lib/evil.mjs";
+import { startSpa } from "../lib/servers.mjs";
+
+const USER = "ada";
+const PASSWORD = "correct horse battery staple";
+const WIDE = { viewport: { width: 1280, height: 900 } };
+const NARROW = { viewport: { width: 375, height: 800 } };
+const WEIGHT_LIMIT = 60_000;
+
+export default async function page(checks, browser) {
+  const server = await startSpa({ ACCESS_SECS: "2", GRACE_SECS: "1", LEEWAY_SECS: "0" });
+  // The scenarios take their time: a token must not expire in the middle of one.
+  const slow = await startSpa({ ACCESS_SECS: "5", GRACE_SECS: "3", LEEWAY_SECS: "0" });
+  const checkOn = (server) => (sentence, body, settings = WIDE) =>
+    checks.check(sentence, () =>
+      inProfile(
+        browser,
+        async (context) => {
+          const page = await context.newPage();
+          const errors = watchConsole(page);
+          await page.goto(server.origin);
+          await body(page, context, errors);
+        },
+        settings,
+      ),
+    );
+  const check = checkOn(server);
+  const inTurn = async () => {
+    await story(check);
+    await devices(check, browser, server);
+    await looks(check);
+    await forEverybody(check);
+  };
+  await Promise.all([inTurn(), scenarios(checkOn(slow))]);
+  await embedding(checks, browser, server);
+  server.stop();
+  slow.stop();
+}
+
+async function story(check) {
+  await check("loads without an error, and without a request to the API", async (page, context, errors) => {
+    await shot(page, "signed-out");
+    assert.ok(await page.isVisible("#login-form"));
+    assert.equal(await page.locator("#log li").count(), 0);
+    assert.deepEqual(errors, []);
+  });
+
+  await check("a wrong password is told, and signs nobody in", async (page, context, errors) => {
+    await fill(page, USER, "wrong");
+    await page.click("#sign-in");
+    await page.waitForSelector("#message[data-kind=error]");
+    assert.deepEqual(await jar(context), {});
+    assert.deepEqual(errors.map(isRefusal), [401]);
+  });
+
+  await check("a request after the expiry rotates, and the log shows which", async (page, context, errors) => {
+    await signIn(page);
+    await page.waitForSelector("#countdown[data-expired=true]");
+    await page.click("#reload-orders");
+    const rotated = await page.waitForSelector("#log li[data-rotated=true]");
+    const facts = await rotated.evaluate(({ dataset }) => [dataset.method, dataset.path, dataset.status]);
+    assert.deepEqual(facts, ["GET", "/api/orders", "200"]);
+    assert.equal(await page.textContent("#generation"), "1");
+    await page.waitForSelector('#timeline li[data-generation="1"]');
+    await shot(page, "rotated");
+    assert.deepEqual(errors, []);
+  });
+
+  await check("an order with the header is taken", async (page, context, errors) => {
+    await signIn(page);
+    await page.fill("#item", "A pot of green tea");
+    await page.click("#order-with");
+    await page.waitForSelector('#log li[data-method=POST][data-path="/api/orders"][data-status="201"][data-xsrf=sent]');
+    assert.match(await page.textContent("#orders"), /A pot of green tea/);
+    assert.deepEqual(errors, []);
+  });
+
+  await check("an order without the header is refused by XsrfLayer, and says so", async (page, context, errors) => {
+    await signIn(page);
+    const orders = await page.locator("#orders li").count();
+    await page.click("#order-without");
+    const entry = await page.waitForSelector('#log li[data-method=POST][data-path="/api/orders"][data-xsrf=absent]');
+    assert.deepEqual(await entry.evaluate(({ dataset }) => [dataset.status, dataset.code]), ["403", "xsrf_missing"]);
+    await page.waitForSelector("#message[data-kind=refused]");
+    await page.waitForSelector("#explain [data-layer=xsrf][data-verdict=refused]");
+    await page.waitForSelector("#explain [data-layer=handler][data-verdict=skipped]");
+    assert.equal(await page.locator("#orders li").count(), orders);
+    await shot(page, "refused");
+    assert.deepEqual(errors.map(isRefusal), [403]);
+  });
+
+  await check("a reload keeps the user signed in", async (page, context, errors) => {
+    await signIn(page);
+    await page.reload();
+    await page.waitForSelector("#sign-out", { state: "visible" });
+    await page.waitForFunction(() => document.querySelector("#me").textContent.includes("Ada"));
+    assert.deepEqual(errors, []);
+  });
+
+  await check("refreshing by hand gives a new lifetime", async (page, context, errors) => {
+    await signIn(page);
+    await page.waitForSelector("#countdown[data-expired=true]");
+    await page.click("#refresh");
+    await page.waitForSelector('#log li[data-path="/api/refresh"][data-status="200"]');
+    await page.waitForSelector("#countdown[data-expired=false]");
+    assert.deepEqual(errors, []);
+  });
+
+  await check("sign-out clears every cookie and what the page knew", async (page, context, errors) => {
+    await signIn(page);
+    await page.click("#sign-out");
+    await page.waitForSelector("#login-form", { state: "visible" });
+    assert.deepEqual(await jar(context), {});
+    assert.equal(await page.evaluate(() => document.cookie + (sessionStorage.getItem("xsrfToken") ?? "")), "");
+    assert.equal(await page.textContent("#me"), "");
+    assert.deepEqual(errors, []);
+  });
+
+  await check("nothing that it shows is a cookie's value or the XSRF token", async (page, context) => {
+    await signIn(page);
+    const values = [];
+    const note = async () => values.push(...Object.values(await jar(context)).map(({ value }) => value));
+    await note();
+    await page.click("#order-with");
+    await page.waitForSelector("#countdown[data-expired=true]");
+    await page.click("#refresh");
+    await page.waitForSelector('#log li[data-path="/api/refresh"]');
+    await page.waitForSelector("#countdown[data-expired=false]");
+    await note();
+    const html = await page.content();
+    for (const value of values) for (const part of value.split(".")) assert.ok(!html.includes(part), "a value is shown");
+  });
+}
+
+async function devices(check, browser, server) {
+  await check("lists both devices, and ending the other one signs that out", async (page, context, errors) => {
+    await inProfile(browser, async (phone) => {
+      await signIn(page);
+      await page.click("#sign-out-everywhere");
+      await page.waitForSelector("#login-form", { state: "visible" });
+      const other = await phone.newPage();
+      await other.goto(server.origin);
+      await signIn(other);
+      await signIn(page);
+      await page.waitForFunction(() => document.querySelectorAll("#sessions li").length === 2);
+      await page.click("#sessions li[data-current=false] .end-session");
+      await page.waitForFunction(() => document.querySelectorAll("#sessions li").length === 1);
+      await other.waitForSelector("#countdown[data-expired=true]");
+      await other.click("#reload");
+      await other.waitForSelector("#login-form", { state: "visible" });
+      assert.deepEqual(await jar(phone), {}, "the other device's cookies");
+      assert.ok(await page.isVisible("#sign-out"), "this one stays");
+      assert.deepEqual(errors, []);
+    });
+  });
+
+  await check("signing out everywhere ends this device and the other", async (page, context) => {
+    await inProfile(browser, async (phone) => {
+      const other = await phone.newPage();
+      await other.goto(server.origin);
+      await signIn(other);
+      await signIn(page);
+      await page.click("#sign-out-everywhere");
+      await page.waitForSelector("#login-form", { state: "visible" });
+      assert.deepEqual(await jar(context), {});
+      await other.waitForSelector("#countdown[data-expired=true]");
+      await other.click("#reload");
+      await other.waitForSelector("#login-form", { state: "visible" });
+    });
+  });
+}
+
+async function looks(check) {
+  for (const [width, size] of [["1280 px", WIDE], ["375 px", NARROW]]) {
+    for (const colorScheme of ["light", "dark"]) {
+      await check(`at ${width}, ${colorScheme}, nothing is cut off and all text can be read`, async (page) => {
+        const inspect = async (state) => {
+          await shot(page, `${state}-${width.replace(" ", "")}-${colorScheme}`);
+          const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+          assert.ok(overflow <= 0, `${state}: ${overflow} px too wide`);
+          assert.deepEqual(await contrasts(page), [], `${state}: text with too little contrast`);
+        };
+        const brightness = await page.evaluate(() => {
+          const [red, green, blue] = getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).map(Number);
+          return (red + green + blue) / 3;
+        });
+        assert.equal(brightness < 128, colorScheme === "dark", `brightness ${brightness}`);
+        await inspect("signed-out");
+        await signIn(page);
+        await page.click("#order-with");
+        await page.waitForSelector("#orders li");
+        await page.click("#order-without");
+        await page.waitForSelector("#message[data-kind=refused]");
+        await inspect("signed-in");
+      }, { ...size, colorScheme });
+    }
+  }
+
+  await check("weighs under 60 kB, all of it from its own origin", async (page) => {
+    const sizes = await page.evaluate(() =>
+      [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")].map(
+        ({ name, decodedBodySize }) => [name, decodedBodySize],
+      ),
+    );
+    const origin = new URL(page.url()).origin;
+    for (const [name] of sizes) assert.equal(new URL(name).origin, origin);
+    // Browsers ask for an icon on their own, and get the page once more.
+    const own = sizes.filter(([name]) => !name.endsWith("/favicon.ico"));
+    const weight = own.reduce((sum, [, size]) => sum + size, 0);
+    assert.ok(weight > 0 && weight < WEIGHT_LIMIT, `${weight} bytes`);
+  });
+}
+
+async function forEverybody(check) {
+  await check("every control has a name for screen readers, and no two buttons the same", async (page) => {
+    const inspect = async () => {
+      const { nameless, buttons } = await namesOf(page);
+      assert.deepEqual(nameless, []);
+      // Entries of the log are told apart by their second alone: those may repeat.
+      const unique = buttons.filter((name) => !name.startsWith("Explain "));
+      assert.deepEqual(unique.filter((name, n) => unique.indexOf(name) !== n), []);
+    };
+    await inspect();
+    await signIn(page);
+    await page.click("#order-without");
+    await page.waitForSelector("#message[data-kind=refused]");
+    await inspect();
+  });
+
+  await check("can be used with the keyboard alone, and shows where the focus is", async (page, context, errors) => {
+    const focused = () => page.evaluate(() => document.activeElement.id);
+    await page.keyboard.press("Tab");
+    assert.match(await page.evaluate(() => document.activeElement.textContent), /skip/i);
+    await page.keyboard.press("Enter");
+    await tabTo(page, "username");
+    await page.keyboard.type(USER);
+    await page.keyboard.press("Tab");
+    assert.equal(await focused(), "password");
+    await page.keyboard.type(PASSWORD);
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("#sign-out", { state: "visible" });
+    assert.equal(await focused(), "me-title", "the focus moves on to what is new");
+    await tabTo(page, "item");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("#orders li");
+    await tabTo(page, "order-without");
+    await page.keyboard.press("Space");
+    await page.waitForSelector("#message[data-kind=refused]");
+    await tabTo(page, "sign-out", "Shift+Tab");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("#login-form", { state: "visible" });
+    assert.equal(await focused(), "username");
+    assert.deepEqual(errors.map(isRefusal), [403]);
+  });
+}
+
+async function scenarios(check) {
+  await check("signs in, shows who that is, and counts down", async (page, context, errors) => {
+    await signIn(page);
+    assert.match(await page.textContent("#me"), /Ada/);
+    assert.equal(await page.textContent("#generation"), "0");
+    const first = await page.textContent("#countdown");
+    assert.match(first, /^0:0[0-5]$/);
+    await page.waitForFunction((first) => document.querySelector("#countdown").textContent !== first, first);
+    await page.waitForSelector("#countdown[data-expired=true]");
+    assert.ok(await page.isVisible("#sign-out"), "an expiry is not a sign-out");
+    await shot(page, "expired");
+    assert.deepEqual(errors, []);
+  });
+
+  const acted = async (page, scenario) => {
+    await page.click(`#scenario-${scenario}`);
+    const settled = `#scenario[data-scenario=${scenario}]:is([data-state=done], [data-state=failed])`;
+    const facts = await (await page.waitForSelector(settled, { timeout: 20_000 })).evaluate(({ dataset }) => ({ ...dataset }));
+    await shot(page, `scenario-${scenario}`);
+    return facts;
+  };
+
+  await check("a token can be expired by hand, and the next request heals it", async (page, context, errors) => {
+    await signIn(page);
+    await page.click("#expire");
+    await page.waitForSelector("#countdown[data-expired=true]");
+    assert.deepEqual(Object.keys(await jar(context)).sort(), ["XSRF-TOKEN", "__Host-refresh"]);
+    await page.click("#reload");
+    await until("the access cookie", async () => "__Host-access" in (await jar(context)));
+    assert.deepEqual(errors, []);
+  });
+
+  await check("the second tab: both requests succeed, with one rotation", async (page, context, errors) => {
+    await signIn(page);
+    const { state, outcome, before, after } = await acted(page, "tabs");
+    assert.deepEqual([state, outcome, Number(after)], ["done", "both-succeeded", Number(before) + 1]);
+    assert.deepEqual(errors, []);
+  });
+
+  await check("the lost response: the retry goes on where it was lost", async (page, context, errors) => {
+    await signIn(page);
+    const { state, outcome, before, after } = await acted(page, "lost");
+    assert.deepEqual([state, outcome, Number(after)], ["done", "continued", Number(before) + 1]);
+    assert.ok(await page.isVisible("#sign-out"));
+    assert.deepEqual(errors.filter((error) => !/504|ERR_/.test(error)), [], "none but the lost answer");
+  });
+
+  await check("the thief: the session ends for both, and the page shows why", async (page, context, errors) => {
+    await signIn(page);
+    const { state, outcome } = await acted(page, "thief");
+    assert.deepEqual([state, outcome], ["done", "session-ended"]);
+    assert.ok(await page.isVisible("#login-form"));
+    assert.deepEqual(await jar(context), {});
+    await page.waitForSelector("#timeline li[data-end=reuse]");
+    assert.deepEqual(errors.filter((error) => isRefusal(error) !== 401), []);
+  });
+}
+
+async function embedding(checks, browser, server) {
+  const evil = await startEvil();
+  await checks.check("another site cannot put it into a frame", () =>
+    inProfile(browser, async (context) => {
+      const page = await context.newPage();
+      const errors = watchConsole(page);
+      await page.goto(evil.address("127.0.0.1"));
+      await page.evaluate((target) => {
+        const frame = document.createElement("iframe");
+        frame.src = target;
+        document.body.append(frame);
+      }, server.origin);
+      await until("the refusal", () => errors.some((error) => error.includes("frame-ancestors")));
+    }),
+  );
+  evil.stop();
+}
+
+async function fill(page, username, password) {
+  await page.fill("#username", username);
+  await page.fill("#password", password);
+}
+
+async function signIn(page) {
+  await fill(page, USER, PASSWORD);
+  await page.click("#sign-in");
+  await page.waitForSelector("#sign-out", { state: "visible" });
+  await page.waitForSelector("#message[data-kind=ok]");
+}
+
+/** Goes on with the key until the element has the focus; every stop on the way must show it. */
+async function tabTo(page, id, key = "Tab") {
+  for (let n = 0; n < 60; n += 1) {
+    await page.keyboard.press(key);
+    const stop = await page.evaluate(() => {
+      const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(document.activeElement);
+      return {
+        id: document.activeElement.id,
+        where: document.activeElement.outerHTML.slice(0, 80),
+        shown: document.activeElement === document.body || (outlineStyle !== "none" && outlineWidth !== "0px") || boxShadow !== "none",
+      };
+    });
+    assert.ok(stop.shown, `no focus to be seen on ${stop.where}`);
+    if (stop.id === id) return;
+  }
+  assert.fail(`the keyboard does not reach #${id}`);
+}
+
+/** The status of a refusal that Chromium puts on the console by itself; the text for anything else. */
+function isRefusal(error) {
+  const status = error.match(/^Failed to load resource: the server responded with a status of (\d+)/)?.[1];
+  return status ? Number(status) : error;
+}

@@ -1,0 +1,166 @@
+// Several tabs of one profile, with tokens that live two seconds.
+
+import assert from "node:assert/strict";
+import { request } from "node:http";
+import { expectStatus, inProfile, jar, openClient, signIn } from "../lib/browser.mjs";
+import { sleep } from "../lib/checks.mjs";
+import { startLab } from "../lib/servers.mjs";
+
+const ACCESS_MS = 2_000;
+const ROTATIONS = 4;
+
+export default async function tabs(checks, browser) {
+  const server = await startLab({ ACCESS_SECS: "2", GRACE_SECS: "1" });
+  await Promise.all([2, 5].map((count) => together(checks, browser, server, count)));
+  await Promise.all([
+    lostResponse(checks, browser, server, "GET", "/api/read"),
+    lostResponse(checks, browser, server, "POST", "/api/write"),
+    lostForLong(checks, browser, server),
+    reloads(checks, browser, server),
+  ]);
+  server.stop();
+}
+
+/** Every tab reads and writes all the time, each at its own pace. */
+const together = (checks, browser, server, count) =>
+  checks.check(`${count} tabs go through ${ROTATIONS} rotations, and nobody is signed out`, () =>
+    inProfile(browser, async (context) => {
+      const pages = [];
+      for (let n = 0; n < count; n += 1) pages.push(await openClient(context, server, "fetch.html"));
+      await signIn(pages[0]);
+      const started = performance.now();
+      const before = await me(pages[0]);
+      const work = (page, pace) =>
+        page.evaluate(
+          async ([milliseconds, pace]) => {
+            const end = performance.now() + milliseconds;
+            const statuses = [];
+            for (let n = 0; performance.now() < end; n += 1) {
+              const answer = await (n % 2
+                ? window.client.send("POST", "/api/write", {})
+                : window.client.send("GET", "/api/read"));
+              statuses.push(answer.status);
+              await new Promise((resolve) => setTimeout(resolve, pace));
+            }
+            return statuses;
+          },
+          [(ROTATIONS + 1) * ACCESS_MS, pace],
+        );
+      const statuses = await Promise.all(pages.map((page, n) => work(page, 20 + 35 * n)));
+      assert.deepEqual([...new Set(statuses.flat())], [200], JSON.stringify(statuses.map((tab) => tab.length)));
+      for (const page of pages) {
+        const after = await me(page);
+        assert.equal(after.session, before.session);
+        assert.ok(after.generation >= before.generation + ROTATIONS, `generation ${after.generation}`);
+        // A session that had forked would have gone on faster than its tokens expire.
+        const most = Math.ceil((performance.now() - started) / ACCESS_MS);
+        assert.ok(after.generation <= before.generation + most, `generation ${after.generation}, at most ${most}`);
+      }
+      await sleep(ACCESS_MS + 200);
+      await Promise.all(pages.map((page) => expectStatus(page, 200, "GET", "/api/read")));
+    }),
+  );
+
+/** The server rotates and answers; the answer with the new cookies never reaches the browser. */
+const lostResponse = (checks, browser, server, method, path) =>
+  checks.check(`the answer to a rotating ${method} is lost: the tab tries again and goes on`, () =>
+    inProfile(browser, async (context) => {
+      const page = await openClient(context, server, "fetch.html");
+      await signIn(page);
+      const before = await me(page);
+      await sleep(ACCESS_MS + 200);
+      const lost = await loseNext(context, page, path);
+      const outcome = await page.evaluate(
+        ([method, path]) => window.client.send(method, path).then(() => "answered", () => "failed"),
+        [method, path],
+      );
+      assert.equal(outcome, "failed");
+      assert.deepEqual([lost.status, lost.setCookies], [200, true], "the server did rotate");
+      await expectStatus(page, 200, method, path);
+      const after = await me(page);
+      assert.deepEqual([after.session, after.generation], [before.session, before.generation + 1]);
+      await sleep(ACCESS_MS + 200);
+      await expectStatus(page, 200, method, path);
+      assert.equal((await me(page)).session, before.session);
+    }),
+  );
+
+const lostForLong = (checks, browser, server) =>
+  checks.check("a lost answer can be asked for again long after the grace period", () =>
+    inProfile(browser, async (context) => {
+      const page = await openClient(context, server, "fetch.html");
+      await signIn(page);
+      const before = await me(page);
+      await sleep(ACCESS_MS + 200);
+      await loseNext(context, page, "/api/read");
+      await page.evaluate(() => window.client.send("GET", "/api/read").catch(() => {}));
+      await sleep(2 * ACCESS_MS);
+      await expectStatus(page, 200, "GET", "/api/read");
+      const after = await me(page);
+      assert.deepEqual([after.session, after.generation], [before.session, before.generation + 1]);
+    }),
+  );
+
+/** A reload aborts what is on its way, wherever that is. */
+const reloads = (checks, browser, server) =>
+  checks.check("twenty reloads in the middle of requests sign nobody out", () =>
+    inProfile(browser, async (context) => {
+      const page = await openClient(context, server, "fetch.html");
+      await signIn(page);
+      const before = await me(page);
+      for (let n = 0; n < 20; n += 1) {
+        await page.evaluate(() => {
+          for (let n = 0; n < 4; n += 1) window.client.send("GET", "/api/read").catch(() => {});
+        });
+        await sleep((n % 5) * 40);
+        await page.reload();
+        await page.waitForFunction(() => window.client);
+        if (n % 7 === 6) await sleep(ACCESS_MS);
+      }
+      const after = await me(page);
+      assert.equal(after.session, before.session);
+      assert.ok(after.generation > before.generation, "there were rotations");
+      assert.equal(Object.keys(await jar(context, server.origin)).length, 3);
+    }),
+  );
+
+/**
+ * Lets the next request for `path` reach the server, and drops the answer on its way back.
+ *
+ * `route.fetch` would keep the answer's cookies in the jar, as if the browser had seen them: the request
+ * is sent from here instead, exactly as the browser would have sent it.
+ */
+async function loseNext(context, page, path) {
+  const lost = {};
+  await page.route(
+    (url) => url.pathname === path,
+    async (route) => {
+      const asked = route.request();
+      const headers = await asked.allHeaders();
+      const cookies = await context.cookies(asked.url());
+      headers.cookie = cookies.map(({ name, value }) => `${name}=${value}`).join("; ");
+      headers["sec-fetch-site"] = "same-origin";
+      for (const name of Object.keys(headers)) if (name.startsWith(":")) delete headers[name];
+      const answer = await raw(asked.method(), asked.url(), headers);
+      lost.status = answer.statusCode;
+      lost.setCookies = (answer.headers["set-cookie"] ?? []).length > 0;
+      await route.abort("connectionreset");
+    },
+    { times: 1 },
+  );
+  return lost;
+}
+
+const me = (page) => expectStatus(page, 200, "GET", "/api/me");
+
+function raw(method, url, headers) {
+  const { hostname, port, pathname } = new URL(url);
+  return new Promise((resolve, reject) => {
+    const sent = request({ method, hostname, port, path: pathname, headers, family: 4 }, (answer) => {
+      answer.resume();
+      answer.on("end", () => resolve(answer));
+    });
+    sent.on("error", reject);
+    sent.end();
+  });
+}

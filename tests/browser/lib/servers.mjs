@@ -1,0 +1,66 @@
+// The servers under test, as processes of their own on free ports of loopback.
+
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+const repository = join(import.meta.dirname, "..", "..", "..");
+const target = process.env.CARGO_TARGET_DIR ?? join(repository, "target");
+const SETTINGS = /^(PORT|STORE|SECRET|CLIENTS|INSECURE_HTTP|SAME_SITE|XSRF_COOKIE|TRUSTED_ORIGIN|OPEN_CORS|UNPROTECTED|.*_SECS)$/;
+
+// Nothing outlives the tests, however they end.
+const running = new Set();
+process.once("exit", () => running.forEach((child) => child.kill()));
+
+/** A running example; its address goes by `localhost`, where browsers accept secure cookies. */
+class Server {
+  constructor(child, port) {
+    this.child = child;
+    this.port = port;
+    this.origin = `http://localhost:${port}`;
+  }
+
+  async json(path) {
+    const answer = await fetch(`http://127.0.0.1:${this.port}${path}`);
+    return answer.json();
+  }
+
+  stop() {
+    this.child.kill();
+  }
+}
+
+/** The demo of the `spa` example. */
+export const startSpa = (environment = {}) =>
+  start("spa", { PORT: "0", STORE: "memory", RUST_LOG: "error", ...environment });
+
+/** The server of these tests, see `server/main.rs`. */
+export async function startLab(environment = {}) {
+  const server = await start("browser_lab", { CLIENTS: join(import.meta.dirname, "..", "dist"), ...environment });
+  /** How often each handler has run; zero for those that never did. */
+  server.counters = async () => {
+    const counters = await server.json("/lab/counters");
+    return (name) => counters[name] ?? 0;
+  };
+  server.requests = () => server.json("/lab/requests");
+  return server;
+}
+
+async function start(example, environment) {
+  const binary = join(target, "debug", "examples", example);
+  if (!existsSync(binary)) throw new Error(`build it first: cargo build --all-features --example ${example}`);
+  const inherited = Object.entries(process.env).filter(([name]) => !SETTINGS.test(name));
+  const env = { ...Object.fromEntries(inherited), ...environment };
+  const child = spawn(binary, { env, stdio: ["ignore", "pipe", "inherit"] });
+  running.add(child);
+  child.once("exit", () => running.delete(child));
+  // It ends when the process does without having said where it listens.
+  for await (const line of createInterface({ input: child.stdout })) {
+    const port = line.match(/http:\/\/\S+:(\d+)$/)?.[1];
+    if (!port) continue;
+    child.stdout.resume();
+    return new Server(child, Number(port));
+  }
+  throw new Error(`${example} ended before it said where it listens`);
+}

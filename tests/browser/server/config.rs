@@ -1,0 +1,106 @@
+//! What the environment may set; what is not set is the crate's default.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `CLIENTS` | the folder with the client applications |
+//! | `ACCESS_SECS`, `GRACE_SECS` | lifetimes; the leeway is none |
+//! | `SAME_SITE` | `Strict`, `Lax`, `None` |
+//! | `XSRF_COOKIE=0` | no readable cookie: the token is in the sign-in response alone |
+//! | `INSECURE_HTTP=1` | no `Secure`, no prefixes |
+//! | `TRUSTED_ORIGIN` | an origin whose pages may make unsafe requests |
+//! | `OPEN_CORS=1` | answers every preflight with yes, credentials included |
+//! | `UNPROTECTED=1` | leaves `XsrfLayer` out, and the origin check of sign-in: to see that the attacks work |
+
+use std::{
+    env::{self, VarError},
+    error::Error,
+    path::PathBuf,
+    time::Duration,
+};
+
+use tower_cookie_jwt::{ConfigError, CookiePolicy, KeyRing, MemoryStore, Sessions, cookies::SameSite};
+
+use crate::api::User;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+pub(crate) struct Config {
+    pub(crate) clients: PathBuf,
+    pub(crate) open_cors: bool,
+    pub(crate) unprotected: bool,
+    access: Option<Duration>,
+    grace: Option<Duration>,
+    cookies: CookiePolicy,
+    trusted_origin: Option<String>,
+}
+
+impl Config {
+    pub(crate) fn from_env() -> Result<Self, BoxError> {
+        Ok(Self {
+            clients: text("CLIENTS")?.unwrap_or_default().into(),
+            open_cors: is("OPEN_CORS", "1")?,
+            unprotected: is("UNPROTECTED", "1")?,
+            access: seconds("ACCESS_SECS")?,
+            grace: seconds("GRACE_SECS")?,
+            cookies: cookies()?,
+            trusted_origin: text("TRUSTED_ORIGIN")?,
+        })
+    }
+
+    pub(crate) fn sessions(&self) -> Result<Sessions<User>, ConfigError> {
+        let keys = KeyRing::hs256("only for tests, and known to everybody")?;
+        let mut builder = Sessions::builder(keys, MemoryStore::new())
+            .with_issuer("lab")
+            .with_audience("lab")
+            .with_leeway(Duration::ZERO)
+            .with_cookies(self.cookies.clone());
+        if let Some(lifetime) = self.access {
+            builder = builder.with_access_lifetime(lifetime);
+        }
+        if let Some(grace) = self.grace {
+            builder = builder.with_grace_period(grace);
+        }
+        if let Some(origin) = &self.trusted_origin {
+            builder = builder.with_trusted_origin(origin);
+        }
+        builder.build()
+    }
+}
+
+fn cookies() -> Result<CookiePolicy, BoxError> {
+    let mut cookies = CookiePolicy::new();
+    cookies = match text("SAME_SITE")?.as_deref() {
+        None => cookies,
+        Some("Strict") => cookies.with_same_site(SameSite::Strict),
+        Some("Lax") => cookies.with_same_site(SameSite::Lax),
+        Some("None") => cookies.with_same_site(SameSite::None),
+        Some(other) => return Err(format!("SAME_SITE is Strict, Lax or None, not `{other}`").into()),
+    };
+    if is("XSRF_COOKIE", "0")? {
+        cookies = cookies.without_xsrf_cookie();
+    }
+    if is("INSECURE_HTTP", "1")? {
+        cookies = cookies.for_local_http_development();
+    }
+    Ok(cookies)
+}
+
+fn text(name: &str) -> Result<Option<String>, BoxError> {
+    match env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(format!("{name} is not text").into()),
+    }
+}
+
+fn is(name: &str, value: &str) -> Result<bool, BoxError> {
+    Ok(text(name)?.is_some_and(|found| found == value))
+}
+
+fn seconds(name: &str) -> Result<Option<Duration>, BoxError> {
+    let Some(value) = text(name)? else {
+        return Ok(None);
+    };
+    let seconds = value.parse().map_err(|_| format!("{name} is not a number of seconds: `{value}`"))?;
+    Ok(Some(Duration::from_secs(seconds)))
+}
