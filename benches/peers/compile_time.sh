@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# What the library adds to a bare axum application: crates, and the time of a cold release build.
+# usage: compile_time.sh [crates|time] [ROUNDS]
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+library=$(cd "$here/../.." && pwd)
+what=${1:-all} rounds=${2:-2}
+work=$(mktemp -d)
+trap 'rm -r "$work"' EXIT
+
+# `jwt` shows how much of it is jsonwebtoken and its cryptography.
+applications=(bare jwt with)
+application() { # name, further dependencies
+  mkdir -p "$work/$1/src"
+  cp "$library/Cargo.lock" "$work/$1/"
+  cat >"$work/$1/Cargo.toml" <<TOML
+[workspace]
+[package]
+name = "$1"
+version = "0.0.0"
+edition = "2024"
+[dependencies]
+axum = "0.8"
+tokio = { version = "1", features = ["macros", "net", "rt-multi-thread"] }
+$2
+TOML
+  {
+    echo '#[tokio::main]'
+    echo 'async fn main() {'
+    echo '    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();'
+    echo '    let app = axum::Router::new().route("/", axum::routing::get(|| async { "hello" }));'
+    echo "    $3"
+    echo '    axum::serve(listener, app).await.unwrap();'
+    echo '}'
+  } >"$work/$1/src/main.rs"
+}
+application bare "" ""
+application jwt 'jsonwebtoken = { version = "11", default-features = false, features = ["aws_lc_rs", "use_pem"] }' \
+  'let _ = jsonwebtoken::decode_header("");'
+application with "tower-cookie-jwt = { path = \"$library\" }" \
+  'let keys = tower_cookie_jwt::KeyRing::hs256([7; 32]).unwrap();
+    let sessions = tower_cookie_jwt::Sessions::<()>::builder(keys, tower_cookie_jwt::MemoryStore::new()).build().unwrap();
+    let app = app.layer(sessions.layer());'
+for one in "${applications[@]}"; do (cd "$work/$one" && cargo fetch --quiet); done
+
+tree() { # application
+  (cd "$work/$1" && cargo tree --quiet --offline -e normal,build --prefix none -f '{p}') |
+    sed 's/ (.*//' | grep -v "^$1 " | sort -u
+}
+
+declare -A reason=(
+  [cfg-if]="of getrandom"
+  [cookie]="writes and reads cookies as RFC 6265 says; axum-extra and tower-cookies use it too"
+  [getrandom]="session ids, secrets and XSRF tokens from the operating system's random source"
+  [subtle]="compares XSRF tokens and secrets in constant time"
+  [version_check]="of cookie, at build time only"
+)
+crates() {
+  for one in "${applications[@]}"; do tree "$one" >"$work/$one.tree"; done
+  sort -u "$work/bare.tree" "$work/jwt.tree" >"$work/before"
+  comm -13 "$work/before" "$work/with.tree" | grep -v '^tower-cookie-jwt ' >"$work/added" || true
+  echo
+  echo "### Crates that the library adds"
+  echo
+  echo "Default features, build dependencies included. Bare axum has $(wc -l <"$work/bare.tree"), with jsonwebtoken and" \
+    "aws-lc-rs $(wc -l <"$work/jwt.tree"); the library adds itself and $(wc -l <"$work/added"):"
+  echo
+  echo "| crate | why |"
+  echo "|---|---|"
+  while read -r name version; do
+    echo "| $name ${version#v} | ${reason[$name]:-**no reason given**} |"
+  done <"$work/added"
+}
+
+# Seconds on the clock, and seconds of the cores, which other work on the machine disturbs less.
+cold_build() { # application
+  TIMEFORMAT='%R %U %S'
+  { time (cd "$work/$1" && CARGO_TARGET_DIR="$work/target" cargo build --release --offline --quiet) 2>"$work/errors"; } \
+    2>"$work/time" || { cat "$work/errors" >&2; exit 1; }
+  rm -r "$work/target"
+  awk '{ print $1, $2 + $3 }' "$work/time"
+}
+mean() { awk -v column="$1" '{ sum += $column } END { printf "%.1f", sum / NR }'; }
+
+times() {
+  for ((round = 0; round < rounds; round++)); do
+    for one in "${applications[@]}"; do cold_build "$one" >>"$work/$one.times"; done
+  done
+  echo
+  echo "### Time of a cold release build"
+  echo
+  echo "The mean of $rounds builds each, by turns, on $(nproc) cores."
+  echo
+  echo "| | on the clock | of the cores |"
+  echo "|---|---:|---:|"
+  declare -A name=([bare]="bare axum" [jwt]="axum and jsonwebtoken with aws-lc-rs" [with]="**axum and the library**")
+  for one in "${applications[@]}"; do
+    echo "| ${name[$one]} | $(mean 1 <"$work/$one.times") s | $(mean 2 <"$work/$one.times") s |"
+  done
+}
+
+case $what in
+  crates) crates ;;
+  time) times ;;
+  all) crates; times ;;
+  *) echo "usage: $0 [crates|time] [ROUNDS]" >&2; exit 2 ;;
+esac

@@ -1,0 +1,33 @@
+//! Tables in Markdown.
+
+/// Prints a heading, a remark and the head of a table.
+pub(crate) fn begin(title: &str, remark: &str, columns: &[&str]) {
+    println!("\n### {title}\n");
+    if !remark.is_empty() {
+        println!("{remark}\n");
+    }
+    println!("| {} |", columns.join(" | "));
+    let rules: Vec<_> = (0..columns.len()).map(|column| if column == 0 { "---" } else { "---:" }).collect();
+    println!("|{}|", rules.join("|"));
+}
+
+/// Prints a row.
+pub(crate) fn row(cells: &[String]) {
+    println!("| {} |", cells.join(" | "));
+}
+
+/// Whole nanoseconds, microseconds from ten thousand on.
+pub(crate) fn time(nanoseconds: f64) -> String {
+    match nanoseconds {
+        ..10_000.0 => format!("{nanoseconds:.0} ns"),
+        _ => format!("{:.1} µs", nanoseconds / 1000.0),
+    }
+}
+
+/// Allocations a call: whole where they are whole.
+pub(crate) fn allocations(count: f64) -> String {
+    match (count - count.round()).abs() {
+        ..0.05 => format!("{count:.0}"),
+        _ => format!("{count:.1}"),
+    }
+}
