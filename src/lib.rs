@@ -57,6 +57,9 @@
 //! more of a signed-in user, [`bearer`] sends tokens to other servers, [`keys`] publishes and follows key
 //! sets.
 //!
+//! The `recipes` are short pages on clients (axios, Angular, `fetch`, native ones, forms, HTMX, WebSocket) and on what
+//! stands in front of a server (proxies, CDNs, subdomains).
+//!
 //! # What it protects from, and what not
 //!
 //! * Another site that makes requests in the user's name: refused, whatever the cookie's `SameSite`.
@@ -136,14 +139,48 @@ pub use self::{
     xsrf::XsrfLayer,
 };
 
-/// Recipes for set-ups that take more than one setting.
+/// Recipes for people in a hurry: what to write, why, and what goes wrong otherwise.
+///
+/// | page | for |
+/// |---|---|
+/// | [`axios`](recipes::axios), [`angular`](recipes::angular), [`fetch`](recipes::fetch) | a page's script: 401, 503 and the XSRF token |
+/// | [`native`](recipes::native) | mobile and other native clients, with bearer tokens |
+/// | [`forms`](recipes::forms), [`htmx`](recipes::htmx) | pages that the server renders |
+/// | [`websocket`](recipes::websocket) | who may open a socket, and when it ends |
+/// | [`proxy`](recipes::proxy), [`cdn`](recipes::cdn) | nginx, Caddy or a cache in front |
+/// | [`api_subdomain`](recipes::api_subdomain), [`subdomains`](recipes::subdomains) | several hosts: the page's side, the servers' side |
+/// | `own_store` | a `RefreshStore` of one's own (feature `testing`) |
 #[cfg(any(doc, doctest))]
 pub mod recipes {
+    #[doc = include_str!("../docs/recipes/angular.md")]
+    pub mod angular {}
+    #[doc = include_str!("../docs/recipes/api-subdomain.md")]
+    pub mod api_subdomain {}
+    #[doc = include_str!("../docs/recipes/axios.md")]
+    pub mod axios {}
+    #[cfg(any(not(doctest), feature = "axum"))]
+    #[doc = include_str!("../docs/recipes/cdn.md")]
+    pub mod cdn {}
+    #[doc = include_str!("../docs/recipes/fetch.md")]
+    pub mod fetch {}
+    #[cfg(any(not(doctest), feature = "axum"))]
+    #[doc = include_str!("../docs/recipes/forms.md")]
+    pub mod forms {}
+    #[cfg(any(not(doctest), feature = "axum"))]
+    #[doc = include_str!("../docs/recipes/htmx.md")]
+    pub mod htmx {}
+    #[doc = include_str!("../docs/recipes/native.md")]
+    pub mod native {}
     #[cfg(feature = "testing")]
     #[doc = include_str!("../docs/own-store.md")]
     pub mod own_store {}
+    #[doc = include_str!("../docs/recipes/proxy.md")]
+    pub mod proxy {}
     #[doc = include_str!("../docs/subdomains.md")]
     pub mod subdomains {}
+    #[cfg(any(not(doctest), feature = "axum"))]
+    #[doc = include_str!("../docs/recipes/websocket.md")]
+    pub mod websocket {}
 }
 
 /// The README's programs compile.

@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { buildRecipes } from "./lib/recipes.mjs";
 
 const here = import.meta.dirname;
 const dist = join(here, "dist");
@@ -25,7 +26,10 @@ function buildAngular() {
 }
 
 mkdirSync(dist, { recursive: true });
+buildRecipes(dist, join(here, "clients", "angular", "src"));
 for (const page of ["fetch.html", "axios.html", "angularjs.html"]) copyFileSync(join(here, "clients", page), join(dist, page));
 copyFileSync(join(modules, "axios", "dist", "axios.min.js"), join(dist, "axios.min.js"));
+copyFileSync(join(modules, "axios", "dist", "esm", "axios.min.js"), join(dist, "axios.esm.js"));
+copyFileSync(join(modules, "htmx.org", "dist", "htmx.min.js"), join(dist, "htmx.min.js"));
 copyFileSync(join(modules, "angular", "angular.min.js"), join(dist, "angular.min.js"));
 buildAngular();

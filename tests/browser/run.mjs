@@ -14,8 +14,9 @@ import { close, launch } from "./lib/browser.mjs";
  * a grace period of a second would not outlast that: they come afterwards.
  */
 const LANES = [["page", "cookies", "uploads", "jars"], ["clients", "tabs", "live"]];
-const AFTERWARDS = ["attacks"];
+const AFTERWARDS = ["attacks", "recipes", "proxy"];
 
+process.setMaxListeners(0); // each server that a group starts listens for our exit
 mkdirSync(join(import.meta.dirname, "shots"), { recursive: true });
 const groups = [...LANES.flat(), ...AFTERWARDS];
 const named = process.argv.slice(2);

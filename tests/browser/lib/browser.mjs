@@ -13,7 +13,7 @@ const args = ["--disable-quic", "--disable-background-networking", "--disable-co
 
 const options = { executablePath, args, chromiumSandbox: process.getuid?.() !== 0 };
 
-export const launch = () => chromium.launch(options);
+export const launch = (more = []) => chromium.launch({ ...options, args: [...args, ...more] });
 
 /**
  * As `inProfile`, in a browser of its own whose user allows third-party cookies: Chromium sends cookies with

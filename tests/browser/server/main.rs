@@ -6,6 +6,7 @@
 mod api;
 mod config;
 mod files;
+mod recipes;
 mod record;
 
 use std::{error::Error, net::Ipv4Addr};
@@ -20,8 +21,10 @@ use self::{config::Config, record::Record};
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = Config::from_env()?;
     let record = Record::default();
+    let sessions = config.sessions()?;
     let mut app = Router::new()
-        .merge(api::routes(config.sessions()?, record.clone(), config.unprotected))
+        .merge(api::routes(sessions.clone(), record.clone(), config.unprotected))
+        .merge(recipes::routes(sessions, record.clone(), config.clients.clone()))
         .merge(files::routes(config.clients.clone()));
     if config.open_cors {
         app = app.layer(CorsLayer::very_permissive());

@@ -1,8 +1,9 @@
 // Angular's HttpClient with its XSRF defaults; `send` is what the tests call.
-import { HttpClient, HttpErrorResponse, HttpInterceptorFn, provideHttpClient, withInterceptors } from "@angular/common/http";
+import { HttpClient, HttpErrorResponse, HttpInterceptorFn, provideHttpClient, withInterceptors, withXsrfConfiguration } from "@angular/common/http";
 import { Component, inject, provideZonelessChangeDetection, VERSION } from "@angular/core";
 import { bootstrapApplication } from "@angular/platform-browser";
 import { firstValueFrom } from "rxjs";
+import { recover, SIGN_IN } from "./recipe";
 
 // For servers that set no readable cookie: the value from the sign-in's body, kept in web storage.
 const storedToken: HttpInterceptorFn = (request, next) => {
@@ -30,6 +31,14 @@ class App {
   }
 }
 
+// With `?recipe` it is the application of the documentation's recipe instead.
+const recipe = new URLSearchParams(location.search).has("recipe");
+const xsrf = withXsrfConfiguration({ cookieName: "XSRF-TOKEN", headerName: "X-XSRF-TOKEN" });
+
 bootstrapApplication(App, {
-  providers: [provideZonelessChangeDetection(), provideHttpClient(withInterceptors([storedToken]))],
+  providers: [
+    provideZonelessChangeDetection(),
+    recipe ? provideHttpClient(xsrf, withInterceptors([recover])) : provideHttpClient(withInterceptors([storedToken])),
+    { provide: SIGN_IN, useValue: () => (window as unknown as { signIn: () => Promise<boolean> }).signIn() },
+  ],
 });
