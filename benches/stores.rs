@@ -4,6 +4,7 @@
 //! what matters are the ratios, and how many writes a second one server takes.
 
 #[path = "../tests/stores/servers/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "the tests of the stores use all of it")]
 mod servers;
 
 use std::{
@@ -59,7 +60,8 @@ async fn main() {
 
     let postgres = Postgres::start();
     measure("PostgreSQL", PostgresStore::connect(&postgres.url()).await.expect("it connects")).await;
-    postgres.run("ALTER SYSTEM SET synchronous_commit = off; SELECT pg_reload_conf()");
+    postgres.run("ALTER SYSTEM SET synchronous_commit = off");
+    postgres.run("SELECT pg_reload_conf()");
     measure(
         "PostgreSQL, `synchronous_commit = off`",
         PostgresStore::connect(&postgres.url()).await.expect("it connects"),

@@ -1,8 +1,4 @@
-//! Where sessions are kept.
-//!
-//! A [`RefreshStore`] holds one [`SessionRecord`] per session and changes it by compare-and-set;
-//! it knows nothing of the rules. [`MemoryStore`] is always there, `SqliteStore` comes with the
-//! feature `sqlite`, `PostgresStore` with `postgres`, `RedisStore` with `redis`.
+#![doc = include_str!("../../docs/stores.md")]
 
 mod contract;
 mod erased;
