@@ -14,6 +14,7 @@ use std::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use super::claims::Verified;
@@ -44,9 +45,24 @@ struct Shard<C> {
 struct Entry<C> {
     token: Box<[u8]>,
     verified: Arc<Verified<C>>,
-    epoch: Epoch,
+    until: Until,
     /// Asked for since the hand came by.
     used: AtomicBool,
+}
+
+/// For how long what is known of a token counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Until {
+    /// While the keys by which it was judged are in use.
+    pub(super) epoch: Epoch,
+    pub(super) dates: Dates,
+}
+
+/// `exp` and `nbf`, since the epoch: beside the token, so that a hit need not look into its claims.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Dates {
+    pub(super) expires_at: Duration,
+    pub(super) not_before: Option<Duration>,
 }
 
 impl<C> TokenCache<C> {
@@ -62,8 +78,8 @@ impl<C> TokenCache<C> {
         self.shard_bytes * SHARDS
     }
 
-    /// What the very same token was found to say, and in which epoch of the keys.
-    pub(super) fn get(&self, token: &[u8]) -> Option<(Arc<Verified<C>>, Epoch)> {
+    /// What the very same token was found to say, and for how long that counts.
+    pub(super) fn get(&self, token: &[u8]) -> Option<(Arc<Verified<C>>, Until)> {
         if self.shard_bytes == 0 {
             return None;
         }
@@ -79,17 +95,17 @@ impl<C> TokenCache<C> {
         if !entry.used.load(Ordering::Relaxed) {
             entry.used.store(true, Ordering::Relaxed);
         }
-        Some((entry.verified.clone(), entry.epoch))
+        Some((entry.verified.clone(), entry.until))
     }
 
-    /// Keeps what `token` was found to say by the keys of `epoch`.
-    pub(super) fn insert(&self, token: &[u8], verified: Arc<Verified<C>>, epoch: Epoch) {
+    /// Keeps what `token` was found to say.
+    pub(super) fn insert(&self, token: &[u8], verified: Arc<Verified<C>>, until: Until) {
         let weight = weight::<C>(token);
         if weight > self.shard_bytes {
             return;
         }
         let hash = self.hash(token);
-        let entry = Entry { token: token.into(), verified, epoch, used: AtomicBool::new(false) };
+        let entry = Entry { token: token.into(), verified, until, used: AtomicBool::new(false) };
         let mut shard = self.shard(hash).write().unwrap_or_else(PoisonError::into_inner);
         shard.remove(hash);
         shard.make_room(self.shard_bytes - weight);
@@ -181,8 +197,8 @@ impl Hasher for Hashed {
 }
 
 const SHARDS: usize = 32;
-/// An Ed25519 or P-256 signature is 86 characters long, HS256's 43.
-const HASHED: usize = 43;
+/// Characters of the signature: 144 bits, of which some that an Ed25519 signature leaves zero.
+const HASHED: usize = 24;
 const OVERHEAD: usize = 160;
 /// The token itself, and its claims as separate texts.
 const CLAIMS_FACTOR: usize = 3;
@@ -211,7 +227,7 @@ mod tests {
     fn filled(bytes: usize, tokens: std::ops::Range<usize>) -> TokenCache<u32> {
         let cache = TokenCache::new(bytes);
         for number in tokens {
-            cache.insert(&token(number), verified(), Epoch::default());
+            cache.insert(&token(number), verified(), Until::default());
         }
         cache
     }
@@ -234,7 +250,7 @@ mod tests {
     fn a_token_that_is_used_outlives_a_stream_of_those_that_are_not() {
         let cache = filled(1 << 20, 0..32);
         for number in 1000..20_000 {
-            cache.insert(&token(number), verified(), Epoch::default());
+            cache.insert(&token(number), verified(), Until::default());
             if number % 50 == 0 {
                 for at_work in 0..32 {
                     assert!(cache.get(&token(at_work)).is_some(), "{at_work} at {number}");
@@ -247,7 +263,7 @@ mod tests {
     fn a_token_too_large_for_a_shard_is_not_kept_and_evicts_nobody() {
         let cache = filled(100_000, 0..10);
         let before = held(&cache);
-        cache.insert(&vec![b'x'; 4000], verified(), Epoch::default());
+        cache.insert(&vec![b'x'; 4000], verified(), Until::default());
         assert_eq!(held(&cache), before);
     }
 
@@ -267,7 +283,7 @@ mod tests {
         let cache = filled(1 << 20, 0..10);
         let before = held(&cache);
         for number in 0..10 {
-            cache.insert(&token(number), verified(), Epoch::default());
+            cache.insert(&token(number), verified(), Until::default());
         }
         assert_eq!(held(&cache), before);
     }

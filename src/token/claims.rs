@@ -51,17 +51,9 @@ pub(crate) struct Verified<C: ?Sized> {
 pub(crate) type ErasedClaims = Arc<Verified<dyn Any + Send + Sync>>;
 
 impl<C> Claims<C> {
-    pub(crate) fn new(registered: Registered, custom: C, source: Source) -> Self {
-        Self::of(Arc::new(Verified { registered, custom }), source)
-    }
-
     /// Claims that have been verified, of a token that was found here.
     pub(super) const fn of(verified: Arc<Verified<C>>, source: Source) -> Self {
         Self { verified, source, presented: true }
-    }
-
-    pub(super) fn verified(&self) -> Arc<Verified<C>> {
-        self.verified.clone()
     }
 
     pub(crate) fn registered(&self) -> &Registered {
@@ -102,7 +94,7 @@ impl<C> Claims<C> {
 
     /// `aud`: whom the token is for; empty when it does not say.
     pub fn audience(&self) -> impl Iterator<Item = &str> {
-        self.registered().audience.iter().flat_map(|audience| audience.0.iter().map(|name| &**name))
+        self.registered().audience.iter().flat_map(|audience| audience.names()).map(|name| &**name)
     }
 
     /// `exp`: when the token expires.

@@ -1,6 +1,6 @@
 //! The JOSE header of a token (RFC 7515 §4), parsed once and strictly.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::OnceLock};
 
 use serde::{
     Deserialize, Deserializer,
@@ -54,6 +54,36 @@ impl<'a> Header<'a> {
         // An algorithm that does not exist here is one that no key has.
         let algorithm = Algorithm::from_name(&wire.alg).ok_or(TokenErrorKind::UnknownKey)?;
         Ok(Self { algorithm, typ: wire.typ, kid: wire.kid })
+    }
+}
+
+/// Headers of tokens that a verifier has accepted: the tokens of one key all have the same, byte for byte.
+///
+/// What is known of one is what parsing it again would say. Only headers whose signature was good get in,
+/// and none gets out: after so many key changes in the life of a verifier, new ones are parsed each time.
+#[derive(Default)]
+pub(super) struct KnownHeaders([OnceLock<Known>; 8]);
+
+struct Known {
+    encoded: Box<[u8]>,
+    algorithm: Algorithm,
+    kid: Option<Box<str>>,
+}
+
+impl KnownHeaders {
+    /// The algorithm and the key id of a header of accepted tokens.
+    pub(super) fn get(&self, encoded: &[u8]) -> Option<(Algorithm, Option<&str>)> {
+        let mut known = self.0.iter().map_while(OnceLock::get);
+        let found = known.find(|known| *known.encoded == *encoded)?;
+        Some((found.algorithm, found.kid.as_deref()))
+    }
+
+    pub(super) fn remember(&self, encoded: &[u8], algorithm: Algorithm, kid: Option<&str>) {
+        let Some(free) = self.0.iter().find(|slot| slot.get().is_none()) else {
+            return;
+        };
+        // Another thread may take the place first, perhaps for the same header: the next token tries again.
+        let _ = free.set(Known { encoded: encoded.into(), algorithm, kid: kid.map(Into::into) });
     }
 }
 

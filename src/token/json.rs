@@ -56,8 +56,20 @@ impl<'de> Deserialize<'de> for NumericDate {
 }
 
 /// `aud`: one string or an array of strings (RFC 7519 §4.1.3).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Audience(pub(crate) Vec<Box<str>>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    One(Box<str>),
+    Several(Vec<Box<str>>),
+}
+
+impl Audience {
+    pub(crate) fn names(&self) -> &[Box<str>] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+}
 
 impl<'de> Deserialize<'de> for Audience {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -70,7 +82,7 @@ impl<'de> Deserialize<'de> for Audience {
             }
 
             fn visit_str<E: de::Error>(self, audience: &str) -> Result<Audience, E> {
-                Ok(Audience(vec![audience.into()]))
+                Ok(Audience::One(audience.into()))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Audience, A::Error> {
@@ -78,7 +90,7 @@ impl<'de> Deserialize<'de> for Audience {
                 while let Some(audience) = seq.next_element::<Box<str>>()? {
                     audiences.push(audience);
                 }
-                Ok(Audience(audiences))
+                Ok(Audience::Several(audiences))
             }
         }
         deserializer.deserialize_any(AudienceVisitor)

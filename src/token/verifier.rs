@@ -13,14 +13,15 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Claims, MAX_TOKEN_LEN, Source, TokenError, TokenErrorKind,
-    cache::TokenCache,
-    header::Header,
+    cache::{Dates, TokenCache, Until},
+    claims::Verified,
+    header::{Header, KnownHeaders},
     wire::{self, Registered, Unreadable},
 };
 use crate::{
     Clock, KeyRing,
     clock::{SharedClock, since_epoch},
-    keys::{Epoch, Key},
+    keys::{Algorithm, Epoch},
 };
 
 const DEFAULT_CACHE_BYTES: usize = 8 << 20;
@@ -61,7 +62,19 @@ pub(crate) const XSRF_CLAIM: &str = "xsrfToken";
 pub struct Verifier<C> {
     policy: Arc<Policy>,
     /// Shared by clones; a changed verifier begins with an empty one.
-    cache: Arc<TokenCache<C>>,
+    memory: Arc<Memory<C>>,
+}
+
+/// What a verifier has seen, so that it need not look as closely again.
+struct Memory<C> {
+    tokens: TokenCache<C>,
+    headers: KnownHeaders,
+}
+
+impl<C> Memory<C> {
+    fn of(bytes: usize) -> Arc<Self> {
+        Arc::new(Self { tokens: TokenCache::new(bytes), headers: KnownHeaders::default() })
+    }
 }
 
 /// Everything but the application's type.
@@ -137,7 +150,7 @@ impl<C> Verifier<C> {
                 xsrf_claim: XSRF_CLAIM.into(),
                 clock: SharedClock::default(),
             }),
-            cache: Arc::new(TokenCache::new(DEFAULT_CACHE_BYTES)),
+            memory: Memory::of(DEFAULT_CACHE_BYTES),
         }
     }
 
@@ -203,13 +216,13 @@ impl<C> Verifier<C> {
     /// Defaults to 8 MiB: a few thousand tokens of half a KiB.
     #[must_use]
     pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
-        self.cache = Arc::new(TokenCache::new(bytes));
+        self.memory = Memory::of(bytes);
         self
     }
 
     /// A changed verifier is another one: outcomes of the former must not count for it.
     fn with(mut self, change: impl FnOnce(&mut Policy)) -> Self {
-        self.cache = Arc::new(TokenCache::new(self.cache.bytes()));
+        self.memory = Memory::of(self.memory.tokens.bytes());
         let policy = Arc::make_mut(&mut self.policy);
         change(policy);
         policy.id = VerifierId::next();
@@ -243,35 +256,48 @@ impl<C: DeserializeOwned> Verifier<C> {
         if let Some(claims) = self.recall(token, source) {
             return Ok(claims);
         }
-        let (payload, epoch) = self.policy.check_jws(token, budget)?;
-        let claims = self.policy.read_claims(&payload, source)?;
-        self.cache.insert(token, claims.verified(), epoch);
-        Ok(claims)
+        let (payload, epoch) = self.policy.check_jws(token, budget, &self.memory.headers)?;
+        let verified = self.policy.read_claims(&payload)?;
+        let until = Until { epoch, dates: Dates::of(&verified.registered)? };
+        self.memory.tokens.insert(token, verified.clone(), until);
+        Ok(Claims::of(verified, source))
     }
 
     /// The claims of a token that has been accepted before, if it would still be: anything else is
     /// judged as if it had never been seen.
     fn recall(&self, token: &[u8], source: Source) -> Option<Claims<C>> {
-        let (verified, epoch) = self.cache.get(token)?;
-        let stands = self.policy.keys.is_in(epoch) && self.policy.check_dates(&verified.registered).is_ok();
+        let (verified, until) = self.memory.tokens.get(token)?;
+        let stands = self.policy.keys.is_in(until.epoch) && self.policy.check_dates(until.dates).is_ok();
         stands.then(|| Claims::of(verified, source))
     }
 }
 
 impl Policy {
     /// Verifies the signature of a compact JWS, and gives its payload and by which keys.
-    fn check_jws(&self, token: &[u8], budget: &mut Budget) -> Result<(Vec<u8>, Epoch), TokenErrorKind> {
+    fn check_jws(
+        &self,
+        token: &[u8],
+        budget: &mut Budget,
+        known: &KnownHeaders,
+    ) -> Result<(Vec<u8>, Epoch), TokenErrorKind> {
         if token.len() > MAX_TOKEN_LEN {
             return Err(TokenErrorKind::TooLarge);
         }
         let parts = split(token).ok_or(TokenErrorKind::Malformed)?;
-        let header = decode(parts.header)?;
-        let header = Header::parse(&header)?;
-        if !self.accepts_type(header.typ.as_deref()) {
-            return Err(TokenErrorKind::WrongType);
-        }
-        let signature = decode(parts.signature)?;
-        let epoch = self.check_signature(&header, parts.message, &signature, budget)?;
+        let epoch = match known.get(parts.header) {
+            Some((algorithm, kid)) => self.check_signature(algorithm, kid, &parts, budget)?,
+            None => {
+                let json = decode(parts.header)?;
+                let header = Header::parse(&json)?;
+                if !self.accepts_type(header.typ.as_deref()) {
+                    return Err(TokenErrorKind::WrongType);
+                }
+                let (algorithm, kid) = (header.algorithm, header.kid.as_deref());
+                let epoch = self.check_signature(algorithm, kid, &parts, budget)?;
+                known.remember(parts.header, algorithm, kid);
+                epoch
+            }
+        };
         Ok((decode(parts.payload)?, epoch))
     }
 
@@ -284,22 +310,23 @@ impl Policy {
 
     fn check_signature(
         &self,
-        header: &Header<'_>,
-        message: &[u8],
-        signature: &Vec<u8>,
+        algorithm: Algorithm,
+        kid: Option<&str>,
+        parts: &Encoded<'_>,
         budget: &mut Budget,
     ) -> Result<Epoch, TokenErrorKind> {
+        let signature = decode(parts.signature)?;
         let keys = self.keys.keys();
         if !keys.is_available() {
             return Err(TokenErrorKind::KeysUnavailable);
         }
         let mut refused = TokenErrorKind::UnknownKey;
-        for key in keys.candidates(header.algorithm, header.kid.as_deref()) {
+        for key in keys.candidates(algorithm, kid) {
             refused = TokenErrorKind::BadSignature;
             if !budget.spend() {
                 break;
             }
-            if Key::verifies(key, message, signature) {
+            if key.verifies(parts.message, &signature) {
                 return Ok(keys.epoch());
             }
         }
@@ -309,15 +336,11 @@ impl Policy {
         Err(refused)
     }
 
-    fn read_claims<C: DeserializeOwned>(
-        &self,
-        payload: &[u8],
-        source: Source,
-    ) -> Result<Claims<C>, TokenErrorKind> {
+    fn read_claims<C: DeserializeOwned>(&self, payload: &[u8]) -> Result<Arc<Verified<C>>, TokenErrorKind> {
         match wire::read::<C>(payload, &self.xsrf_claim) {
-            Ok((registered, custom)) => {
-                self.check(&registered)?;
-                Ok(Claims::new(registered, custom, source))
+            Ok(verified) => {
+                self.check(&verified.registered)?;
+                Ok(verified)
             }
             Err(Unreadable::ClaimsMismatch(registered)) => {
                 self.check(&registered)?;
@@ -329,33 +352,39 @@ impl Policy {
 
     /// The registered claims against this policy and the present time (RFC 7519 §4.1).
     fn check(&self, registered: &Registered) -> Result<(), TokenErrorKind> {
-        if registered.expires_at.is_none() {
-            return Err(TokenErrorKind::Malformed);
-        }
+        let dates = Dates::of(registered)?;
         if let Some(issuer) = &self.issuer
             && registered.issuer.as_ref() != Some(issuer)
         {
             return Err(TokenErrorKind::WrongIssuer);
         }
         if let Some(audience) = &self.audience
-            && !registered.audience.as_ref().is_some_and(|presented| presented.0.contains(audience))
+            && !registered.audience.as_ref().is_some_and(|presented| presented.names().contains(audience))
         {
             return Err(TokenErrorKind::WrongAudience);
         }
-        self.check_dates(registered)
+        self.check_dates(dates)
     }
 
     /// What time changes: `exp` and `nbf`.
-    fn check_dates(&self, registered: &Registered) -> Result<(), TokenErrorKind> {
+    fn check_dates(&self, dates: Dates) -> Result<(), TokenErrorKind> {
         let now = since_epoch(self.clock.now());
-        let expires_at = registered.expires_at.ok_or(TokenErrorKind::Malformed)?;
-        if now >= expires_at.0.saturating_add(self.leeway) {
+        if now >= dates.expires_at.saturating_add(self.leeway) {
             return Err(TokenErrorKind::Expired);
         }
-        if registered.not_before.is_some_and(|date| date.0 > now.saturating_add(self.leeway)) {
+        if dates.not_before.is_some_and(|date| date > now.saturating_add(self.leeway)) {
             return Err(TokenErrorKind::NotYetValid);
         }
         Ok(())
+    }
+}
+
+impl Dates {
+    fn of(registered: &Registered) -> Result<Self, TokenErrorKind> {
+        Ok(Self {
+            expires_at: registered.expires_at.ok_or(TokenErrorKind::Malformed)?.0,
+            not_before: registered.not_before.map(|date| date.0),
+        })
     }
 }
 
@@ -397,7 +426,7 @@ fn same_media_type(one: &str, other: &str) -> bool {
 
 impl<C> Clone for Verifier<C> {
     fn clone(&self) -> Self {
-        Self { policy: self.policy.clone(), cache: self.cache.clone() }
+        Self { policy: self.policy.clone(), memory: self.memory.clone() }
     }
 }
 
@@ -408,7 +437,7 @@ impl<C> fmt::Debug for Verifier<C> {
             .field("issuer", &self.policy.issuer)
             .field("audience", &self.policy.audience)
             .field("leeway", &self.policy.leeway)
-            .field("cache", &self.cache)
+            .field("cache", &self.memory.tokens)
             .finish_non_exhaustive()
     }
 }
@@ -417,6 +446,7 @@ impl<C> fmt::Debug for Verifier<C> {
 impl<C> Verifier<C> {
     /// The payload of a correctly signed JWS, whatever it holds.
     pub(super) fn check_jws(&self, token: &str) -> Result<Vec<u8>, TokenErrorKind> {
-        self.policy.check_jws(token.as_bytes(), &mut Budget::default()).map(|(payload, _)| payload)
+        let known = KnownHeaders::default();
+        self.policy.check_jws(token.as_bytes(), &mut Budget::default(), &known).map(|(payload, _)| payload)
     }
 }

@@ -5,7 +5,7 @@
 //! claims out; they are picked up on the way. So its type may deny unknown fields or collect the
 //! rest into a map, and gives back on the next rotation exactly what it was given.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData, str, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer,
@@ -16,7 +16,10 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::json::{Audience, NumericDate, is_object};
+use super::{
+    claims::Verified,
+    json::{Audience, NumericDate, is_object},
+};
 
 /// The registered claims of a token and those that this crate adds.
 #[derive(Clone, Default)]
@@ -47,37 +50,39 @@ pub(super) enum Unreadable {
     ClaimsMismatch(Box<Registered>),
 }
 
-/// Reads registered claims and the application's own.
+/// Reads registered claims and the application's own, to where they stay: they are large.
 ///
 /// When only the latter fail, the registered claims are returned all the same, so that "expired"
 /// is not hidden behind a changed type.
 pub(super) fn read<'de, C: Deserialize<'de>>(
     json: &'de [u8],
     xsrf_claim: &str,
-) -> Result<(Registered, C), Unreadable> {
+) -> Result<Arc<Verified<C>>, Unreadable> {
+    // Once for the whole, and not for each string.
+    let json = str::from_utf8(json).map_err(|_| Unreadable::Malformed)?;
     if let Ok(both) = read_in_one_pass(json, xsrf_claim) {
         return Ok(both);
     }
     // Off the hot path: find out which of the two is at fault.
     match read_in_one_pass::<IgnoredAny>(json, xsrf_claim) {
-        Ok((registered, _)) => Err(Unreadable::ClaimsMismatch(Box::new(registered))),
+        Ok(verified) => Err(Unreadable::ClaimsMismatch(Box::new(verified.registered.clone()))),
         Err(_) => Err(Unreadable::Malformed),
     }
 }
 
 fn read_in_one_pass<'de, C: Deserialize<'de>>(
-    json: &'de [u8],
+    json: &'de str,
     xsrf_claim: &str,
-) -> Result<(Registered, C), serde_json::Error> {
-    if !is_object(json) {
+) -> Result<Arc<Verified<C>>, serde_json::Error> {
+    if !is_object(json.as_bytes()) {
         return Err(de::Error::custom("claims are not an object"));
     }
     let mut registered = Registered::default();
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let mut deserializer = serde_json::Deserializer::from_str(json);
     let custom =
         C::deserialize(Own { deserializer: &mut deserializer, registered: &mut registered, xsrf_claim })?;
     deserializer.end()?;
-    Ok((registered, custom))
+    Ok(Arc::new(Verified { registered, custom }))
 }
 
 /// A deserializer of the claims set that shows only the application's own claims.

@@ -260,3 +260,19 @@ fn a_seen_token_is_not_read_again_unless_the_cache_is_off_or_too_small() {
         assert_eq!(READ.load(Ordering::SeqCst) - before, reads, "{name}");
     }
 }
+
+#[test]
+fn tokens_of_more_keys_than_headers_are_remembered_are_accepted_and_forgeries_refused() {
+    let clock = TestClock::new();
+    let keys: Vec<Key> = (0..12).map(|id| key(&id.to_string())).collect();
+    let ring = KeyRing::verify_only(keys.clone()).expect("twelve ids");
+    let verifier = Verifier::<()>::new(ring).with_clock(clock.clone()).with_cache_bytes(0);
+    for round in 0..3 {
+        for (index, signer) in keys.iter().enumerate() {
+            assert_eq!(verdict(&verifier, &token_of(signer, &clock)), Ok(()), "key {index}, round {round}");
+            let impostor = key(&index.to_string());
+            let forged = token_of(&impostor, &clock);
+            assert_eq!(verdict(&verifier, &forged), Err(TokenErrorKind::BadSignature), "key {index}");
+        }
+    }
+}
