@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use cookie::{Cookie, time::Duration as CookieDuration};
 use http::HeaderValue;
@@ -78,7 +78,9 @@ impl CookieSpec {
         if self.partitioned {
             cookie = cookie.partitioned(true);
         }
-        let mut header = HeaderValue::try_from(cookie.build().to_string()).expect(
+        let mut line = String::with_capacity(self.name.len() + value.len() + ATTRIBUTES_ROOM);
+        write!(line, "{}", cookie.build()).expect("a string takes everything");
+        let mut header = HeaderValue::try_from(line).expect(
             "name, path and domain were checked at construction, and our values are base64url and dots",
         );
         // No log of headers shows it, and HTTP/2 does not index it.
@@ -143,6 +145,9 @@ impl CookieSpec {
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
+
+/// What most cookies have behind their value, so that a line seldom grows.
+const ATTRIBUTES_ROOM: usize = 96;
 
 /// Browsers ignore a cookie whose name and value together are longer (RFC 6265bis §5.6).
 pub(crate) const MAX_NAME_AND_VALUE: usize = 4096;

@@ -52,6 +52,21 @@ impl Minted {
         self.record.claims == record.claims && self.record.xsrf_token == record.xsrf_token
     }
 
+    /// Whether cookies minted for `record` would say the same, but for ids and signatures: tokens carry
+    /// times in whole seconds.
+    pub(super) fn speaks_of(&self, record: &SessionRecord) -> bool {
+        let said = |record: &SessionRecord| {
+            let ends = unix_seconds(record.absolute_expires_at);
+            (record.generation, unix_seconds(record.created_at), ends)
+        };
+        let minted = &self.record;
+        minted.id == record.id
+            && minted.subject == record.subject
+            && minted.scope == record.scope
+            && said(minted) == said(record)
+            && self.is_of(record)
+    }
+
     pub(super) fn with_refresh_of(self, other: Self) -> Self {
         Self { refresh: other.refresh, ..self }
     }

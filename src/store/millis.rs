@@ -1,4 +1,4 @@
-//! Times as whole milliseconds since the epoch, as the stores that are servers or files keep them.
+//! Times as whole milliseconds since the epoch, as the stores keep them.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,13 @@ pub(crate) fn ends(time: SystemTime) -> i64 {
     i64::try_from(since_epoch(time).as_millis()).map_or(MAX_MILLIS, |millis| millis.min(MAX_MILLIS))
 }
 
+/// The time of `begins` or `ends`.
+pub(crate) fn at_millis(millis: i64) -> SystemTime {
+    from_epoch(Duration::from_millis(millis.unsigned_abs()))
+}
+
 /// The time; `None` when it is before the epoch or after the year 9999, as no stored one can be.
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) fn from_millis(millis: i64) -> Option<SystemTime> {
     let positive = u64::try_from(millis).ok()?;
     (millis <= MAX_MILLIS).then(|| from_epoch(Duration::from_millis(positive)))
@@ -26,14 +32,13 @@ pub(crate) fn from_millis(millis: i64) -> Option<SystemTime> {
 
 /// `record` with its times as they will be read back.
 pub(crate) fn as_stored(record: SessionRecord) -> SessionRecord {
-    let time = |millis: i64| from_epoch(Duration::from_millis(millis.unsigned_abs()));
     SessionRecord {
-        confirmed_at: record.confirmed_at.map(|at| time(begins(at))),
-        rotated_at: time(begins(record.rotated_at)),
-        created_at: time(begins(record.created_at)),
-        last_seen_at: time(begins(record.last_seen_at)),
-        idle_expires_at: time(ends(record.idle_expires_at)),
-        absolute_expires_at: time(ends(record.absolute_expires_at)),
+        confirmed_at: record.confirmed_at.map(|at| at_millis(begins(at))),
+        rotated_at: at_millis(begins(record.rotated_at)),
+        created_at: at_millis(begins(record.created_at)),
+        last_seen_at: at_millis(begins(record.last_seen_at)),
+        idle_expires_at: at_millis(ends(record.idle_expires_at)),
+        absolute_expires_at: at_millis(ends(record.absolute_expires_at)),
         ..record
     }
 }

@@ -3,7 +3,6 @@
 mod contract;
 mod erased;
 mod memory;
-#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod millis;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -1,6 +1,10 @@
 //! `Sessions`: signing in and out, listing, and changing claims.
 
-use std::{collections::HashSet, convert::Infallible, time::Duration};
+use std::{
+    collections::HashSet,
+    convert::Infallible,
+    time::{Duration, SystemTime},
+};
 
 use http::{Request, Response};
 use serde_json::json;
@@ -8,6 +12,8 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_cookie_jwt::{
     Claims, Clock, KeyRing, MemoryStore, Sessions,
     session::{SessionError, SignIn},
+    store::RefreshStore,
+    testing::TestClock,
     token::{IssueErrorKind, TokenErrorKind},
 };
 
@@ -48,6 +54,48 @@ async fn sign_in_always_makes_a_new_session_secret_and_xsrf_token() {
     assert_eq!((ids.len(), secrets.len(), values.len()), (5, 5, 5));
     assert_eq!(browser.script_cookie(ACCESS), None, "page script cannot read it");
     assert_eq!(browser.script_cookie(REFRESH), None, "page script cannot read it");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn cookies_of_a_sign_in_say_what_the_stores_clock_says() {
+    let clock = TestClock::new();
+    let now = clock.now();
+    for (name, stores_now) in [
+        ("the same time", now),
+        ("a part of a second later", now + Duration::from_nanos(999_000_001)),
+        ("a second ahead", now + Duration::from_secs(1)),
+        ("a day ahead", now + DAY),
+        ("a day behind", now - DAY),
+    ] {
+        let store = MemoryStore::new().with_clock(TestClock::at(stores_now));
+        let sessions = Sessions::builder(KeyRing::hs256(SECRET).unwrap(), store.clone())
+            .with_clock(clock.clone())
+            .build()
+            .unwrap();
+        let signed_in = sessions.sign_in(&parts(""), "ada", role("customer")).await.unwrap();
+        let Ok(snapshot) = store.read(signed_in.session_id()).await;
+        let record = snapshot.record.expect("the session is stored");
+        let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let ends = seconds(record.absolute_expires_at);
+
+        let mut headers = http::HeaderMap::new();
+        signed_in.append_to(&mut headers);
+        let line = |cookie: &str| -> String {
+            let mut lines = headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
+            lines.find(|line| line.starts_with(cookie)).unwrap().to_owned()
+        };
+        let token = |cookie: &str| payload(line(cookie).split(['=', ';']).nth(1).unwrap());
+        let (access, refresh) = (token(ACCESS), token(REFRESH));
+        assert_eq!(access["auth_time"], seconds(record.created_at), "{name}");
+        assert_eq!(access["exp"], seconds(now) + 15 * 60, "{name}");
+        assert_eq!(access["xsrfToken"], *record.xsrf_token, "{name}");
+        assert_eq!((&access["sid"], &refresh["sid"]), (&json!(record.id.as_str()), &access["sid"]), "{name}");
+        assert_eq!(refresh["exp"], ends, "{name}");
+        let age = format!("Max-Age={}", ends - seconds(now));
+        for cookie in [REFRESH, XSRF] {
+            assert!(line(cookie).contains(&age), "{name}: {} without {age}", line(cookie));
+        }
+    }
 }
 
 #[tokio::test(flavor = "current_thread")]

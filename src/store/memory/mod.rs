@@ -1,0 +1,5 @@
+mod packed;
+mod store;
+mod table;
+
+pub use self::store::MemoryStore;

@@ -1,0 +1,154 @@
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap, HashMap, hash_map::RandomState},
+    hash::BuildHasher,
+};
+
+use super::packed::Packed;
+use crate::store::{SessionId, SessionRecord, Update};
+
+/// The sessions, by id, by subject and by expiry. The three share the texts of the ids.
+///
+/// Times are milliseconds since the epoch.
+#[derive(Default)]
+pub(super) struct Table<S = RandomState> {
+    /// Boxed: a map that grows is half empty.
+    sessions: HashMap<SessionId, Box<Packed>>,
+    /// By the hash of the subject, which takes less room than its text. Subjects whose hashes are the
+    /// same are told apart by their sessions.
+    by_subject: BTreeSet<(u64, SessionId)>,
+    /// Seeded, so that nobody can choose such subjects.
+    hasher: S,
+    /// When to look at which session again; each live session has an entry, which may be too early.
+    expiries: BinaryHeap<Reverse<(i64, SessionId)>>,
+}
+
+impl<S: BuildHasher> Table<S> {
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(super) fn contains(&self, id: &SessionId) -> bool {
+        self.sessions.contains_key(id)
+    }
+
+    pub(super) fn read(&self, id: &SessionId) -> Option<SessionRecord> {
+        self.sessions.get(id).map(|session| session.unpack(id))
+    }
+
+    pub(super) fn insert(&mut self, record: &SessionRecord) {
+        let session = Packed::new(record);
+        self.expiries.push(Reverse((session.expires_at(), record.id.clone())));
+        self.by_subject.insert((self.hasher.hash_one(&*record.subject), record.id.clone()));
+        self.sessions.insert(record.id.clone(), Box::new(session));
+        // Entries of removed sessions wait for their time; do not let sign-out pile them up.
+        if self.expiries.len() > 2 * self.sessions.len() + SPARE_EXPIRIES {
+            let live = self.sessions.iter().map(|(id, session)| Reverse((session.expires_at(), id.clone())));
+            self.expiries = live.collect();
+        }
+    }
+
+    pub(super) fn update(&mut self, record: &SessionRecord) -> Update {
+        match self.sessions.get_mut(&record.id) {
+            None => Update::Gone,
+            Some(stored) if stored.version() != record.version => Update::Conflict,
+            Some(stored) => {
+                **stored = Packed::new(record).next_version();
+                Update::Done
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: &SessionId) -> bool {
+        let Some((id, session)) = self.sessions.remove_entry(id) else {
+            return false;
+        };
+        self.by_subject.remove(&(self.hasher.hash_one(session.subject()), id));
+        true
+    }
+
+    /// The sessions of a subject, in no order that means anything.
+    pub(super) fn of_subject(&self, subject: &str) -> impl Iterator<Item = (&SessionId, &Packed)> {
+        let hash = self.hasher.hash_one(subject);
+        self.by_subject
+            .range((hash, SessionId::from(""))..)
+            .take_while(move |(other, _)| *other == hash)
+            .filter_map(|(_, id)| Some((id, &**self.sessions.get(id)?)))
+            .filter(move |(_, session)| session.subject() == subject)
+    }
+
+    /// Drops the sessions that have ended. Each entry is looked at once per lifetime, so the cost
+    /// of a sign-in stays logarithmic.
+    pub(super) fn purge(&mut self, now: i64) {
+        while let Some(Reverse((due, _))) = self.expiries.peek() {
+            if *due > now {
+                return;
+            }
+            let Some(Reverse((_, id))) = self.expiries.pop() else {
+                return;
+            };
+            match self.sessions.get(&id).map(|session| session.expires_at()) {
+                Some(expires_at) if expires_at > now => self.expiries.push(Reverse((expires_at, id))),
+                Some(_) => {
+                    self.remove(&id);
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+const SPARE_EXPIRIES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        hash::{BuildHasherDefault, Hasher},
+        time::SystemTime,
+    };
+
+    use super::*;
+    use crate::store::NewRecord;
+
+    #[derive(Default)]
+    struct AlwaysTheSame;
+
+    impl Hasher for AlwaysTheSame {
+        fn finish(&self) -> u64 {
+            u64::MAX
+        }
+
+        fn write(&mut self, _: &[u8]) {}
+    }
+
+    #[test]
+    fn subjects_whose_hashes_are_the_same_keep_their_sessions_apart() {
+        let mut table = Table::<BuildHasherDefault<AlwaysTheSame>>::default();
+        for (id, subject) in [("1", "ada"), ("2", "bob"), ("3", "ada"), ("", "ada")] {
+            table.insert(&NewRecord::new(id.into(), subject, [7; 32]).begin(SystemTime::now()));
+        }
+        let ids = |table: &Table<_>, subject| -> Vec<String> {
+            table.of_subject(subject).map(|(id, _)| id.to_string()).collect()
+        };
+        assert_eq!(ids(&table, "ada"), ["", "1", "3"]);
+        assert_eq!(ids(&table, "bob"), ["2"]);
+        assert!(table.remove(&"1".into()));
+        assert_eq!((ids(&table, "ada").len(), ids(&table, "bob").len(), ids(&table, "eve").len()), (2, 1, 0));
+    }
+
+    #[test]
+    fn sessions_that_have_gone_leave_nothing_behind() {
+        let mut table = Table::<RandomState>::default();
+        let start = SystemTime::UNIX_EPOCH;
+        for id in 0..10_000 {
+            let id = SessionId::new(id.to_string());
+            table.insert(&NewRecord::new(id.clone(), id.as_str(), [7; 32]).begin(start));
+            assert!(table.remove(&id));
+        }
+        assert_eq!((table.sessions.len(), table.by_subject.len()), (0, 0));
+        assert!(table.expiries.len() <= SPARE_EXPIRIES + 2, "{}", table.expiries.len());
+        table.insert(&NewRecord::new("live".into(), "ada", [7; 32]).begin(start));
+        table.purge(i64::MAX);
+        assert_eq!((table.sessions.len(), table.by_subject.len(), table.expiries.len()), (0, 0, 0));
+    }
+}
