@@ -65,8 +65,11 @@ fn check_live<C>(sessions: &Sessions<C>, claims: Claims<C>, by_cookie: bool) -> 
 
 fn expires_soon<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> bool {
     let inner = sessions.inner();
+    if inner.refresh_ahead.is_zero() {
+        return false;
+    }
     let left = since_epoch(claims.expires_at()).saturating_sub(since_epoch(inner.clock.now()));
-    !inner.refresh_ahead.is_zero() && left <= inner.refresh_ahead
+    left <= inner.refresh_ahead
 }
 
 /// The refresh cookie comes in where no access token speaks for the request.

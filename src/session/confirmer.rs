@@ -34,20 +34,24 @@ impl Confirmer {
         }
     }
 
+    /// The generation, unless it is one that this process remembers to have confirmed.
+    pub(super) fn unseen(&self, session: &str, generation: u32) -> Option<Fingerprint> {
+        let fingerprint = Fingerprint(self.hasher.hash_one((session, generation)) | 1);
+        (self.slot(fingerprint).load(Ordering::Relaxed) != fingerprint.0).then_some(fingerprint)
+    }
+
     /// Whether to ask the store now to confirm this generation; remembers it if so.
     ///
     /// A token younger than two grace periods is marked at first sight. An older one has most likely
     /// been marked by another node: with many nodes, each asks only about now and then.
     pub(super) fn claim(
         &self,
-        session: &str,
-        generation: u32,
+        fingerprint: Fingerprint,
         issued_at: SystemTime,
         now: SystemTime,
         grace: Duration,
     ) -> Option<Fingerprint> {
-        let fingerprint = Fingerprint(self.hasher.hash_one((session, generation)) | 1);
-        if self.slot(fingerprint).load(Ordering::Relaxed) == fingerprint.0 || self.is_paused(now) {
+        if self.is_paused(now) {
             return None;
         }
         let young = since_epoch(now).saturating_sub(since_epoch(issued_at)) <= grace.saturating_mul(2);
