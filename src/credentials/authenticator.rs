@@ -154,9 +154,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         }
         let (by_header, live) = (checked.by_header, checked.live);
         match &checked.outcome {
-            Outcome::Verified(erased, _) => {
-                // Something in between may have put other claims there: then verify again.
-                let claims = parts.extensions.get::<Claims<C>>().filter(|claims| claims.is(erased))?;
+            Outcome::Verified(erased, source) => {
+                // Something in between may have put other claims there, such as those of the same token that
+                // came by another way: then verify again.
+                let claims = parts.extensions.get::<Claims<C>>();
+                let claims = claims.filter(|claims| claims.is(erased) && claims.source() == *source)?;
                 Some(Presented { claims: Ok(claims.clone()), by_header, live })
             }
             Outcome::Refused(error) => {

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use subtle::ConstantTimeEq;
 
 use super::{
@@ -118,10 +118,10 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
 
     /// Whether the store has answered at once. A token that has waited for it is older than it looks: what
     /// the client has done since may have settled, and then the grace period no longer covers the token.
-    fn is_prompt(&self, asked_at: SystemTime) -> bool {
+    pub(super) fn is_prompt(&self, asked_at: SystemTime) -> bool {
         let inner = self.inner();
         let waited = inner.clock.now().duration_since(asked_at).unwrap_or_default();
-        waited <= inner.rules.grace / PROMPT
+        waited <= store_share(inner.rules.grace)
     }
 
     /// Whether no access token fits before the session's absolute expiry any more.
@@ -353,7 +353,11 @@ impl<C> Exchanged<C> {
     }
 }
 
-/// The part of the grace period that an answer of the store may take away from the client's network.
-const PROMPT: u32 = 10;
+/// How much of the grace period an answer of the store may take away from the client's network: a tenth, but
+/// with a short period so much that a store at its usual pace keeps reuse from being judged by nobody.
+fn store_share(grace: Duration) -> Duration {
+    (grace / 10).max(Duration::from_millis(250)).min(grace / 2)
+}
+
 /// Each further round means that somebody else has moved the session on; so many do not happen.
 const MAX_ROUNDS: usize = 16;

@@ -36,6 +36,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// and its cookies. A reused token is dealt with as in any exchange.
     pub(crate) async fn narrow(&self, token: &RefreshToken, scope: &Scopes) -> Result<Narrowed, Unavailable> {
         let inner = self.inner();
+        let asked_at = inner.clock.now();
         let Snapshot { record, now: store_now } = self.load(&SessionId::from(&*token.session_id)).await?;
         let Some(record) = record else {
             return Ok(Narrowed::Refused { kind: TokenErrorKind::Revoked, clear: true });
@@ -44,8 +45,12 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             return Ok(Narrowed::Refused { kind: TokenErrorKind::BadSignature, clear: false });
         }
         if let Verdict::Refuse | Verdict::Revoke = decide(token.generation, &record, store_now, inner.rules) {
-            // The exchange carries both out, and says why.
-            return Ok(match self.exchange(token).await?.into_granted() {
+            // The exchange carries both out, and says why; the token has been looked at here already.
+            let exchanged = match self.is_prompt(asked_at) {
+                true => self.exchange(token).await?,
+                false => self.exchange_again(token).await?,
+            };
+            return Ok(match exchanged.into_granted() {
                 Err((error, clear)) => Narrowed::Refused { kind: error.kind(), clear },
                 Ok(_) => return Err(Unavailable),
             });

@@ -95,6 +95,50 @@ async fn parent_whose_first_look_at_the_store_comes_late_is_not_reuse() {
     }
 }
 
+/// The same for a token that asks for less scope.
+#[tokio::test(flavor = "current_thread")]
+async fn parent_that_narrows_and_is_looked_at_late_is_not_reuse() {
+    let name = "narrowing";
+    let shop = Shop::new();
+    let (browser, session) = shop.settled().await;
+    let tab = holder(&browser, &browser.cookie(REFRESH).unwrap());
+
+    let (arrived, go_on) = shop.store.hold_read_after(0);
+    let meanwhile = async {
+        arrived.await.expect("the record is read");
+        rotate(name, &browser).await;
+        shop.clock.advance(GRACE);
+        go_on.send(()).unwrap();
+    };
+    let (late, ()) = tokio::join!(narrow(&tab), meanwhile);
+    assert_goes_on(name, &late);
+    assert_lives(name, &shop, &session, &browser).await;
+}
+
+/// The answer takes a fifth of the grace period, but no longer than those of many stores.
+#[tokio::test(flavor = "current_thread")]
+async fn reuse_is_judged_by_a_store_at_its_usual_pace_also_with_a_short_grace_period() {
+    for way in Way::BOTH {
+        let name = format!("{way:?}");
+        let shop = Shop::with(|builder| builder.with_grace_period(Duration::from_secs(1)));
+        let (browser, session) = shop.settled().await;
+        let thief = holder(&browser, &browser.cookie(REFRESH).unwrap());
+        rotate(&name, &browser).await;
+        shop.clock.advance(MINUTE);
+
+        let (arrived, go_on) = shop.store.hold_read_after(0);
+        let meanwhile = async {
+            arrived.await.expect("the record is read");
+            shop.clock.advance(Duration::from_millis(200));
+            go_on.send(()).unwrap();
+        };
+        let (answer, ()) = tokio::join!(way.ask(&thief), meanwhile);
+        assert_eq!(answer.status(), 401, "{name}");
+        assert!(shop.events().iter().any(|event| event.starts_with("reuse")), "{name}: {:?}", shop.events());
+        assert!(shop.store.record(&session).await.is_none(), "{name}: the session has ended");
+    }
+}
+
 /// Two tabs refresh at once; the claims of one are reloaded so slowly that the other is two generations
 /// on when the first is told that it has lost.
 #[tokio::test(flavor = "current_thread")]

@@ -43,7 +43,8 @@ local function store(record, index, member, value, expires, now)
     redis.call('ZREM', index, unpack(ended))
   end
   local longest = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')
-  redis.call('PEXPIREAT', index, longest[2])
+  -- A large score may be written with an exponent, which the command does not read.
+  redis.call('PEXPIREAT', index, string.format('%.0f', tonumber(longest[2])))
   return nil
 end
 
