@@ -132,9 +132,13 @@ impl PostgresStoreOptions {
         let statements = Statements::new(&names);
         within(OPENING, async {
             let mut lease = Lease::of(&pool).await?;
-            schema::prepare(lease.connection(), &names, &statements).await?;
-            lease.end();
-            Ok(())
+            let prepared = schema::prepare(lease.connection(), &names, &statements).await;
+            if prepared.is_ok() {
+                lease.end()
+            } else {
+                lease.leave()
+            }
+            prepared
         })
         .await?;
         Ok(PostgresStore::new(pool, statements))

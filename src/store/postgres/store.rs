@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sqlx::{PgPool, Row, postgres::PgRow};
 
@@ -98,13 +102,16 @@ impl PostgresStore {
 
     /// The rows of one statement, in a connection that is whole afterwards.
     async fn rows(&self, query: PgQuery<'_>) -> Result<Vec<PgRow>, PostgresStoreError> {
-        within(TIMEOUT, async {
-            let mut lease = Lease::of(&self.pool).await?;
-            let rows = query.fetch_all(lease.connection()).await?;
-            lease.end();
-            Ok(rows)
-        })
-        .await
+        let began = Instant::now();
+        let mut lease = within(TIMEOUT, async { Ok(Lease::of(&self.pool).await?) }).await?;
+        let left = TIMEOUT.saturating_sub(began.elapsed());
+        let rows = within(left, async { Ok(query.fetch_all(lease.connection()).await?) }).await;
+        if rows.is_ok() {
+            lease.end()
+        } else {
+            lease.leave()
+        }
+        rows
     }
 
     /// The only row of a statement that always has one.

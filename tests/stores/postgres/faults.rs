@@ -173,3 +173,20 @@ async fn fill(store: &PostgresStore) {
     let opened = join_all((0..20).map(|_| store.list("ada"))).await;
     assert!(opened.iter().all(Result::is_ok));
 }
+
+/// Clients hang up whenever they like: that must not cost the server a connection each.
+#[tokio::test]
+async fn calls_that_are_given_up_cost_no_connections() {
+    let server = Postgres::start();
+    let store = open(&server).await;
+    let record = sign_in(&store, "ada").await.expect("it writes");
+    let before = server.connections_made();
+    for _ in 0..200 {
+        // Often enough the statement has left, and its answer has not come.
+        let read = store.read(&record.id);
+        let _ = tokio::time::timeout(Duration::from_micros(300), read).await;
+    }
+    assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
+    let made = server.connections_made() - before;
+    assert!(made <= 30, "{made} new connections for 200 calls that were given up");
+}

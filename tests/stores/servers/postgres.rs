@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -76,6 +77,14 @@ impl Postgres {
         self.run(&format!("ALTER SYSTEM SET default_transaction_read_only = {value}"));
         self.run("SELECT pg_reload_conf()");
         wait_until("the new configuration", || self.ask("SHOW default_transaction_read_only") == value);
+    }
+
+    /// How many connections there have been, those included that are asked with.
+    pub(crate) fn connections_made(&self) -> u32 {
+        // The server counts those that have ended at once, the others within a second.
+        std::thread::sleep(Duration::from_millis(1100));
+        let counted = self.ask("SELECT sessions FROM pg_stat_database WHERE datname = 'postgres'");
+        counted.parse().expect("a number")
     }
 
     /// Where its data is; of use while it does not run.
