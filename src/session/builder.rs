@@ -130,8 +130,8 @@ impl<C> SessionsBuilder<C> {
     ///
     /// # Security
     ///
-    /// Time that a request spends in a queue outside of `RefreshLayer`, and in the first read of the
-    /// store, counts as time on the network.
+    /// Time that a request spends in a queue outside of `RefreshLayer` counts as time on the network. Time in
+    /// which the store does not answer does not: a token is judged by what held when it arrived.
     ///
     /// So does time in the browser: over HTTP/1.1, Chromium gives a request its cookies before the request waits
     /// for one of the six connections to a host. Where long polls, event streams or uploads may hold all six for

@@ -42,6 +42,15 @@ pub(super) fn has_secret(record: &SessionRecord, token: &RefreshToken) -> bool {
     token.secret.hash().ct_eq(&record.secret_hash).into()
 }
 
+/// One look at the record.
+#[derive(Clone, Copy)]
+struct Look {
+    /// The token has not been judged before in the same request.
+    first: bool,
+    /// How long the store has taken.
+    waited: Duration,
+}
+
 /// One round against the store.
 enum Round<C> {
     Done(Exchanged<C>),
@@ -66,14 +75,14 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         for round in round..MAX_ROUNDS {
             let asked_at = self.inner().clock.now();
             let Snapshot { record, now } = self.load(&id).await?;
-            let first = round == 0 && self.is_prompt(asked_at);
+            let look = Look { first: round == 0, waited: self.since(asked_at) };
             let Some(record) = record else {
                 return Ok(Exchanged::Ended);
             };
             if !has_secret(&record, token) {
                 return Ok(Exchanged::WrongSecret);
             }
-            if let Round::Done(exchanged) = self.round(token, record, now, first).await? {
+            if let Round::Done(exchanged) = self.round(token, record, now, look).await? {
                 return Ok(exchanged);
             }
         }
@@ -85,12 +94,12 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         token: &RefreshToken,
         record: SessionRecord,
         now: SystemTime,
-        first: bool,
+        look: Look,
     ) -> Result<Round<C>, Unavailable> {
         let inner = self.inner();
         let stored = record.generation;
-        let verdict = decide(token.generation, &record, now, inner.rules);
-        let verdict = if first { verdict } else { verdict.of_later_look() };
+        let verdict = decide(token.generation, &record, now, look.waited, inner.rules);
+        let verdict = if look.first { verdict } else { verdict.of_later_look() };
         if verdict != Verdict::Refuse && self.is_nearly_over(&record) {
             return Ok(Round::Done(Exchanged::Over));
         }
@@ -116,12 +125,9 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         }
     }
 
-    /// Whether the store has answered at once. A token that has waited for it is older than it looks: what
-    /// the client has done since may have settled, and then the grace period no longer covers the token.
-    pub(super) fn is_prompt(&self, asked_at: SystemTime) -> bool {
-        let inner = self.inner();
-        let waited = inner.clock.now().duration_since(asked_at).unwrap_or_default();
-        waited <= store_share(inner.rules.grace)
+    /// How long it has been, by this node's clock.
+    pub(super) fn since(&self, time: SystemTime) -> Duration {
+        self.inner().clock.now().duration_since(time).unwrap_or_default()
     }
 
     /// Whether no access token fits before the session's absolute expiry any more.
@@ -351,12 +357,6 @@ impl<C> Exchanged<C> {
             Self::Unreadable => Err((TokenErrorKind::ClaimsMismatch.into(), false)),
         }
     }
-}
-
-/// How much of the grace period an answer of the store may take away from the client's network: a tenth, but
-/// with a short period so much that a store at its usual pace keeps reuse from being judged by nobody.
-fn store_share(grace: Duration) -> Duration {
-    (grace / 10).max(Duration::from_millis(250)).min(grace / 2)
 }
 
 /// Each further round means that somebody else has moved the session on; so many do not happen.

@@ -44,16 +44,16 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         if !has_secret(&record, token) {
             return Ok(Narrowed::Refused { kind: TokenErrorKind::BadSignature, clear: false });
         }
-        if let Verdict::Refuse | Verdict::Revoke = decide(token.generation, &record, store_now, inner.rules) {
-            // The exchange carries both out, and says why; the token has been looked at here already.
-            let exchanged = match self.is_prompt(asked_at) {
-                true => self.exchange(token).await?,
-                false => self.exchange_again(token).await?,
-            };
-            return Ok(match exchanged.into_granted() {
-                Err((error, clear)) => Narrowed::Refused { kind: error.kind(), clear },
-                Ok(_) => return Err(Unavailable),
-            });
+        match decide(token.generation, &record, store_now, self.since(asked_at), inner.rules) {
+            // The exchange carries both out, and says why.
+            Verdict::Refuse | Verdict::Revoke => {
+                return match self.exchange(token).await?.into_granted() {
+                    Err((error, clear)) => Ok(Narrowed::Refused { kind: error.kind(), clear }),
+                    Ok(_) => Err(Unavailable),
+                };
+            }
+            Verdict::TooLate => return Err(Unavailable),
+            Verdict::Rotate | Verdict::RenewAccess | Verdict::AnswerAgain | Verdict::CatchUp => {}
         }
         if self.is_nearly_over(&record) {
             return Ok(Narrowed::Refused { kind: TokenErrorKind::Revoked, clear: false });

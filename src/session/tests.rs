@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::rules::{LostResponse, Rules, Verdict, confirmation, decide, successor};
-use crate::store::{NewRecord, SessionRecord};
+use crate::store::{NewRecord, SessionId, SessionRecord};
 
 const GRACE: Duration = Duration::from_secs(30);
 const RULES: Rules = Rules { grace: GRACE, lost_response: LostResponse::UntilConfirmed };
@@ -18,6 +18,36 @@ fn session(confirmed_for: Option<Duration>) -> (SessionRecord, SystemTime) {
     record.rotated_at = begun();
     record.confirmed_at = confirmed_for.map(|period| now - period);
     (record, now)
+}
+
+#[test]
+fn a_token_is_judged_by_what_held_when_it_arrived() {
+    let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
+    let second = Duration::from_secs(1);
+    // The current generation, 5, began and was confirmed so long ago.
+    for (name, presented, began, confirmed, waited, expected) in [
+        ("a prompt answer", 4, 60, 31, 0, Verdict::Revoke),
+        ("settled before it arrived", 4, 60, 40, 10, Verdict::Revoke),
+        ("settled while it waited", 4, 60, 31, 10, Verdict::TooLate),
+        ("settled a moment before it arrived", 4, 60, 30, 0, Verdict::Revoke),
+        ("rotated and settled while it waited", 4, 90, 60, 100, Verdict::TooLate),
+        ("an ancestor, prompt", 3, 60, 31, 0, Verdict::Revoke),
+        ("an ancestor of before it arrived", 3, 60, 31, 59, Verdict::Revoke),
+        ("an ancestor only since it waits", 3, 60, 31, 61, Verdict::TooLate),
+        ("the current one, however long it waited", 5, 60, 31, 1000, Verdict::Rotate),
+    ] {
+        let mut record = NewRecord::new(SessionId::new("s"), "ada", [7; 32]).begin(now - 5000 * second);
+        record.generation = 5;
+        record.rotated_at = now - began * second;
+        record.confirmed_at = Some(now - confirmed * second);
+        let verdict = decide(presented, &record, now, waited * second, RULES);
+        assert_eq!(verdict, expected, "{name}");
+    }
+    // A clock that was set back lets no ancestor off.
+    let mut record = NewRecord::new(SessionId::new("s"), "ada", [7; 32]).begin(now - 5000 * second);
+    record.generation = 5;
+    record.rotated_at = now + 600 * second;
+    assert_eq!(decide(3, &record, now, second, RULES), Verdict::Revoke);
 }
 
 #[test]
@@ -43,7 +73,7 @@ fn each_row_of_the_table_decides_as_the_design_says() {
     ];
     for (name, presented, confirmed_for, expected) in cases {
         let (record, now) = session(confirmed_for);
-        assert_eq!(decide(presented, &record, now, RULES), expected, "{name}");
+        assert_eq!(decide(presented, &record, now, Duration::ZERO, RULES), expected, "{name}");
     }
 }
 
@@ -53,7 +83,11 @@ fn an_expired_session_is_refused_whatever_is_presented() {
         for (name, idle) in [("idle", true), ("absolute", false)] {
             let (mut record, now) = session(Some(GRACE));
             *(if idle { &mut record.idle_expires_at } else { &mut record.absolute_expires_at }) = now;
-            assert_eq!(decide(presented, &record, now, RULES), Verdict::Refuse, "{name} expiry, {presented}");
+            assert_eq!(
+                decide(presented, &record, now, Duration::ZERO, RULES),
+                Verdict::Refuse,
+                "{name} expiry, {presented}"
+            );
         }
     }
 }
@@ -61,10 +95,18 @@ fn an_expired_session_is_refused_whatever_is_presented() {
 #[test]
 fn a_clock_set_back_never_settles_anything_earlier() {
     let (record, now) = session(Some(GRACE));
-    assert_eq!(decide(5, &record, now, RULES), Verdict::Rotate);
+    assert_eq!(decide(5, &record, now, Duration::ZERO, RULES), Verdict::Rotate);
     for back in [Duration::from_millis(1), Duration::from_secs(29), Duration::from_secs(3600 * 24 * 400)] {
-        assert_eq!(decide(5, &record, now - back, RULES), Verdict::RenewAccess, "set back by {back:?}");
-        assert_eq!(decide(4, &record, now - back, RULES), Verdict::AnswerAgain, "set back by {back:?}");
+        assert_eq!(
+            decide(5, &record, now - back, Duration::ZERO, RULES),
+            Verdict::RenewAccess,
+            "set back by {back:?}"
+        );
+        assert_eq!(
+            decide(4, &record, now - back, Duration::ZERO, RULES),
+            Verdict::AnswerAgain,
+            "set back by {back:?}"
+        );
     }
 }
 
@@ -74,15 +116,23 @@ fn a_time_window_replaces_confirmation_where_it_is_asked_for() {
     let ten_minutes = Duration::from_secs(600);
     let (record, now) = session(None);
     assert_eq!(
-        decide(4, &record, now, rules(ten_minutes + GRACE)),
+        decide(4, &record, now, Duration::ZERO, rules(ten_minutes + GRACE)),
         Verdict::AnswerAgain,
         "within the window"
     );
-    assert_eq!(decide(4, &record, now, rules(ten_minutes)), Verdict::Revoke, "after the window");
-    assert_eq!(decide(5, &record, now, rules(ten_minutes)), Verdict::Rotate, "after the window");
+    assert_eq!(
+        decide(4, &record, now, Duration::ZERO, rules(ten_minutes)),
+        Verdict::Revoke,
+        "after the window"
+    );
+    assert_eq!(
+        decide(5, &record, now, Duration::ZERO, rules(ten_minutes)),
+        Verdict::Rotate,
+        "after the window"
+    );
     let (record, now) = session(Some(GRACE));
     assert_eq!(
-        decide(5, &record, now, rules(ten_minutes * 2)),
+        decide(5, &record, now, Duration::ZERO, rules(ten_minutes * 2)),
         Verdict::Rotate,
         "confirmed and settled before"
     );

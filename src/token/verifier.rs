@@ -244,11 +244,11 @@ impl<C: DeserializeOwned> Verifier<C> {
         self.verify_within(token.as_bytes(), Source::Bearer, &mut Budget::default()).map_err(TokenError::new)
     }
 
-    /// As [`verify`](Self::verify), for a token that nobody may ever present: the cache does not learn of it.
-    pub(crate) fn verify_uncached(&self, token: &str) -> Result<(), TokenErrorKind> {
-        let budget = &mut Budget::default();
-        let (payload, _) = self.policy.check_jws(token.as_bytes(), budget, &self.memory.headers)?;
-        self.policy.read_claims::<C>(&payload).map(drop)
+    /// Whether a token that has just been issued could be read again, whatever the time is. The cache does
+    /// not learn of it: nobody may ever present it.
+    pub(crate) fn can_read(&self, token: &str) -> bool {
+        let payload = self.policy.check_jws(token.as_bytes(), &mut Budget::default(), &self.memory.headers);
+        payload.is_ok_and(|(payload, _)| wire::read::<C>(&payload, &self.policy.xsrf_claim).is_ok())
     }
 
     /// Verifies one of a request's tokens within what is left of its signature checks.

@@ -66,7 +66,16 @@ impl Verdict {
 }
 
 /// The table, for the first look at a token.
-pub(crate) fn decide(presented: u32, record: &SessionRecord, now: SystemTime, rules: Rules) -> Verdict {
+///
+/// `waited` is how long the store has taken to show the record: the token arrived so long ago, and is
+/// judged by what held then. What looks like reuse only because the client has moved on meanwhile is none.
+pub(crate) fn decide(
+    presented: u32,
+    record: &SessionRecord,
+    now: SystemTime,
+    waited: Duration,
+    rules: Rules,
+) -> Verdict {
     if !record.is_live(now) {
         return Verdict::Refuse;
     }
@@ -75,7 +84,16 @@ pub(crate) fn decide(presented: u32, record: &SessionRecord, now: SystemTime, ru
         Relation::Current if settled => Verdict::Rotate,
         Relation::Current => Verdict::RenewAccess,
         Relation::Parent if !settled => Verdict::AnswerAgain,
-        Relation::Parent | Relation::Ancestor => Verdict::Revoke,
+        relation @ (Relation::Parent | Relation::Ancestor) => {
+            let arrived = now.checked_sub(waited).unwrap_or(SystemTime::UNIX_EPOCH);
+            // An older generation is beyond use as soon as the current one begins.
+            let began_meanwhile = record.rotated_at > arrived && record.rotated_at <= now;
+            let was_reuse = match relation {
+                Relation::Parent => is_settled(record, arrived, rules),
+                _ => !began_meanwhile,
+            };
+            if was_reuse { Verdict::Revoke } else { Verdict::TooLate }
+        }
         Relation::Successor => Verdict::CatchUp,
     }
 }

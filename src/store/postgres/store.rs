@@ -23,8 +23,8 @@ use crate::store::{
 ///
 /// Nodes that share the database need not agree on the time: the server's clock decides. Every
 /// call fails after 5 seconds, and the store goes on by itself when the server is back. There is no
-/// limit to the number of sessions. Those that have ended are removed beside the requests, from an
-/// hour after their end on. Clones share the connections.
+/// limit to the number of sessions. Those that have ended are removed beside the requests, once
+/// the hour of their end is over. Clones share the connections.
 ///
 /// The table holds hashes of secrets, but claims and XSRF tokens as they are: let nobody else read
 /// it. Times are milliseconds since the epoch, for example `to_timestamp(created_at / 1000.0)`; in

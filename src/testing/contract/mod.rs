@@ -41,6 +41,7 @@ use crate::store::RefreshStore;
 pub async fn store_contract<S: RefreshStore + Clone>(store: &S) {
     created_session_is_read_back(store).await;
     new_ids_are_unique(store);
+    an_id_in_use_is_not_overwritten(store).await;
     missing_session_is_not_found(store).await;
     update_replaces_the_record_and_increments_the_version(store).await;
     update_with_another_version_conflicts(store).await;

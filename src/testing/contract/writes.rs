@@ -5,7 +5,7 @@ use futures_util::future::{join, join_all};
 use super::rule::*;
 use crate::{
     keys::crypto::random,
-    store::{RefreshStore, Update},
+    store::{Created, RefreshStore, Update},
 };
 
 pub(super) async fn created_session_is_read_back<S: RefreshStore>(store: &S) {
@@ -66,6 +66,19 @@ pub(super) async fn missing_session_is_not_found<S: RefreshStore>(store: &S) {
     rule.check(rule.list().await.is_empty(), "list finds nothing");
     rule.check(rule.remove_all(None).await == 0, "remove_all finds nothing");
     rule.check(rule.remove_all(Some(&id)).await == 0, "remove_all finds nothing to keep");
+}
+
+pub(super) async fn an_id_in_use_is_not_overwritten<S: RefreshStore>(store: &S) {
+    let rule = Rule::new(store, "an_id_in_use_is_not_overwritten");
+    let first = rule.create(rule.session()).await;
+    let mut other = rule.session_with(first.id.clone());
+    other.label = "other".into();
+    // An error or "full": how the store refuses is up to it.
+    let refused = store.create(other).await;
+    rule.check(!matches!(refused, Ok(Created::Done(_))), "a second session of the id is refused");
+    rule.check(rule.expect(&first.id).await == first, "the session stays as it is");
+    rule.check_same_set(&rule.list().await, &[first]);
+    rule.finish().await;
 }
 
 pub(super) async fn update_replaces_the_record_and_increments_the_version<S: RefreshStore>(store: &S) {

@@ -79,7 +79,9 @@ impl Rulebook {
             Some(Removed::Confirmation) => LostResponse::Within(GRACE),
             _ => LostResponse::UntilConfirmed,
         };
-        let verdict = decide(presented.into(), record, now(), Rules { grace: GRACE, lost_response });
+        // The record is read in the step that judges: nothing has waited.
+        let rules = Rules { grace: GRACE, lost_response };
+        let verdict = decide(presented.into(), record, now(), Duration::ZERO, rules);
         let verdict = match (self.removed, verdict) {
             (Some(Removed::Settling), Verdict::RenewAccess) => Verdict::Rotate,
             (Some(Removed::LaterRound), verdict) => verdict,
