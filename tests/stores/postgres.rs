@@ -6,7 +6,7 @@ mod sessions;
 
 use tower_cookie_jwt::{
     store::{Created, NewRecord, PostgresStore, PostgresStoreError, RefreshStore, SessionRecord},
-    testing::store_contract,
+    testing::{store_contract, store_contract_at_size},
 };
 
 use crate::servers::Postgres;
@@ -14,7 +14,9 @@ use crate::servers::Postgres;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_keeps_the_contract() {
     let server = Postgres::start();
-    store_contract(&open(&server).await).await;
+    let store = open(&server).await;
+    store_contract(&store).await;
+    store_contract_at_size(&store, 10_000).await;
     let pool = sqlx::PgPool::connect(&server.url()).await.expect("it connects");
     store_contract(&PostgresStore::from_pool(pool).await.expect("it opens")).await;
 }

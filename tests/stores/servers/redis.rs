@@ -75,8 +75,10 @@ impl Redis {
 fn start(port: u16, folder: &TempDir, arguments: &[String]) -> Process {
     let port = port.to_string();
     let data = folder.path().to_str().expect("temporary folders have plain names");
-    let mut command = vec!["redis-server", "--bind", "127.0.0.1", "--port", &port, "--dir", data];
+    // Valkey's server takes the same arguments.
+    let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+    let mut command = vec![&*program, "--bind", "127.0.0.1", "--port", &port, "--dir", data];
     command.extend(["--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
     command.extend(arguments.iter().map(String::as_str));
-    Process::start(folder.path(), "redis-server", &command)
+    Process::start(folder.path(), &program, &command)
 }
