@@ -40,8 +40,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod budget;
 mod cache;
 mod claims;
+mod compact;
 mod error;
 mod header;
 mod issuer;
@@ -53,6 +55,13 @@ mod verifier;
 mod wire;
 pub(crate) mod xsrf;
 
+pub(crate) use self::{
+    budget::{Budget, MAX_SIGNATURE_CHECKS},
+    claims::{ErasedClaims, verify_xsrf},
+    issuer::{ACCESS_TYPE, Expiry, to_object},
+    verifier::{VerifierId, XSRF_CLAIM},
+    wire::{RESERVED, Registered},
+};
 pub use self::{
     claims::{Claims, Source},
     error::{
@@ -62,12 +71,6 @@ pub use self::{
     issuer::{Issuer, NewToken},
     scope::{InvalidScope, Scopes},
     verifier::Verifier,
-};
-pub(crate) use self::{
-    claims::{ErasedClaims, verify_xsrf},
-    issuer::{ACCESS_TYPE, Expiry, to_object},
-    verifier::{Budget, MAX_SIGNATURE_CHECKS, VerifierId, XSRF_CLAIM},
-    wire::{RESERVED, Registered},
 };
 
 /// Longest token in bytes that is looked at; a longer one is refused before any cryptography.

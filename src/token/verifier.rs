@@ -7,14 +7,13 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use memchr::{memchr, memrchr};
 use serde::de::DeserializeOwned;
 
 use super::{
-    Claims, MAX_TOKEN_LEN, Source, TokenError, TokenErrorKind,
+    Budget, Claims, MAX_TOKEN_LEN, Source, TokenError, TokenErrorKind,
     cache::{Dates, TokenCache, Until},
     claims::Verified,
+    compact::{Encoded, decode, split, with_decoded},
     header::{Header, KnownHeaders},
     wire::{self, Registered, Unreadable},
 };
@@ -26,8 +25,6 @@ use crate::{
 
 const DEFAULT_CACHE_BYTES: usize = 8 << 20;
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
-/// Signature checks spent on one request in all, however many tokens and keys there are.
-pub(crate) const MAX_SIGNATURE_CHECKS: u8 = 4;
 
 /// Default name of the XSRF claim.
 pub(crate) const XSRF_CLAIM: &str = "xsrfToken";
@@ -99,39 +96,6 @@ impl VerifierId {
     fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-/// The signature checks that are left for a request.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Budget {
-    left: u8,
-    /// A check was wanted and not to be had: some token has not been judged.
-    overdrawn: bool,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { left: MAX_SIGNATURE_CHECKS, overdrawn: false }
-    }
-}
-
-impl Budget {
-    pub(crate) const fn left(self) -> u8 {
-        self.left
-    }
-
-    /// Whether a token has not been judged since this was last asked.
-    pub(crate) fn take_overdrawn(&mut self) -> bool {
-        std::mem::take(&mut self.overdrawn)
-    }
-
-    fn spend(&mut self) -> bool {
-        match self.left.checked_sub(1) {
-            Some(left) => self.left = left,
-            None => self.overdrawn = true,
-        }
-        !self.overdrawn
     }
 }
 
@@ -395,46 +359,6 @@ impl Dates {
         })
     }
 }
-
-/// The parts of a compact serialization (RFC 7515 §7.1), still encoded.
-struct Encoded<'t> {
-    header: &'t [u8],
-    payload: &'t [u8],
-    signature: &'t [u8],
-    /// What is signed: header and payload with the dot between.
-    message: &'t [u8],
-}
-
-fn split(token: &[u8]) -> Option<Encoded<'_>> {
-    let first = memchr(b'.', token)?;
-    let last = memrchr(b'.', token)?;
-    let payload = token.get(first + 1..last)?;
-    if memchr(b'.', payload).is_some() {
-        return None; // four parts
-    }
-    Some(Encoded { header: &token[..first], payload, signature: &token[last + 1..], message: &token[..last] })
-}
-
-fn decode(part: &[u8]) -> Result<Vec<u8>, TokenErrorKind> {
-    // Strict: no padding, no trailing bits, no white space (RFC 7515 §2).
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenErrorKind::Malformed)
-}
-
-/// Lets `read` have what the part says, decoded to the stack, where nearly all payloads find room.
-fn with_decoded<T>(
-    part: &[u8],
-    read: impl FnOnce(&[u8]) -> Result<T, TokenErrorKind>,
-) -> Result<T, TokenErrorKind> {
-    if part.len() > ROOM / 3 * 4 {
-        return read(&decode(part)?);
-    }
-    let mut room = [0; ROOM];
-    let len = URL_SAFE_NO_PAD.decode_slice(part, &mut room).map_err(|_| TokenErrorKind::Malformed)?;
-    read(&room[..len])
-}
-
-/// Bytes of a payload; a multiple of three, which four characters stand for.
-const ROOM: usize = 768;
 
 /// Compares `typ` values as media types: without case, and `application/` may be left out (RFC 7515 §4.1.9).
 fn same_media_type(one: &str, other: &str) -> bool {
