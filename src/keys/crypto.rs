@@ -3,6 +3,8 @@
 //! Never through the process default, which panics as soon as any crate in an application's
 //! dependency graph enables the other provider's feature as well.
 
+#[cfg(feature = "redis")]
+use jsonwebtoken::{Algorithm, EncodingKey};
 use jsonwebtoken::{crypto::CryptoProvider, jwk::ThumbprintHash};
 
 #[cfg(feature = "aws-lc-rs")]
@@ -22,6 +24,15 @@ pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
         .expect("both providers implement SHA-256, whose digest has 32 bytes")
+}
+
+/// HMAC-SHA-256 of `message` (RFC 2104), under a key of any length.
+#[cfg(feature = "redis")]
+pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let signer = (provider().signer_factory)(&Algorithm::HS256, &EncodingKey::from_secret(key)).ok();
+    signer
+        .and_then(|signer| signer.try_sign(message).ok()?.try_into().ok())
+        .expect("both providers implement HMAC-SHA-256, whose tag has 32 bytes")
 }
 
 /// Fills an array with bytes from the operating system's random source.

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
     ConfigError,
-    keys::crypto::{random, sha256},
+    keys::crypto::{hmac_sha256, random},
     store::SessionId,
 };
 
@@ -61,7 +61,8 @@ impl Keys {
 
     /// 96 bits of the keyed hash of the subject, as 16 characters.
     pub(super) fn tag(&self, subject: &str) -> String {
-        URL_SAFE_NO_PAD.encode(&hmac(&self.tag_key, &[DOMAIN, subject.as_bytes()])[..TAG_BYTES])
+        let message = [DOMAIN, subject.as_bytes()].concat();
+        URL_SAFE_NO_PAD.encode(&hmac_sha256(&self.tag_key, &message)[..TAG_BYTES])
     }
 
     /// The place of a session; `None` for an id that no store like this has made.
@@ -94,18 +95,6 @@ pub(super) fn parts(id: &SessionId) -> Option<(&str, &str)> {
     ours.then(|| id.split_at(TAG_LEN))
 }
 
-/// HMAC-SHA-256 (RFC 2104).
-fn hmac(key: &[u8], message: &[&[u8]]) -> [u8; 32] {
-    let mut block = [0; BLOCK_LEN];
-    if key.len() > BLOCK_LEN {
-        block[..32].copy_from_slice(&sha256(key));
-    } else {
-        block[..key.len()].copy_from_slice(key);
-    }
-    let inner = [&block.map(|byte| byte ^ 0x36), message.concat().as_slice()].concat();
-    sha256(&[block.map(|byte| byte ^ 0x5c).as_slice(), &sha256(&inner)].concat())
-}
-
 const MIN_TAG_KEY_LEN: usize = 16;
 const DEFAULT_PREFIX: &str = "sessions:";
 /// The same secret used elsewhere gives other hashes there.
@@ -113,7 +102,6 @@ const DOMAIN: &[u8] = b"tower-cookie-jwt redis subject tag\0";
 const TAG_BYTES: usize = 12;
 const TAG_LEN: usize = 16;
 const ID_LEN: usize = TAG_LEN + 22;
-const BLOCK_LEN: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -122,9 +110,9 @@ mod tests {
     /// RFC 4231, test cases 2 and 6.
     #[test]
     fn hmac_has_the_published_values() {
-        let short = hmac(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
+        let short = hmac_sha256(b"Jefe", b"what do ya want for nothing?");
         assert_eq!(short[..8], [0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e]);
-        let long = hmac(&[0xaa; 131], &[b"Test Using Larger Than Block-Size Key - Hash Key First"]);
+        let long = hmac_sha256(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First");
         assert_eq!(long[..8], [0x60, 0xe4, 0x31, 0x59, 0x1e, 0xe0, 0xb6, 0x7f]);
     }
 
