@@ -73,9 +73,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     async fn exchange_from(&self, token: &RefreshToken, round: usize) -> Result<Exchanged<C>, Unavailable> {
         let id = SessionId::from(&*token.session_id);
         for round in round..MAX_ROUNDS {
-            let asked_at = self.inner().clock.now();
-            let Snapshot { record, now } = self.load(&id).await?;
-            let look = Look { first: round == 0, waited: self.since(asked_at) };
+            let (Snapshot { record, now }, waited) = self.load_timed(&id).await?;
+            let look = Look { first: round == 0, waited };
             let Some(record) = record else {
                 return Ok(Exchanged::Ended);
             };
@@ -123,11 +122,6 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             }
             Verdict::RenewAccess | Verdict::AnswerAgain => self.answer(token, record, verdict, now).await,
         }
-    }
-
-    /// How long it has been, by this node's clock.
-    pub(super) fn since(&self, time: SystemTime) -> Duration {
-        self.inner().clock.now().duration_since(time).unwrap_or_default()
     }
 
     /// Whether no access token fits before the session's absolute expiry any more.

@@ -36,15 +36,15 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// and its cookies. A reused token is dealt with as in any exchange.
     pub(crate) async fn narrow(&self, token: &RefreshToken, scope: &Scopes) -> Result<Narrowed, Unavailable> {
         let inner = self.inner();
-        let asked_at = inner.clock.now();
-        let Snapshot { record, now: store_now } = self.load(&SessionId::from(&*token.session_id)).await?;
+        let id = SessionId::from(&*token.session_id);
+        let (Snapshot { record, now: store_now }, waited) = self.load_timed(&id).await?;
         let Some(record) = record else {
             return Ok(Narrowed::Refused { kind: TokenErrorKind::Revoked, clear: true });
         };
         if !has_secret(&record, token) {
             return Ok(Narrowed::Refused { kind: TokenErrorKind::BadSignature, clear: false });
         }
-        match decide(token.generation, &record, store_now, self.since(asked_at), inner.rules) {
+        match decide(token.generation, &record, store_now, waited, inner.rules) {
             // The exchange carries both out, and says why.
             Verdict::Refuse | Verdict::Revoke => {
                 return match self.exchange(token).await?.into_granted() {

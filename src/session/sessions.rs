@@ -118,6 +118,13 @@ impl<C> Sessions<C> {
         self.inner.store.load(id).await.map_err(unavailable("reading a session"))
     }
 
+    /// The same, and how long the store has taken by this node's clock.
+    pub(super) async fn load_timed(&self, id: &SessionId) -> Result<(Snapshot, Duration), Unavailable> {
+        let asked_at = self.inner.clock.now();
+        let snapshot = self.load(id).await?;
+        Ok((snapshot, self.inner.clock.now().duration_since(asked_at).unwrap_or_default()))
+    }
+
     pub(super) async fn swap(&self, record: &SessionRecord) -> Result<Update, Unavailable> {
         self.inner.store.swap(record).await.map_err(unavailable("writing a session"))
     }

@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::rules::{LostResponse, Rules, Verdict, confirmation, decide, successor};
-use crate::store::{NewRecord, SessionId, SessionRecord};
+use crate::store::{NewRecord, SessionRecord};
 
 const GRACE: Duration = Duration::from_secs(30);
 const RULES: Rules = Rules { grace: GRACE, lost_response: LostResponse::UntilConfirmed };
@@ -22,7 +22,6 @@ fn session(confirmed_for: Option<Duration>) -> (SessionRecord, SystemTime) {
 
 #[test]
 fn a_token_is_judged_by_what_held_when_it_arrived() {
-    let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
     let second = Duration::from_secs(1);
     // The current generation, 5, began and was confirmed so long ago.
     for (name, presented, began, confirmed, waited, expected) in [
@@ -36,16 +35,13 @@ fn a_token_is_judged_by_what_held_when_it_arrived() {
         ("an ancestor only since it waits", 3, 60, 31, 61, Verdict::TooLate),
         ("the current one, however long it waited", 5, 60, 31, 1000, Verdict::Rotate),
     ] {
-        let mut record = NewRecord::new(SessionId::new("s"), "ada", [7; 32]).begin(now - 5000 * second);
-        record.generation = 5;
+        let (mut record, now) = session(Some(confirmed * second));
         record.rotated_at = now - began * second;
-        record.confirmed_at = Some(now - confirmed * second);
         let verdict = decide(presented, &record, now, waited * second, RULES);
         assert_eq!(verdict, expected, "{name}");
     }
     // A clock that was set back lets no ancestor off.
-    let mut record = NewRecord::new(SessionId::new("s"), "ada", [7; 32]).begin(now - 5000 * second);
-    record.generation = 5;
+    let (mut record, now) = session(None);
     record.rotated_at = now + 600 * second;
     assert_eq!(decide(3, &record, now, second, RULES), Verdict::Revoke);
 }

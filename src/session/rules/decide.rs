@@ -80,20 +80,15 @@ pub(crate) fn decide(
         return Verdict::Refuse;
     }
     let settled = is_settled(record, now, rules);
+    let arrived = now.checked_sub(waited).unwrap_or(SystemTime::UNIX_EPOCH);
+    let reuse = |had_been: bool| if had_been { Verdict::Revoke } else { Verdict::TooLate };
     match Relation::of(presented, record.generation) {
         Relation::Current if settled => Verdict::Rotate,
         Relation::Current => Verdict::RenewAccess,
         Relation::Parent if !settled => Verdict::AnswerAgain,
-        relation @ (Relation::Parent | Relation::Ancestor) => {
-            let arrived = now.checked_sub(waited).unwrap_or(SystemTime::UNIX_EPOCH);
-            // An older generation is beyond use as soon as the current one begins.
-            let began_meanwhile = record.rotated_at > arrived && record.rotated_at <= now;
-            let was_reuse = match relation {
-                Relation::Parent => is_settled(record, arrived, rules),
-                _ => !began_meanwhile,
-            };
-            if was_reuse { Verdict::Revoke } else { Verdict::TooLate }
-        }
+        Relation::Parent => reuse(is_settled(record, arrived, rules)),
+        // Beyond use as soon as the current generation began, unless that was meanwhile.
+        Relation::Ancestor => reuse(record.rotated_at <= arrived || record.rotated_at > now),
         Relation::Successor => Verdict::CatchUp,
     }
 }
