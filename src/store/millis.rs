@@ -15,7 +15,7 @@ pub(crate) fn begins(time: SystemTime) -> i64 {
 
 /// Milliseconds of a time at which something ends, and of the present: rounded down.
 pub(crate) fn ends(time: SystemTime) -> i64 {
-    i64::try_from(since_epoch(time).as_millis()).map_or(MAX_MILLIS, |millis| millis.min(MAX_MILLIS))
+    whole_millis(since_epoch(time))
 }
 
 /// The time of `begins` or `ends`.
@@ -28,6 +28,11 @@ pub(crate) fn at_millis(millis: i64) -> SystemTime {
 pub(crate) fn from_millis(millis: i64) -> Option<SystemTime> {
     let positive = u64::try_from(millis).ok()?;
     (millis <= MAX_MILLIS).then(|| from_epoch(Duration::from_millis(positive)))
+}
+
+/// Milliseconds of a lifetime, rounded down.
+pub(crate) fn whole_millis(lifetime: Duration) -> i64 {
+    i64::try_from(lifetime.as_millis()).map_or(MAX_MILLIS, |millis| millis.min(MAX_MILLIS))
 }
 
 /// `record` with its times as they will be read back.

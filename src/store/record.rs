@@ -1,4 +1,5 @@
 use std::{
+    cmp::Ordering,
     fmt,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -150,6 +151,17 @@ impl SessionRecord {
     pub(crate) fn with_claims(mut self, claims: String) -> Self {
         self.claims = claims.into_boxed_str();
         self
+    }
+
+    /// The version as SQL has it; one that it cannot have is NULL, which equals no stored one.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(super) fn signed_version(&self) -> Option<i64> {
+        self.version.try_into().ok()
+    }
+
+    /// How sessions are listed: oldest first.
+    pub(super) fn by_sign_in(&self, other: &Self) -> Ordering {
+        (self.created_at, &self.id).cmp(&(other.created_at, &other.id))
     }
 
     /// When the session ends unless it is used: never after its absolute expiry.

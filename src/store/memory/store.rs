@@ -111,7 +111,7 @@ impl RefreshStore for MemoryStore {
         let live = table.of_subject(subject).filter(|(_, session)| session.expires_at() > now);
         let mut live: Vec<_> = live.map(|(id, session)| session.unpack(id)).collect();
         drop(table);
-        live.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
+        live.sort_by(SessionRecord::by_sign_in);
         Ok(live)
     }
 

@@ -26,16 +26,15 @@ impl Lease {
         self.0.as_mut().expect("a lease that has ended is not there any more")
     }
 
-    /// Gives the connection back, after work that has ended well.
-    pub(super) fn end(mut self) {
-        give_back(self.0.take(), RETURN);
-    }
-
-    /// Closes the connection, whatever it is waiting for. The pool has room for another from here on.
-    pub(super) fn leave(mut self) {
-        if let Some(connection) = self.0.take() {
-            drop(connection.detach());
+    /// Gives the connection back after work that has ended well. Otherwise closes it, whatever it is waiting
+    /// for; the pool has room for another from here on.
+    pub(super) fn end<T, E>(mut self, outcome: Result<T, E>) -> Result<T, E> {
+        let connection = self.0.take();
+        match &outcome {
+            Ok(_) => give_back(connection, RETURN),
+            Err(_) => drop(connection.map(PoolConnection::detach)),
         }
+        outcome
     }
 }
 

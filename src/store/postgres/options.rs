@@ -133,12 +133,7 @@ impl PostgresStoreOptions {
         within(OPENING, async {
             let mut lease = Lease::of(&pool).await?;
             let prepared = schema::prepare(lease.connection(), &names, &statements).await;
-            if prepared.is_ok() {
-                lease.end()
-            } else {
-                lease.leave()
-            }
-            prepared
+            lease.end(prepared)
         })
         .await?;
         Ok(PostgresStore::new(pool, statements))

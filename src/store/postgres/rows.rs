@@ -1,6 +1,6 @@
 //! Records as rows, and back.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use sqlx::{
     Postgres, Row,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::store::{
     NewRecord, SessionId, SessionRecord, Snapshot,
-    millis::{MAX_MILLIS, begins, ends, from_millis},
+    millis::{begins, ends, from_millis, whole_millis},
 };
 
 pub(super) type PgQuery<'q> = Query<'q, Postgres, PgArguments>;
@@ -37,7 +37,7 @@ pub(super) fn bind_new<'q>(query: PgQuery<'q>, new: &'q NewRecord) -> PgQuery<'q
 pub(super) fn bind_update<'q>(query: PgQuery<'q>, record: &'q SessionRecord) -> PgQuery<'q> {
     query
         .bind(escape(record.id.as_str()))
-        .bind(version(record))
+        .bind(record.signed_version())
         .bind(record.secret_hash.as_slice())
         .bind(i64::from(record.generation))
         .bind(record.confirmed_at.map(begins))
@@ -101,13 +101,4 @@ fn number<T: TryFrom<i64>>(row: &PgRow, column: &'static str) -> Result<T, Postg
 
 fn to_time(millis: i64, column: &'static str) -> Result<SystemTime, PostgresStoreError> {
     from_millis(millis).ok_or_else(|| PostgresStoreError::corrupt(column))
-}
-
-/// The version as PostgreSQL has it; one that it cannot have is NULL, which equals no stored one.
-pub(super) fn version(record: &SessionRecord) -> Option<i64> {
-    record.version.try_into().ok()
-}
-
-fn whole_millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).map_or(MAX_MILLIS, |millis| millis.min(MAX_MILLIS))
 }

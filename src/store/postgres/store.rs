@@ -10,7 +10,7 @@ use super::{
     PostgresStoreError, PostgresStoreOptions,
     error::Reason,
     lease::Lease,
-    rows::{PgQuery, bind_new, bind_update, snapshot, time, version},
+    rows::{PgQuery, bind_new, bind_update, snapshot, time},
     sql::Statements,
     text::escape,
 };
@@ -106,12 +106,7 @@ impl PostgresStore {
         let mut lease = within(TIMEOUT, async { Ok(Lease::of(&self.pool).await?) }).await?;
         let left = TIMEOUT.saturating_sub(began.elapsed());
         let rows = within(left, async { Ok(query.fetch_all(lease.connection()).await?) }).await;
-        if rows.is_ok() {
-            lease.end()
-        } else {
-            lease.leave()
-        }
-        rows
+        lease.end(rows)
     }
 
     /// The only row of a statement that always has one.
@@ -162,7 +157,7 @@ impl RefreshStore for PostgresStore {
         }
         match row.try_get::<Option<i64>, _>("version")? {
             None => Ok(Update::Gone),
-            seen if seen != version(record) => Ok(Update::Conflict),
+            seen if seen != record.signed_version() => Ok(Update::Conflict),
             _ => self.since_changed(&record.id).await,
         }
     }

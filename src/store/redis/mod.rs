@@ -5,5 +5,6 @@ mod record;
 mod scripts;
 mod single;
 mod store;
+mod subject;
 
 pub use self::{error::RedisStoreError, store::RedisStore};

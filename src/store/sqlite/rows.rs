@@ -71,8 +71,3 @@ pub(super) fn from_row(row: &SqliteRow) -> Result<SessionRecord, SqliteStoreErro
 fn to_time(millis: i64, column: &'static str) -> Result<SystemTime, SqliteStoreError> {
     from_millis(millis).ok_or_else(|| SqliteStoreError::corrupt(column))
 }
-
-/// The version as SQLite has it; one that it cannot have is NULL, which equals no stored one.
-pub(super) fn version(record: &SessionRecord) -> Option<i64> {
-    record.version.try_into().ok()
-}

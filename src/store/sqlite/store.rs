@@ -130,7 +130,7 @@ impl RefreshStore for SqliteStore {
         let mut connection = self.writer.acquire().await?;
         let record = as_stored(session.begin(self.clock.now()));
         bind_fields(sqlx::query(INSERT).bind(record.id.as_str()), &record)
-            .bind(version(&record))
+            .bind(record.signed_version())
             .execute(&mut *connection)
             .await?;
         drop(connection);
@@ -147,7 +147,7 @@ impl RefreshStore for SqliteStore {
     async fn update(&self, record: &SessionRecord) -> Result<Update, SqliteStoreError> {
         let updated = bind_fields(sqlx::query(UPDATE), record)
             .bind(record.id.as_str())
-            .bind(version(record))
+            .bind(record.signed_version())
             .execute(&self.writer)
             .await?;
         if updated.rows_affected() > 0 {

@@ -1,0 +1,86 @@
+//! The sessions of one subject, batch by batch: no script keeps the server for long.
+
+use std::collections::BTreeSet;
+
+use super::{RedisStore, RedisStoreError, keys::parts, record::decode, scripts, store::time};
+use crate::store::{SessionId, SessionRecord};
+
+impl RedisStore {
+    pub(super) async fn list_all(&self, subject: &str) -> Result<Vec<SessionRecord>, RedisStoreError> {
+        let tag = self.keys.tag(subject);
+        let members = Vec::from_iter(self.members(&tag).await?);
+        let mut sessions = Vec::with_capacity(members.len());
+        for batch in members.chunks(BATCH) {
+            let keys = self.keys_of(&tag, batch);
+            let (seconds, micros, values): (u64, u32, Vec<Option<Vec<u8>>>) =
+                self.connection.run(&scripts::FETCH, &keys, &[]).await?;
+            let now = time(seconds, micros);
+            for (member, value) in batch.iter().zip(values) {
+                let Some(value) = value else {
+                    continue;
+                };
+                let record = decode(&SessionId::new(format!("{tag}{member}")), &value)?;
+                if record.is_live(now) && *record.subject == *subject {
+                    sessions.push(record);
+                }
+            }
+        }
+        sessions.sort_by(SessionRecord::by_sign_in);
+        Ok(sessions)
+    }
+
+    /// All members of an index that are there throughout, and some of those that come or go meanwhile.
+    async fn members(&self, tag: &str) -> Result<BTreeSet<String>, RedisStoreError> {
+        let index = [self.keys.index(tag)];
+        let count = BATCH.to_string();
+        let mut members = BTreeSet::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            // Each member comes with its score.
+            let (next, page): (String, Vec<(String, String)>) =
+                self.connection.run(&scripts::SCAN, &index, &[cursor.as_bytes(), count.as_bytes()]).await?;
+            members.extend(page.into_iter().map(|(member, _)| member));
+            if next == "0" {
+                return Ok(members);
+            }
+            cursor = next;
+        }
+    }
+
+    pub(super) async fn remove_members(&self, tag: &str, members: &[String]) -> Result<u64, RedisStoreError> {
+        let arguments: Vec<_> = members.iter().map(String::as_bytes).collect();
+        Ok(self.connection.run(&scripts::REMOVE, &self.keys_of(tag, members), &arguments).await?)
+    }
+
+    /// Removes batch by batch: what is still there can still be found, whatever happens between two.
+    pub(super) async fn remove_others(
+        &self,
+        subject: &str,
+        keep: Option<&SessionId>,
+    ) -> Result<u64, RedisStoreError> {
+        let tag = self.keys.tag(subject);
+        let index = [self.keys.index(&tag)];
+        let kept = keep.and_then(parts).filter(|(tag_of_kept, _)| *tag_of_kept == tag).map(|(_, kept)| kept);
+        // One more than is removed at once, in case that the first is the one to keep.
+        let last = BATCH.to_string();
+        let mut removed = 0;
+        loop {
+            let mut members: Vec<String> =
+                self.connection.run(&scripts::FIRST, &index, &[last.as_bytes()]).await?;
+            members.retain(|member| Some(member.as_str()) != kept);
+            if members.is_empty() {
+                return Ok(removed);
+            }
+            removed += self.remove_members(&tag, &members).await?;
+        }
+    }
+
+    /// The index and the records of some of its members.
+    fn keys_of(&self, tag: &str, members: &[String]) -> Vec<String> {
+        let records = members.iter().map(|member| self.keys.record(tag, member));
+        std::iter::once(self.keys.index(tag)).chain(records).collect()
+    }
+}
+
+/// How many sessions a script touches at the most.
+const BATCH: usize = 250;
