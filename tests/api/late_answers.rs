@@ -75,7 +75,7 @@ async fn parent_answered_in_time_is_not_reuse_when_its_admission_comes_late() {
 /// settled, when the record is read for the first time.
 #[tokio::test(flavor = "current_thread")]
 async fn parent_whose_first_look_at_the_store_comes_late_is_not_reuse() {
-    for way in Way::BOTH {
+    for way in Asking::ALL {
         let name = format!("{way:?}");
         let shop = Shop::new();
         let (browser, session) = shop.settled().await;
@@ -93,26 +93,6 @@ async fn parent_whose_first_look_at_the_store_comes_late_is_not_reuse() {
         assert_eq!(shop.generation(&session).await, Some(1), "{name}");
         assert_lives(&name, &shop, &session, &browser).await;
     }
-}
-
-/// The same for a token that asks for less scope.
-#[tokio::test(flavor = "current_thread")]
-async fn parent_that_narrows_and_is_looked_at_late_is_not_reuse() {
-    let name = "narrowing";
-    let shop = Shop::new();
-    let (browser, session) = shop.settled().await;
-    let tab = holder(&browser, &browser.cookie(REFRESH).unwrap());
-
-    let (arrived, go_on) = shop.store.hold_read_after(0);
-    let meanwhile = async {
-        arrived.await.expect("the record is read");
-        rotate(name, &browser).await;
-        shop.clock.advance(GRACE);
-        go_on.send(()).unwrap();
-    };
-    let (late, ()) = tokio::join!(narrow(&tab), meanwhile);
-    assert_goes_on(name, &late);
-    assert_lives(name, &shop, &session, &browser).await;
 }
 
 /// The answer takes a fifth of the grace period, but no longer than those of many stores.
@@ -193,14 +173,16 @@ async fn the_same_token_in_a_later_request_is_reuse() {
     }
 }
 
-/// How somebody asks for another access token without the generation being settled.
+/// How somebody asks for another access token.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Dodge {
+enum Asking {
     Refresh(Way),
     Narrow,
 }
 
-impl Dodge {
+impl Asking {
+    const ALL: [Self; 3] = [Self::Refresh(Way::Layer), Self::Refresh(Way::Service), Self::Narrow];
+
     async fn ask(self, browser: &Shopper) -> Answer {
         match self {
             Self::Refresh(way) => way.ask(browser).await,
@@ -217,9 +199,9 @@ pub(crate) async fn narrow(browser: &Shopper) -> Answer {
 
 #[tokio::test(flavor = "current_thread")]
 async fn closed_account_gets_no_access_token_later_than_one_access_lifetime_after() {
-    for dodge in [Dodge::Refresh(Way::Layer), Dodge::Refresh(Way::Service), Dodge::Narrow] {
+    for asking in Asking::ALL {
         for parent in [true, false] {
-            let name = format!("{dodge:?}, by the {}", if parent { "parent" } else { "current one" });
+            let name = format!("{asking:?}, by the {}", if parent { "parent" } else { "current one" });
             let closed = Arc::new(AtomicBool::new(false));
             let account = closed.clone();
             let shop = Shop::with(|builder| {
@@ -244,7 +226,7 @@ async fn closed_account_gets_no_access_token_later_than_one_access_lifetime_afte
             for minute in (0..120).step_by(7) {
                 // Afresh each time: it presents the same refresh token again and again.
                 let again = holder(&client, &client.cookie(REFRESH).unwrap());
-                let response = dodge.ask(&again).await;
+                let response = asking.ask(&again).await;
                 if response.status() == 200 {
                     granted.push(minute);
                 } else {

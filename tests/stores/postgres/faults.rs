@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sqlx::{Connection, PgConnection};
-use tower_cookie_jwt::store::{PostgresStore, RefreshStore, Update};
+use tower_cookie_jwt::store::{PostgresStore, RefreshStore, SessionRecord, Update};
 
 use super::{open, sign_in};
 use crate::servers::Postgres;
@@ -14,9 +14,7 @@ const IN_TIME: Duration = Duration::from_secs(7);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hung_server_is_an_error_in_time_and_the_store_recovers() {
-    let server = Postgres::start();
-    let store = open(&server).await;
-    let record = sign_in(&store, "ada").await.expect("it writes");
+    let (server, store, record) = signed_in().await;
     fill(&store).await;
     let backends = server.backends("STOP");
     server.signal("STOP");
@@ -39,9 +37,7 @@ async fn a_hung_server_is_an_error_in_time_and_the_store_recovers() {
 /// The connections stay hung; only new ones are answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_hang_are_replaced() {
-    let server = Postgres::start();
-    let store = open(&server).await;
-    let record = sign_in(&store, "ada").await.expect("it writes");
+    let (server, store, record) = signed_in().await;
     fill(&store).await;
     let backends = server.backends("STOP");
     let mut failures = 0;
@@ -60,12 +56,8 @@ async fn connections_that_hang_are_replaced() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_hang_in_a_statement_are_replaced() {
-    let server = Postgres::start();
-    let store = open(&server).await;
-    let record = sign_in(&store, "ada").await.expect("it writes");
-    let mut other = PgConnection::connect(&server.url()).await.expect("it connects");
-    let mut transaction = other.begin().await.expect("it begins");
-    sqlx::query("SELECT 1 FROM sessions FOR UPDATE").execute(&mut *transaction).await.expect("it locks");
+    let (server, store, record) = signed_in().await;
+    let _locked = lock(&server).await;
     let updates = join_all((0..10).map(|_| store.update(&record)));
     let hang = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -97,9 +89,7 @@ async fn a_call_that_is_given_up_leaves_no_answer_to_the_next() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_server_is_an_error_in_time_and_the_store_recovers() {
-    let mut server = Postgres::start();
-    let store = open(&server).await;
-    let record = sign_in(&store, "ada").await.expect("it writes");
+    let (mut server, store, record) = signed_in().await;
     fill(&store).await;
     server.kill();
     let began = Instant::now();
@@ -112,12 +102,8 @@ async fn a_killed_server_is_an_error_in_time_and_the_store_recovers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_somebody_keeps_locked_is_an_error_in_time() {
-    let server = Postgres::start();
-    let store = open(&server).await;
-    let record = sign_in(&store, "ada").await.expect("it writes");
-    let mut other = PgConnection::connect(&server.url()).await.expect("it connects");
-    let mut transaction = other.begin().await.expect("it begins");
-    sqlx::query("SELECT 1 FROM sessions FOR UPDATE").execute(&mut *transaction).await.expect("it locks");
+    let (server, store, record) = signed_in().await;
+    let locked = lock(&server).await;
     let began = Instant::now();
     let error = store.update(&record).await.expect_err("it is locked");
     assert!(began.elapsed() < Duration::from_secs(5), "the server itself gave up");
@@ -126,7 +112,7 @@ async fn a_row_that_somebody_keeps_locked_is_an_error_in_time() {
     assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
     let next = sign_in(&store, "ada").await.expect("it writes");
     assert_eq!(store.update(&next).await.expect("it writes"), Update::Done);
-    transaction.rollback().await.expect("it ends");
+    locked.close().await.expect("it ends");
     assert_eq!(store.update(&record).await.expect("it writes"), Update::Done);
 }
 
@@ -151,9 +137,7 @@ async fn a_read_only_database_is_an_error_and_its_connections_are_left() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_is_not_asked_for_sessions() {
-    let mut server = Postgres::start();
-    let store = open(&server).await;
-    let record = sign_in(&store, "ada").await.expect("it writes");
+    let (mut server, store, record) = signed_in().await;
     server.run("COPY (SELECT 1) TO PROGRAM 'cat > standby.signal'");
     server.stop();
     server.restart();
@@ -168,6 +152,22 @@ async fn a_standby_is_not_asked_for_sessions() {
     assert_eq!(store.update(&record).await.expect("it writes"), Update::Done);
 }
 
+/// A server, its store, and a session of ada's.
+async fn signed_in() -> (Postgres, PostgresStore, SessionRecord) {
+    let server = Postgres::start();
+    let store = open(&server).await;
+    let record = sign_in(&store, "ada").await.expect("it writes");
+    (server, store, record)
+}
+
+/// Keeps all sessions locked for as long as the connection lasts.
+async fn lock(server: &Postgres) -> PgConnection {
+    let mut other = PgConnection::connect(&server.url()).await.expect("it connects");
+    let locking = sqlx::raw_sql("BEGIN; SELECT 1 FROM sessions FOR UPDATE");
+    locking.execute(&mut other).await.expect("it locks");
+    other
+}
+
 /// Opens all connections of the store.
 async fn fill(store: &PostgresStore) {
     let opened = join_all((0..20).map(|_| store.list("ada"))).await;
@@ -177,9 +177,7 @@ async fn fill(store: &PostgresStore) {
 /// Clients hang up whenever they like: that must not cost the server a connection each.
 #[tokio::test]
 async fn calls_that_are_given_up_cost_no_connections() {
-    let server = Postgres::start();
-    let store = open(&server).await;
-    let record = sign_in(&store, "ada").await.expect("it writes");
+    let (server, store, record) = signed_in().await;
     let before = server.connections_made();
     for _ in 0..200 {
         // Often enough the statement has left, and its answer has not come.
