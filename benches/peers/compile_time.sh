@@ -58,7 +58,7 @@ declare -A reason=(
 crates() {
   for one in "${applications[@]}"; do tree "$one" >"$work/$one.tree"; done
   sort -u "$work/bare.tree" "$work/jwt.tree" >"$work/before"
-  comm -13 "$work/before" "$work/with.tree" | grep -v '^tower-cookie-jwt ' >"$work/added" || true
+  comm -13 "$work/before" "$work/with.tree" | sed '/^tower-cookie-jwt /d' >"$work/added"
   echo
   echo "### Crates that the library adds"
   echo

@@ -9,7 +9,8 @@ command -v wrk >/dev/null || { echo "needs wrk (Debian package wrk)" >&2; exit 1
 work=$(mktemp -d)
 declare -A port pid
 finish() {
-  for process in "${pid[@]}"; do kill "$process" 2>/dev/null || true; done
+  # One that could not start has ended by itself.
+  for process in "${pid[@]}"; do if kill -0 "$process" 2>/dev/null; then kill "$process"; fi; done
   rm -r "$work"
 }
 trap finish EXIT

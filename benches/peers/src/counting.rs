@@ -31,9 +31,9 @@ fn count(allocations: u64, bytes: i64) {
     LIVE_BYTES.set(LIVE_BYTES.get() + bytes);
 }
 
-// No safe way leads to a global allocator. Each call is handed to the system's as it came, so its
-// contract is ours; the cells are constants without a destructor, so counting never allocates.
-#[allow(unsafe_code)]
+// Each call is handed to the system's as it came, so its contract is ours; the cells are constants without
+// a destructor, so counting never allocates.
+#[expect(unsafe_code, reason = "no safe way leads to a global allocator")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size() as i64);

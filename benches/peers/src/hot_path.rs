@@ -135,16 +135,10 @@ fn valid(suite: &mut Suite) -> Vec<(String, Id)> {
         suite.add(base_post, drive(others::csrf(), post.clone(), OK)),
     ));
     for cache in [Cache::Off, Cache::On] {
-        let service = ours::cookie_jwt(Algorithm::HS256, cache).layer(inner());
-        rows.push(ours_row("CookieJwt", cache, suite.add(base, drive(service, get.clone(), OK))));
+        rows.push(cookie_jwt(suite, cache, base, &get));
         let service = ours::sessions(cache).layer().layer(inner());
         rows.push(ours_row("all three layers, GET", cache, suite.add(base, drive(service, get.clone(), OK))));
-        let service = ours::sessions(cache).layer().layer(inner());
-        rows.push(ours_row(
-            "all three layers, POST with XSRF header",
-            cache,
-            suite.add(base_post, drive(service, post.clone(), OK)),
-        ));
+        rows.push(all_layers_post(suite, cache, base_post, &post));
     }
     rows
 }
@@ -158,16 +152,21 @@ fn many(suite: &mut Suite) -> Vec<(String, Id)> {
     let service = from_fn_with_state(hand::keys(Algorithm::HS256), hand::with_cookie).layer(inner());
     let mut rows = vec![row("hand-written", suite.add(base, drive(service, get.clone(), OK)))];
     for cache in [Cache::Off, Cache::Full, Cache::On] {
-        let service = ours::cookie_jwt(Algorithm::HS256, cache).layer(inner());
-        rows.push(ours_row("CookieJwt", cache, suite.add(base, drive(service, get.clone(), OK))));
-        let service = ours::sessions(cache).layer().layer(inner());
-        rows.push(ours_row(
-            "all three layers, POST with XSRF header",
-            cache,
-            suite.add(base_post, drive(service, post.clone(), OK)),
-        ));
+        rows.push(cookie_jwt(suite, cache, base, &get));
+        rows.push(all_layers_post(suite, cache, base_post, &post));
     }
     rows
+}
+
+fn cookie_jwt(suite: &mut Suite, cache: Cache, base: Id, get: &Requests) -> (String, Id) {
+    let service = ours::cookie_jwt(Algorithm::HS256, cache).layer(inner());
+    ours_row("CookieJwt", cache, suite.add(base, drive(service, get.clone(), OK)))
+}
+
+fn all_layers_post(suite: &mut Suite, cache: Cache, base: Id, post: &Requests) -> (String, Id) {
+    let service = ours::sessions(cache).layer().layer(inner());
+    let name = "all three layers, POST with XSRF header";
+    ours_row(name, cache, suite.add(base, drive(service, post.clone(), OK)))
 }
 
 fn refused(suite: &mut Suite) -> Vec<(String, Id)> {
