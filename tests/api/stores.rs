@@ -15,7 +15,10 @@ async fn the_memory_store_keeps_the_contract() {
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
-    use tower_cookie_jwt::store::{Created, NewRecord, RefreshStore, SqliteStore, Update};
+    use std::time::{Duration, Instant};
+
+    use sqlx::Connection;
+    use tower_cookie_jwt::store::{Created, NewRecord, RefreshStore, SessionRecord, SqliteStore, Update};
 
     use super::*;
 
@@ -55,11 +58,7 @@ mod sqlite {
     async fn sessions_are_still_there_when_the_file_is_opened_again() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("again.sqlite");
-        let store = SqliteStore::open(&path).await.expect("it opens");
-        let new = NewRecord::new(store.new_id("ada"), "ada", [7; 32]);
-        let Created::Done(record) = store.create(new).await.expect("it writes") else {
-            panic!("there is room");
-        };
+        let (store, record) = signed_in(&path).await;
         drop(store);
         let store = SqliteStore::open(&path).await.expect("it opens again");
         assert_eq!(store.read(&record.id).await.expect("it reads").record, Some(record));
@@ -77,16 +76,69 @@ mod sqlite {
         }
         let ended = store.list("ada").await.expect("it lists");
         assert_eq!(ended.len(), 250);
-        clock.advance(std::time::Duration::from_secs(100 * 24 * 60 * 60));
+        clock.advance(Duration::from_secs(100 * 24 * 60 * 60));
         // The first store has swept already, less than a minute ago.
         let store = SqliteStore::open(&path).await.expect("it opens").with_clock(clock);
         let new = NewRecord::new(store.new_id("ada"), "ada", [7; 32]);
         store.create(new).await.expect("it writes");
         for record in &ended {
             while store.read(&record.id).await.expect("it reads").record.is_some() {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
         assert_eq!(store.list("ada").await.expect("it lists").len(), 1);
+    }
+
+    /// Another process, which writes to the file until its transaction ends.
+    async fn writer(path: &std::path::Path) -> sqlx::SqliteConnection {
+        let address = format!("sqlite:{}", path.display());
+        let mut other = sqlx::SqliteConnection::connect(&address).await.expect("it opens");
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.expect("it locks");
+        other
+    }
+
+    async fn signed_in(path: &std::path::Path) -> (SqliteStore, SessionRecord) {
+        let store = SqliteStore::open(path).await.expect("it opens");
+        let new = NewRecord::new(store.new_id("ada"), "ada", [7; 32]);
+        let Created::Done(record) = store.create(new).await.expect("it writes") else {
+            panic!("there is room");
+        };
+        (store, record)
+    }
+
+    #[tokio::test]
+    async fn a_write_waits_for_another_process_and_reads_do_not() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("busy.sqlite");
+        let (store, record) = signed_in(&path).await;
+        let mut other = writer(&path).await;
+        let mode: String =
+            sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut other).await.expect("it answers");
+        assert_eq!(mode, "wal");
+        let ended = async {
+            assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            sqlx::raw_sql("COMMIT").execute(&mut other).await.expect("it ends");
+            Instant::now()
+        };
+        let written = async { (store.update(&record).await, Instant::now()) };
+        let (ended, (outcome, written)) = tokio::join!(ended, written);
+        assert_eq!(outcome.expect("it writes"), Update::Done);
+        assert!(written >= ended, "it has waited");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_stays_busy_is_an_error_in_time_and_the_store_goes_on_afterwards() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("stuck.sqlite");
+        let (store, record) = signed_in(&path).await;
+        let mut other = writer(&path).await;
+        let began = Instant::now();
+        let error = store.update(&record).await.expect_err("somebody else writes");
+        assert!(error.to_string().contains("busy"), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+        assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
+        sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("it ends");
+        assert_eq!(store.update(&record).await.expect("it writes again"), Update::Done);
     }
 }
