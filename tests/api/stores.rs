@@ -134,8 +134,10 @@ mod sqlite {
         let (store, record) = signed_in(&path).await;
         let mut other = writer(&path).await;
         let began = Instant::now();
-        let error = store.update(&record).await.expect_err("somebody else writes");
-        assert!(error.to_string().contains("busy"), "{error}");
+        let error = store.update(&record).await.expect_err("somebody else writes").to_string();
+        // The sweep after the sign-in may have the one connection that writes, and wait as well.
+        let reasons = ["the session database is busy", "no connection to the session database came free in time"];
+        assert!(reasons.contains(&error.as_str()), "{error}");
         assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
         assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
         sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("it ends");

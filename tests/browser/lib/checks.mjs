@@ -5,6 +5,7 @@ export class Checks {
   failed = 0;
   /** Facts for people, printed before the closing line. */
   notes = [];
+  #failures = [];
   #only;
 
   constructor(only) {
@@ -28,7 +29,9 @@ export class Checks {
       console.log(`ok    ${sentence} (${Math.round(performance.now() - started)} ms)`);
     } catch (error) {
       this.failed += 1;
-      console.log(`FAIL  ${sentence}\n${indent(error?.stack ?? String(error))}`);
+      const failure = `FAIL  ${sentence}\n${indent(error?.stack ?? String(error))}`;
+      this.#failures.push(failure);
+      console.log(failure);
     }
   }
 
@@ -39,6 +42,8 @@ export class Checks {
   /** Prints the closing line, and resolves to the exit code. */
   close() {
     for (const note of this.notes) console.log(`note  ${note}`);
+    // Once more where it is read: at the end of a long log.
+    for (const failure of this.#failures) console.log(failure);
     console.log(`browser: ${this.passed} passed, ${this.failed} failed`);
     // Nothing checked is nothing shown.
     return this.failed === 0 && this.passed > 0 ? 0 : 1;
