@@ -137,7 +137,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
             Outcome::Verified(verified, _) => {
                 former.by == self.verifier.id()
                     && former.live
-                    && verified.registered.session_id.as_deref() == claims.session_id()
+                    && verified.registered.session_id() == claims.session_id()
             }
             Outcome::Refused(_) | Outcome::Exempt => false,
         })

@@ -48,10 +48,10 @@ impl RefreshToken {
     }
 
     fn from_claims(registered: &Registered) -> Option<Self> {
-        let (generation, secret) = registered.token_id.as_deref()?.split_once('.')?;
+        let (generation, secret) = registered.token_id()?.split_once('.')?;
         let secret = URL_SAFE_NO_PAD.decode(secret).ok()?.try_into().ok()?;
         Some(Self {
-            session_id: registered.session_id.clone()?,
+            session_id: registered.session_id()?.into(),
             generation: generation.parse().ok()?,
             secret: SessionSecret(secret),
         })

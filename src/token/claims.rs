@@ -1,6 +1,6 @@
 use std::{any::Any, fmt, sync::Arc, time::SystemTime};
 
-use super::{InsufficientScope, Scopes, XsrfError, XsrfErrorKind, scope, wire::Registered, xsrf};
+use super::{InsufficientScope, Registered, Scopes, XsrfError, XsrfErrorKind, scope, xsrf};
 use crate::clock::from_epoch;
 
 /// Where a request's token was found.
@@ -84,17 +84,17 @@ impl<C> Claims<C> {
 
     /// `sub`: whom the token is about.
     pub fn subject(&self) -> Option<&str> {
-        self.registered().subject.as_deref()
+        self.registered().subject()
     }
 
     /// `iss`: who issued the token.
     pub fn issuer(&self) -> Option<&str> {
-        self.registered().issuer.as_deref()
+        self.registered().issuer()
     }
 
     /// `aud`: whom the token is for; empty when it does not say.
     pub fn audience(&self) -> impl Iterator<Item = &str> {
-        self.registered().audience.iter().flat_map(|audience| audience.names()).map(|name| &**name)
+        self.registered().audience()
     }
 
     /// `exp`: when the token expires.
@@ -119,12 +119,12 @@ impl<C> Claims<C> {
 
     /// `jti`: the id of the token.
     pub fn token_id(&self) -> Option<&str> {
-        self.registered().token_id.as_deref()
+        self.registered().token_id()
     }
 
     /// `sid`: the session that the token belongs to.
     pub fn session_id(&self) -> Option<&str> {
-        self.registered().session_id.as_deref()
+        self.registered().session_id()
     }
 
     /// `gen`: how often the session had been rotated when the token was issued.
@@ -153,13 +153,13 @@ impl<C> Claims<C> {
 
     /// `scope` as it stands in the token: the granted scopes, separated by spaces.
     pub fn scope(&self) -> Option<&str> {
-        self.registered().scope.as_deref()
+        self.registered().scope()
     }
 
     /// The XSRF token of the session, to be given to the page's own script. For a page that is
     /// compressed and reflects input, take [`masked_xsrf_token`](Self::masked_xsrf_token).
     pub fn xsrf_token(&self) -> Option<&str> {
-        self.registered().xsrf_token.as_deref().filter(|value| !value.is_empty())
+        self.registered().xsrf_token().filter(|value| !value.is_empty())
     }
 
     /// The XSRF token under a fresh one-time pad, different on each call: for a hidden field or a
@@ -195,7 +195,7 @@ impl<C: Send + Sync + 'static> Claims<C> {
 
 /// The rule behind [`Claims::verify_xsrf`] and the layer's header check.
 pub(crate) fn verify_xsrf(registered: &Registered, presented: &[u8]) -> Result<(), XsrfErrorKind> {
-    let claim = registered.xsrf_token.as_deref().unwrap_or_default();
+    let claim = registered.xsrf_token().unwrap_or_default();
     if claim.is_empty() {
         return Err(XsrfErrorKind::NoClaim);
     }

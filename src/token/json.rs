@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, SeqAccess, Visitor},
+    de::{self, Visitor},
 };
 
 use crate::clock::END_OF_YEAR_9999;
@@ -52,47 +52,5 @@ impl<'de> Deserialize<'de> for NumericDate {
         // Asks for a number, not for anything: `arbitrary_precision` of serde_json, which another
         // crate may enable, would else present numbers as maps.
         deserializer.deserialize_f64(DateVisitor)
-    }
-}
-
-/// `aud`: one string or an array of strings (RFC 7519 §4.1.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Audience {
-    One(Box<str>),
-    Several(Vec<Box<str>>),
-}
-
-impl Audience {
-    pub(crate) fn names(&self) -> &[Box<str>] {
-        match self {
-            Self::One(name) => std::slice::from_ref(name),
-            Self::Several(names) => names,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Audience {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AudienceVisitor;
-        impl<'de> Visitor<'de> for AudienceVisitor {
-            type Value = Audience;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or an array of strings")
-            }
-
-            fn visit_str<E: de::Error>(self, audience: &str) -> Result<Audience, E> {
-                Ok(Audience::One(audience.into()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Audience, A::Error> {
-                let mut audiences = Vec::new();
-                while let Some(audience) = seq.next_element::<Box<str>>()? {
-                    audiences.push(audience);
-                }
-                Ok(Audience::Several(audiences))
-            }
-        }
-        deserializer.deserialize_any(AudienceVisitor)
     }
 }

@@ -50,6 +50,7 @@ mod issuer;
 mod json;
 #[cfg(test)]
 mod published_vectors;
+mod registered;
 mod scope;
 mod verifier;
 mod wire;
@@ -59,8 +60,9 @@ pub(crate) use self::{
     budget::{Budget, MAX_SIGNATURE_CHECKS},
     claims::{ErasedClaims, verify_xsrf},
     issuer::{ACCESS_TYPE, Expiry, to_object},
+    registered::Registered,
     verifier::{VerifierId, XSRF_CLAIM},
-    wire::{RESERVED, Registered},
+    wire::RESERVED,
 };
 pub use self::{
     claims::{Claims, Source},

@@ -10,12 +10,12 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    Budget, Claims, MAX_TOKEN_LEN, Source, TokenError, TokenErrorKind,
+    Budget, Claims, MAX_TOKEN_LEN, Registered, Source, TokenError, TokenErrorKind,
     cache::{Dates, TokenCache, Until},
     claims::Verified,
     compact::{Encoded, decode, split, with_decoded},
     header::{Header, KnownHeaders},
-    wire::{self, Registered, Unreadable},
+    wire::{self, Unreadable},
 };
 use crate::{
     Clock, KeyRing,
@@ -326,12 +326,12 @@ impl Policy {
     fn check(&self, registered: &Registered) -> Result<(), TokenErrorKind> {
         let dates = Dates::of(registered)?;
         if let Some(issuer) = &self.issuer
-            && registered.issuer.as_ref() != Some(issuer)
+            && registered.issuer() != Some(issuer)
         {
             return Err(TokenErrorKind::WrongIssuer);
         }
         if let Some(audience) = &self.audience
-            && !registered.audience.as_ref().is_some_and(|presented| presented.names().contains(audience))
+            && !registered.audience().any(|name| *name == **audience)
         {
             return Err(TokenErrorKind::WrongAudience);
         }

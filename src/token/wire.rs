@@ -5,37 +5,48 @@
 //! claims out; they are picked up on the way. So its type may deny unknown fields or collect the
 //! rest into a map, and gives back on the next rotation exactly what it was given.
 
-use std::{borrow::Cow, fmt, marker::PhantomData, str, sync::Arc};
+use std::{borrow::Cow, fmt, ops::Deref, str, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer,
     de::{
-        self, DeserializeSeed, IgnoredAny, MapAccess, Visitor,
+        self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor,
         value::{CowStrDeserializer, MapAccessDeserializer},
     },
     forward_to_deserialize_any,
 };
 
 use super::{
+    Registered,
     claims::Verified,
-    json::{Audience, NumericDate, is_object},
+    json::{NumericDate, is_object},
 };
 
-/// The registered claims of a token and those that this crate adds.
-#[derive(Clone, Default)]
-pub(crate) struct Registered {
-    pub(crate) issuer: Option<Box<str>>,
-    pub(crate) subject: Option<Box<str>>,
-    pub(crate) audience: Option<Audience>,
-    pub(crate) expires_at: Option<NumericDate>,
-    pub(crate) not_before: Option<NumericDate>,
-    pub(crate) issued_at: Option<NumericDate>,
-    pub(crate) authenticated_at: Option<NumericDate>,
-    pub(crate) token_id: Option<Box<str>>,
-    pub(crate) session_id: Option<Box<str>>,
-    pub(crate) generation: Option<u32>,
-    pub(crate) scope: Option<Box<str>>,
-    pub(crate) xsrf_token: Option<Box<str>>,
+/// The registered claims as they stand in the text, and those that this crate adds.
+#[derive(Default)]
+pub(super) struct Presented<'de> {
+    pub(super) issuer: Option<Text<'de>>,
+    pub(super) subject: Option<Text<'de>>,
+    pub(super) audience: Option<PresentedAudience<'de>>,
+    pub(super) expires_at: Option<NumericDate>,
+    pub(super) not_before: Option<NumericDate>,
+    pub(super) issued_at: Option<NumericDate>,
+    pub(super) authenticated_at: Option<NumericDate>,
+    pub(super) token_id: Option<Text<'de>>,
+    pub(super) session_id: Option<Text<'de>>,
+    pub(super) generation: Option<u32>,
+    pub(super) scope: Option<Text<'de>>,
+    pub(super) xsrf_token: Option<Text<'de>>,
+}
+
+impl Presented<'_> {
+    /// Bytes of all texts together.
+    pub(super) fn text_len(&self) -> usize {
+        let Self { issuer, subject, token_id, session_id, scope, xsrf_token, audience, .. } = self;
+        let texts = [issuer, subject, token_id, session_id, scope, xsrf_token].into_iter().flatten();
+        let names = audience.as_ref().map_or(&[][..], PresentedAudience::names);
+        texts.chain(names).map(|text| text.len()).sum()
+    }
 }
 
 /// The names that the application's own claims may not have, besides the XSRF claim's.
@@ -77,30 +88,30 @@ fn read_in_one_pass<'de, C: Deserialize<'de>>(
     if !is_object(json.as_bytes()) {
         return Err(de::Error::custom("claims are not an object"));
     }
-    let mut registered = Registered::default();
+    let mut presented = Presented::default();
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let custom =
-        C::deserialize(Own { deserializer: &mut deserializer, registered: &mut registered, xsrf_claim })?;
+        C::deserialize(Own { deserializer: &mut deserializer, presented: &mut presented, xsrf_claim })?;
     deserializer.end()?;
-    Ok(Arc::new(Verified { registered, custom }))
+    Ok(Arc::new(Verified { registered: presented.into(), custom }))
 }
 
 /// A deserializer of the claims set that shows only the application's own claims.
-struct Own<'r, D> {
+struct Own<'r, 'de, D> {
     deserializer: D,
-    registered: &'r mut Registered,
+    presented: &'r mut Presented<'de>,
     xsrf_claim: &'r str,
 }
 
-impl<'r, D> Own<'r, D> {
-    fn read<'de, V: Visitor<'de>>(self, visitor: V, shape: Shape) -> Result<V::Value, D::Error>
+impl<'de, D> Own<'_, 'de, D> {
+    fn read<V: Visitor<'de>>(self, visitor: V, shape: Shape) -> Result<V::Value, D::Error>
     where
         D: Deserializer<'de>,
     {
         self.deserializer.deserialize_map(OwnVisitor {
             visitor,
             shape,
-            registered: self.registered,
+            presented: self.presented,
             xsrf_claim: self.xsrf_claim,
         })
     }
@@ -114,7 +125,7 @@ enum Shape {
     Enum,
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Own<'_, D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Own<'_, 'de, D> {
     type Error = D::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -160,14 +171,14 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Own<'_, D> {
     }
 }
 
-struct OwnVisitor<'r, V> {
+struct OwnVisitor<'r, 'de, V> {
     visitor: V,
     shape: Shape,
-    registered: &'r mut Registered,
+    presented: &'r mut Presented<'de>,
     xsrf_claim: &'r str,
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for OwnVisitor<'_, V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for OwnVisitor<'_, 'de, V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -175,8 +186,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for OwnVisitor<'_, V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        let mut own =
-            OwnMap { map, registered: self.registered, xsrf_claim: self.xsrf_claim, key: PhantomData };
+        let mut own = OwnMap { map, presented: self.presented, xsrf_claim: self.xsrf_claim };
         let value = match self.shape {
             Shape::Map => self.visitor.visit_map(&mut own)?,
             Shape::Enum => self.visitor.visit_enum(MapAccessDeserializer::new(&mut own))?,
@@ -190,16 +200,15 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for OwnVisitor<'_, V> {
 
 struct OwnMap<'r, 'de, A> {
     map: A,
-    registered: &'r mut Registered,
+    presented: &'r mut Presented<'de>,
     xsrf_claim: &'r str,
-    key: PhantomData<&'de ()>,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for OwnMap<'_, 'de, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        while let Some(Name(name)) = self.map.next_key::<Name<'de>>()? {
+        while let Some(Text(name)) = self.map.next_key::<Text<'de>>()? {
             if !self.take(&name)? {
                 return seed.deserialize(CowStrDeserializer::new(name)).map(Some);
             }
@@ -215,20 +224,20 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for OwnMap<'_, 'de, A> {
 impl<'de, A: MapAccess<'de>> OwnMap<'_, 'de, A> {
     /// Takes the value of a registered claim; false when `name` is the application's.
     fn take(&mut self, name: &str) -> Result<bool, A::Error> {
-        let Self { map, registered, xsrf_claim, .. } = self;
+        let Self { map, presented, xsrf_claim, .. } = self;
         match name {
-            _ if name == *xsrf_claim => once(map, &mut registered.xsrf_token)?,
-            "iss" => once(map, &mut registered.issuer)?,
-            "sub" => once(map, &mut registered.subject)?,
-            "aud" => once(map, &mut registered.audience)?,
-            "exp" => once(map, &mut registered.expires_at)?,
-            "nbf" => once(map, &mut registered.not_before)?,
-            "iat" => once(map, &mut registered.issued_at)?,
-            "auth_time" => once(map, &mut registered.authenticated_at)?,
-            "jti" => once(map, &mut registered.token_id)?,
-            "sid" => once(map, &mut registered.session_id)?,
-            "gen" => once(map, &mut registered.generation)?,
-            "scope" => once(map, &mut registered.scope)?,
+            _ if name == *xsrf_claim => once(map, &mut presented.xsrf_token)?,
+            "iss" => once(map, &mut presented.issuer)?,
+            "sub" => once(map, &mut presented.subject)?,
+            "aud" => once(map, &mut presented.audience)?,
+            "exp" => once(map, &mut presented.expires_at)?,
+            "nbf" => once(map, &mut presented.not_before)?,
+            "iat" => once(map, &mut presented.issued_at)?,
+            "auth_time" => once(map, &mut presented.authenticated_at)?,
+            "jti" => once(map, &mut presented.token_id)?,
+            "sid" => once(map, &mut presented.session_id)?,
+            "gen" => once(map, &mut presented.generation)?,
+            "scope" => once(map, &mut presented.scope)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -247,27 +256,80 @@ fn once<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
     Ok(())
 }
 
-/// A member name, borrowed unless it has escapes.
-struct Name<'de>(Cow<'de, str>);
+/// A member's name, or the text that is its value; borrowed unless it has escapes.
+pub(super) struct Text<'de>(Cow<'de, str>);
 
-impl<'de> Deserialize<'de> for Name<'de> {
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Text<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl<'de> Visitor<'de> for NameVisitor {
-            type Value = Name<'de>;
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a member name")
+                f.write_str("a string")
             }
 
-            fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Borrowed(name)))
+            fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(name)))
             }
 
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Owned(name.to_owned())))
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(name.to_owned())))
             }
         }
-        deserializer.deserialize_str(NameVisitor)
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+/// `aud`: one string or an array of strings (RFC 7519 §4.1.3).
+pub(super) enum PresentedAudience<'de> {
+    One(Text<'de>),
+    Several(Vec<Text<'de>>),
+}
+
+impl<'de> PresentedAudience<'de> {
+    fn names(&self) -> &[Text<'de>] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PresentedAudience<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AudienceVisitor;
+        impl<'de> Visitor<'de> for AudienceVisitor {
+            type Value = PresentedAudience<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or an array of strings")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(PresentedAudience::One(Text(Cow::Borrowed(name))))
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(PresentedAudience::One(Text(Cow::Owned(name.to_owned()))))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = seq.next_element::<Text<'de>>()? {
+                    names.push(name);
+                }
+                Ok(PresentedAudience::Several(names))
+            }
+        }
+        deserializer.deserialize_any(AudienceVisitor)
     }
 }

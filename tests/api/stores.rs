@@ -136,7 +136,8 @@ mod sqlite {
         let began = Instant::now();
         let error = store.update(&record).await.expect_err("somebody else writes").to_string();
         // The sweep after the sign-in may have the one connection that writes, and wait as well.
-        let reasons = ["the session database is busy", "no connection to the session database came free in time"];
+        let reasons =
+            ["the session database is busy", "no connection to the session database came free in time"];
         assert!(reasons.contains(&error.as_str()), "{error}");
         assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
         assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
