@@ -1,11 +1,12 @@
 use std::{fmt, sync::Arc};
 
-use http::{HeaderMap, request::Parts};
+use http::HeaderMap;
 use serde::de::DeserializeOwned;
 
 use super::{Checked, Located, Outcome, PresentedRefresh, RefreshReader, Sources, seen::Seen};
 use crate::{
     Claims, Verifier, cookies,
+    head::Head,
     token::{Budget, Source, TokenError, TokenErrorKind},
 };
 
@@ -45,24 +46,24 @@ impl<C> Authenticator<C> {
     }
 
     /// The signature checks that are left for the request.
-    pub(crate) fn budget(&self, parts: &Parts) -> Budget {
-        parts.extensions.get::<Checked>().map_or_else(Budget::default, |checked| checked.budget)
+    pub(crate) fn budget(&self, request: &impl Head) -> Budget {
+        request.extensions().get::<Checked>().map_or_else(Budget::default, |checked| checked.budget)
     }
 
     /// The refresh token of the request, where it had to be looked at already.
-    pub(crate) fn refresh_token(&self, parts: &Parts) -> Option<PresentedRefresh> {
-        parts.extensions.get::<Checked>()?.refresh.clone()
+    pub(crate) fn refresh_token(&self, request: &impl Head) -> Option<PresentedRefresh> {
+        request.extensions().get::<Checked>()?.refresh.clone()
     }
 
     /// Notes what is left of them.
-    pub(crate) fn set_budget(&self, parts: &mut Parts, budget: Budget) {
-        if let Some(checked) = parts.extensions.get_mut::<Checked>() {
+    pub(crate) fn set_budget(&self, request: &mut impl Head, budget: Budget) {
+        if let Some(checked) = request.extensions_mut().get_mut::<Checked>() {
             checked.budget = budget;
         }
     }
 
-    fn look(&self, parts: &Parts) -> Look {
-        Look { budget: self.budget(parts), refresh: None, token: Located::Nowhere }
+    fn look(&self, request: &impl Head) -> Look {
+        Look { budget: self.budget(request), refresh: None, token: Located::Nowhere }
     }
 
     pub(crate) fn change_sources(&mut self, change: impl FnOnce(&mut Sources)) {
@@ -73,20 +74,20 @@ impl<C> Authenticator<C> {
 impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
     /// Verifies the request's token, or recalls what the identical verifier has found. Claims of
     /// anybody else are removed from the extensions.
-    pub(crate) fn check(&self, parts: &mut Parts) -> Presented<C> {
-        if let Some(presented) = self.recall(parts) {
+    pub(crate) fn check(&self, request: &mut impl Head) -> Presented<C> {
+        if let Some(presented) = self.recall(request) {
             return presented;
         }
-        let mut look = self.look(parts);
-        let (claims, by_header) = self.find(&parts.headers, &mut look);
+        let mut look = self.look(request);
+        let (claims, by_header) = self.find(request.headers(), &mut look);
         let outcome = match &claims {
             Ok(claims) => Outcome::Verified(claims.erase(), claims.source()),
             Err(kind) => Outcome::Refused(TokenError::new(*kind)),
         };
-        let live = claims.as_ref().is_ok_and(|claims| self.is_known_live(parts, claims));
-        self.publish(parts, claims.as_ref().ok(), outcome, by_header, look);
+        let live = claims.as_ref().is_ok_and(|claims| self.is_known_live(request, claims));
+        self.publish(request, claims.as_ref().ok(), outcome, by_header, look);
         if live {
-            self.mark_live(parts);
+            self.mark_live(request);
         }
         Presented { claims, by_header, live }
     }
@@ -97,43 +98,43 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
     }
 
     /// Lets the request go on as the user of `claims`, which the store has just granted.
-    pub(crate) fn settle(&self, parts: &mut Parts, claims: Claims<C>, token: &str) {
+    pub(crate) fn settle(&self, request: &mut impl Head, claims: Claims<C>, token: &str) {
         let claims = claims.granted();
         let outcome = Outcome::Verified(claims.erase(), Source::Cookie);
-        let look = Look { token: Located::Granted(token.into()), ..self.look(parts) };
-        self.publish(parts, Some(&claims), outcome, false, look);
-        self.mark_live(parts);
+        let look = Look { token: Located::Granted(token.into()), ..self.look(request) };
+        self.publish(request, Some(&claims), outcome, false, look);
+        self.mark_live(request);
     }
 
     /// Lets the request go on without a user.
-    pub(crate) fn settle_refused(&self, parts: &mut Parts, kind: TokenErrorKind) {
-        let by_header = parts.extensions.get::<Checked>().is_some_and(|checked| checked.by_header);
+    pub(crate) fn settle_refused(&self, request: &mut impl Head, kind: TokenErrorKind) {
+        let by_header = request.extensions().get::<Checked>().is_some_and(|checked| checked.by_header);
         let outcome = Outcome::Refused(TokenError::new(kind));
-        self.publish(parts, None, outcome, by_header, self.look(parts));
+        self.publish(request, None, outcome, by_header, self.look(request));
     }
 
     /// Lets the request pass without looking at its token.
-    pub(crate) fn settle_exempt(&self, parts: &mut Parts) {
-        self.publish(parts, None, Outcome::Exempt, false, self.look(parts));
+    pub(crate) fn settle_exempt(&self, request: &mut impl Head) {
+        self.publish(request, None, Outcome::Exempt, false, self.look(request));
     }
 
-    pub(crate) fn mark_live(&self, parts: &mut Parts) {
-        if let Some(checked) = parts.extensions.get_mut::<Checked>() {
+    pub(crate) fn mark_live(&self, request: &mut impl Head) {
+        if let Some(checked) = request.extensions_mut().get_mut::<Checked>() {
             checked.live = true;
         }
     }
 
     /// Notes that `CookieJwtLayer` has acted on the outcome.
-    pub(crate) fn mark_enforced(&self, parts: &mut Parts) {
-        if let Some(checked) = parts.extensions.get_mut::<Checked>() {
+    pub(crate) fn mark_enforced(&self, request: &mut impl Head) {
+        if let Some(checked) = request.extensions_mut().get_mut::<Checked>() {
             checked.enforced = true;
         }
     }
 
     /// Whether the store has confirmed the session of these claims already in this request, for a clone
     /// of the verifier that looks in other places.
-    fn is_known_live(&self, parts: &Parts, claims: &Claims<C>) -> bool {
-        parts.extensions.get::<Checked>().is_some_and(|former| match &former.outcome {
+    fn is_known_live(&self, request: &impl Head, claims: &Claims<C>) -> bool {
+        request.extensions().get::<Checked>().is_some_and(|former| match &former.outcome {
             Outcome::Verified(verified, _) => {
                 former.by == self.verifier.id()
                     && former.live
@@ -143,8 +144,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         })
     }
 
-    fn recall(&self, parts: &mut Parts) -> Option<Presented<C>> {
-        let checked = parts.extensions.get::<Checked>()?;
+    fn recall(&self, request: &mut impl Head) -> Option<Presented<C>> {
+        let checked = request.extensions().get::<Checked>()?;
         // What a refresh has granted stands in no header, so it does not matter where one looks.
         let same_sources = Arc::ptr_eq(&checked.sources, &self.sources)
             || checked.sources == self.sources
@@ -157,13 +158,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
             Outcome::Verified(erased, source) => {
                 // Something in between may have put other claims there, such as those of the same token that
                 // came by another way: then verify again.
-                let claims = parts.extensions.get::<Claims<C>>();
+                let claims = request.extensions().get::<Claims<C>>();
                 let claims = claims.filter(|claims| claims.is(erased) && claims.source() == *source)?;
                 Some(Presented { claims: Ok(claims.clone()), by_header, live })
             }
             Outcome::Refused(error) => {
                 let kind = error.kind();
-                parts.extensions.remove::<Claims<C>>();
+                request.extensions_mut().remove::<Claims<C>>();
                 Some(Presented { claims: Err(kind), by_header, live })
             }
             Outcome::Exempt => None,
@@ -172,19 +173,19 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
 
     fn publish(
         &self,
-        parts: &mut Parts,
+        request: &mut impl Head,
         claims: Option<&Claims<C>>,
         outcome: Outcome,
         by_header: bool,
         look: Look,
     ) {
         match claims {
-            Some(claims) => parts.extensions.insert(claims.clone()),
-            None => parts.extensions.remove::<Claims<C>>(),
+            Some(claims) => request.extensions_mut().insert(claims.clone()),
+            None => request.extensions_mut().remove::<Claims<C>>(),
         };
-        let former = parts.extensions.remove::<Checked>();
+        let former = request.extensions_mut().remove::<Checked>();
         let others = former.map_or_else(Vec::new, |former| former.others_beside(self.verifier.id()));
-        parts.extensions.insert(Checked {
+        request.extensions_mut().insert(Checked {
             others,
             by: self.verifier.id(),
             sources: self.sources.clone(),

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use http::request::Parts;
+use http::{Request, request::Parts};
 
 /// A predicate on requests that need no token.
 #[derive(Clone)]
@@ -17,8 +17,13 @@ impl Exempt {
         Self(Some(Arc::new(predicate)))
     }
 
-    pub(crate) fn holds(&self, parts: &Parts) -> bool {
-        self.0.as_ref().is_some_and(|predicate| predicate(parts))
+    /// Whether the predicate holds; there is none in most layers, and the request stays in one piece.
+    pub(crate) fn look<B>(&self, request: Request<B>) -> (bool, Request<B>) {
+        let Some(predicate) = &self.0 else {
+            return (false, request);
+        };
+        let (parts, body) = request.into_parts();
+        (predicate(&parts), Request::from_parts(parts, body))
     }
 }
 

@@ -3,13 +3,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, request::Parts};
+use http::{Request, Response};
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use super::layer::Presence;
 use crate::{
     credentials::{Authenticator, Exempt},
+    head::Head,
     origin::is_preflight,
     reject::{DefaultReject, Refusal, Reject, ResponseFuture},
     token::{TokenError, TokenErrorKind},
@@ -42,21 +43,21 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (mut parts, body) = request.into_parts();
-        let verdict = self.check(&mut parts);
-        ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, parts, body)
+        let (exempt, mut request) = self.exempt.look(request);
+        let verdict = self.check(&mut request, exempt);
+        ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, request)
     }
 }
 
 impl<S, C: DeserializeOwned + Send + Sync + 'static, R> CookieJwt<S, C, R> {
-    fn check(&self, parts: &mut Parts) -> Result<(), Refusal> {
-        if is_preflight(parts) || self.exempt.holds(parts) {
-            self.authenticator.settle_exempt(parts);
-            self.authenticator.mark_enforced(parts);
+    fn check(&self, request: &mut impl Head, exempt: bool) -> Result<(), Refusal> {
+        if exempt || is_preflight(request) {
+            self.authenticator.settle_exempt(request);
+            self.authenticator.mark_enforced(request);
             return Ok(());
         }
-        let presented = self.authenticator.check(parts);
-        self.authenticator.mark_enforced(parts);
+        let presented = self.authenticator.check(request);
+        self.authenticator.mark_enforced(request);
         match presented.claims {
             Ok(_) if self.session_check && !presented.live => {
                 crate::trace::layer_missing("a session check", "RefreshLayer");

@@ -3,8 +3,9 @@
 use http::{
     HeaderMap, Method,
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, UPGRADE},
-    request::Parts,
 };
+
+use crate::head::Head;
 
 /// Whether the method may change something: all but the safe ones of RFC 9110 §9.2.1, by an
 /// allow-list, so an unknown method is unsafe.
@@ -14,10 +15,10 @@ pub(crate) fn is_unsafe(method: &Method) -> bool {
 
 /// Whether the request opens a connection that the browser's script then owns: a WebSocket over
 /// HTTP/1 (`Upgrade`) or HTTP/2 (`CONNECT`, RFC 8441). Such a request cannot carry an XSRF header.
-pub(crate) fn is_handshake(parts: &Parts) -> bool {
-    match parts.method {
+pub(crate) fn is_handshake(request: &impl Head) -> bool {
+    match *request.method() {
         Method::CONNECT => true,
-        Method::GET => upgrades_to_websocket(&parts.headers), // RFC 6455 §4.1
+        Method::GET => upgrades_to_websocket(request.headers()), // RFC 6455 §4.1
         _ => false,
     }
 }
@@ -33,14 +34,16 @@ fn upgrades_to_websocket(headers: &HeaderMap) -> bool {
 
 /// Whether this is a CORS preflight, which never carries credentials; any other OPTIONS is a
 /// request like all others (Fetch §4.8).
-pub(crate) fn is_preflight(parts: &Parts) -> bool {
-    parts.method == Method::OPTIONS
-        && parts.headers.contains_key(ORIGIN)
-        && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+pub(crate) fn is_preflight(request: &impl Head) -> bool {
+    request.method() == Method::OPTIONS
+        && request.headers().contains_key(ORIGIN)
+        && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Whether the user is opening a page: a link from another site may renew the session.
-pub(crate) fn is_top_level_navigation(parts: &Parts) -> bool {
-    let says = |name: &str, value: &str| parts.headers.get(name).is_some_and(|found| found == value);
-    parts.method == Method::GET && says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document")
+pub(crate) fn is_top_level_navigation(request: &impl Head) -> bool {
+    let says = |name: &str, value: &str| request.headers().get(name).is_some_and(|found| found == value);
+    request.method() == Method::GET
+        && says("sec-fetch-mode", "navigate")
+        && says("sec-fetch-dest", "document")
 }

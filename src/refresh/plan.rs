@@ -1,12 +1,12 @@
-//! What a request needs: decided from its parts, without asking the store.
+//! What a request needs: decided from its head, without asking the store.
 
-use http::request::Parts;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Claims,
     clock::since_epoch,
     credentials::{PresentedRefresh, RefreshToken},
+    head::Head,
     origin::{is_preflight, is_top_level_navigation},
     session::Sessions,
     token::TokenErrorKind,
@@ -29,20 +29,20 @@ pub(super) enum Plan<C> {
     Ambiguous,
 }
 
-pub(super) fn plan<C>(sessions: &Sessions<C>, parts: &mut Parts) -> Plan<C>
+pub(super) fn plan<C>(sessions: &Sessions<C>, request: &mut impl Head) -> Plan<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     let inner = sessions.inner();
-    if is_preflight(parts) {
-        inner.authenticator.settle_exempt(parts);
+    if is_preflight(request) {
+        inner.authenticator.settle_exempt(request);
         return Plan::Forward;
     }
-    let presented = inner.authenticator.check(parts);
+    let presented = inner.authenticator.check(request);
     match presented.claims {
         Ok(claims) if presented.by_header => check_live(sessions, claims, false),
         Ok(claims) if !expires_soon(sessions, &claims) => check_live(sessions, claims, true),
-        Ok(claims) => match refresh(sessions, parts) {
+        Ok(claims) => match refresh(sessions, request) {
             Plan::Refresh { token, may_clear, .. } if claims.session_id() == Some(&*token.session_id) => {
                 Plan::Refresh { token, still_good: Some(claims), may_clear }
             }
@@ -51,7 +51,7 @@ where
         // A header decides alone, and two sessions at once are nobody's.
         Err(_) if presented.by_header => Plan::Forward,
         Err(TokenErrorKind::Ambiguous) => Plan::Forward,
-        Err(_) => refresh(sessions, parts),
+        Err(_) => refresh(sessions, request),
     }
 }
 
@@ -75,17 +75,17 @@ fn expires_soon<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> bool {
 /// The refresh cookie comes in where no access token speaks for the request.
 fn refresh<C: DeserializeOwned + Send + Sync + 'static>(
     sessions: &Sessions<C>,
-    parts: &mut Parts,
+    request: &mut impl Head,
 ) -> Plan<C> {
     let inner = sessions.inner();
-    let own_origin = inner.origin.check(parts).is_ok();
-    if !own_origin && !is_top_level_navigation(parts) {
+    let own_origin = inner.origin.check(request).is_ok();
+    if !own_origin && !is_top_level_navigation(request) {
         return Plan::Forward;
     }
-    let presented = inner.authenticator.refresh_token(parts).unwrap_or_else(|| {
-        let mut budget = inner.authenticator.budget(parts);
-        let presented = inner.refresh_reader.read(&parts.headers, &mut budget);
-        inner.authenticator.set_budget(parts, budget);
+    let presented = inner.authenticator.refresh_token(request).unwrap_or_else(|| {
+        let mut budget = inner.authenticator.budget(request);
+        let presented = inner.refresh_reader.read(request.headers(), &mut budget);
+        inner.authenticator.set_budget(request, budget);
         presented
     });
     match presented {

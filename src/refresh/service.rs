@@ -3,7 +3,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, request::Parts};
+use http::{Request, Response};
 use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
 
@@ -44,36 +44,37 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (mut parts, body) = request.into_parts();
-        if self.exempt.holds(&parts) {
-            self.sessions.inner().authenticator.settle_exempt(&mut parts);
-            return self.forward(parts, body, None);
+        let (exempt, mut request) = self.exempt.look(request);
+        if exempt {
+            self.sessions.inner().authenticator.settle_exempt(&mut request);
+            return self.forward(request, None);
         }
-        match plan(&self.sessions, &mut parts) {
-            Plan::Forward => self.forward(parts, body, None),
+        match plan(&self.sessions, &mut request) {
+            Plan::Forward => self.forward(request, None),
             Plan::ForwardAndClear => {
                 let after = After::clear(&self.sessions);
-                self.forward(parts, body, Some(after))
+                self.forward(request, Some(after))
             }
             Plan::Confirm(claims) => match self.sessions.confirmation(&claims) {
-                None => self.forward(parts, body, None),
+                None => self.forward(request, None),
                 Some(confirmation) => RefreshFuture::new(State::Confirm {
-                    future: self.inner.call(Request::from_parts(parts, body)),
+                    future: self.inner.call(request),
                     confirmation: Some(confirmation),
                     response: None,
                 }),
             },
             Plan::Ambiguous => {
                 let refusal = Refusal::Token(TokenError::new(TokenErrorKind::Ambiguous));
+                let (parts, _) = request.into_parts();
                 RefreshFuture::new(State::Refused { response: Some(refuse(&self.reject, refusal, &parts)) })
             }
             Plan::CheckLive(claims) => {
                 let task = Box::pin(task::check_live(self.sessions.clone(), claims));
-                self.decide(parts, body, task)
+                self.decide(request, task)
             }
             Plan::Refresh { token, still_good, may_clear } => {
                 let task = Box::pin(task::exchange(self.sessions.clone(), token, still_good, may_clear));
-                self.decide(parts, body, task)
+                self.decide(request, task)
             }
         }
     }
@@ -82,29 +83,25 @@ where
 impl<S: Clone, C, R: Clone> Refresh<S, C, R> {
     fn forward<ReqBody, ResBody>(
         &mut self,
-        parts: Parts,
-        body: ReqBody,
+        request: Request<ReqBody>,
         after: Option<After<C>>,
     ) -> RefreshFuture<S, C, R, ReqBody, ResBody>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     {
-        RefreshFuture::new(State::Handle {
-            future: self.inner.call(Request::from_parts(parts, body)),
-            after: after.map(Box::new),
-        })
+        RefreshFuture::new(State::Handle { future: self.inner.call(request), after: after.map(Box::new) })
     }
 
     /// Asks the store first. The instance that said it was ready is the one to call afterwards.
     fn decide<ReqBody, ResBody>(
         &mut self,
-        parts: Parts,
-        body: ReqBody,
+        request: Request<ReqBody>,
         task: task::Task<C>,
     ) -> RefreshFuture<S, C, R, ReqBody, ResBody>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     {
+        let (parts, body) = request.into_parts();
         let spare = self.inner.clone();
         let ready = mem::replace(&mut self.inner, spare);
         let pending =

@@ -3,7 +3,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, request::Parts};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -32,15 +32,17 @@ impl<F, B> ResponseFuture<F, B> {
         verdict: Result<(), Refusal>,
         inner: &mut S,
         hook: &impl Reject<B>,
-        parts: Parts,
-        body: ReqBody,
+        request: Request<ReqBody>,
     ) -> Self
     where
         S: Service<Request<ReqBody>, Response = Response<B>, Future = F>,
     {
         let kind = match verdict {
-            Ok(()) => Kind::Forward { future: inner.call(Request::from_parts(parts, body)) },
-            Err(refusal) => Kind::Refused { response: Some(refuse(hook, refusal, &parts)) },
+            Ok(()) => Kind::Forward { future: inner.call(request) },
+            Err(refusal) => {
+                let (parts, _) = request.into_parts();
+                Kind::Refused { response: Some(refuse(hook, refusal, &parts)) }
+            }
         };
         Self { kind }
     }

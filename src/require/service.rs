@@ -39,9 +39,8 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (parts, body) = request.into_parts();
-        let verdict = if is_preflight(&parts) { Ok(()) } else { self.check(&parts.extensions) };
-        ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, parts, body)
+        let verdict = if is_preflight(&request) { Ok(()) } else { self.check(request.extensions()) };
+        ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, request)
     }
 }
 

@@ -1,11 +1,12 @@
 use std::task::{Context, Poll};
 
-use http::{Extensions, HeaderMap, HeaderName, Request, Response, request::Parts};
+use http::{Extensions, HeaderMap, HeaderName, Request, Response};
 use tower_service::Service;
 
 use super::layer::Settings;
 use crate::{
     credentials::{Checked, Outcome},
+    head::Head,
     origin::{is_handshake, is_unsafe},
     reject::{DefaultReject, Refusal, Reject, ResponseFuture},
     token::{Source, XsrfError, XsrfErrorKind, verify_xsrf},
@@ -34,40 +35,39 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (mut parts, body) = request.into_parts();
-        let verdict = self.settings.check(&parts);
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let verdict = self.settings.check(&request);
         if verdict.is_ok() {
-            self.settings.note(&mut parts);
+            self.settings.note(request.extensions_mut());
         }
-        ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, parts, body)
+        ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, request)
     }
 }
 
 impl Settings {
     /// Spares layers further in the users that have been looked at here.
-    fn note(&self, parts: &mut Parts) {
+    fn note(&self, extensions: &mut Extensions) {
         if !self.origin_only
-            && let Some(checked) = parts.extensions.get_mut::<Checked>()
+            && let Some(checked) = extensions.get_mut::<Checked>()
         {
             checked.proven = true;
             checked.others.clear();
         }
     }
 
-    fn check(&self, parts: &Parts) -> Result<(), Refusal> {
-        let handshake = is_handshake(parts);
-        if !is_unsafe(&parts.method) && !handshake {
+    fn check(&self, request: &impl Head) -> Result<(), Refusal> {
+        let handshake = is_handshake(request);
+        if !is_unsafe(request.method()) && !handshake {
             return Ok(());
         }
         if self.origin_only {
-            return Ok(self.origin.check(parts)?);
+            return Ok(self.origin.check(request)?);
         }
-        let checked = enforced(&parts.extensions)?;
+        let checked = enforced(request.extensions())?;
         if checked.by_header && checked.others.is_empty() {
             return Ok(()); // nothing ambient authenticates it: no other site can make this request
         }
-        self.origin.check(parts)?;
+        self.origin.check(request)?;
         if handshake {
             return Ok(());
         }
@@ -76,7 +76,7 @@ impl Settings {
             _ => None,
         };
         for claims in checked.others.iter().chain(own) {
-            let presented = presented(&parts.headers, &self.header)?;
+            let presented = presented(request.headers(), &self.header)?;
             verify_xsrf(&claims.registered, presented).map_err(XsrfError::new)?;
         }
         Ok(())
