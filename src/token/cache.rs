@@ -14,11 +14,9 @@ use std::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use super::claims::Verified;
-use crate::keys::Epoch;
 
 /// A bounded map from whole tokens to their verified claims.
 ///
@@ -27,8 +25,8 @@ use crate::keys::Epoch;
 /// kind and not the users at work.
 pub(super) struct TokenCache<C> {
     shards: [RwLock<Shard<C>>; SHARDS],
-    /// Seeded, so that nobody can choose tokens that fall into one place.
-    hasher: RandomState,
+    /// Nobody can choose tokens that fall into one place.
+    seeds: [u64; 4],
     /// Bytes that one shard may hold.
     shard_bytes: usize,
 }
@@ -45,31 +43,15 @@ struct Shard<C> {
 struct Entry<C> {
     token: Box<[u8]>,
     verified: Arc<Verified<C>>,
-    until: Until,
     /// Asked for since the hand came by.
     used: AtomicBool,
-}
-
-/// For how long what is known of a token counts.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Until {
-    /// While the keys by which it was judged are in use.
-    pub(super) epoch: Epoch,
-    pub(super) dates: Dates,
-}
-
-/// `exp` and `nbf`, since the epoch: beside the token, so that a hit need not look into its claims.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Dates {
-    pub(super) expires_at: Duration,
-    pub(super) not_before: Option<Duration>,
 }
 
 impl<C> TokenCache<C> {
     pub(super) fn new(bytes: usize) -> Self {
         Self {
             shards: std::array::from_fn(|_| RwLock::new(Shard::new())),
-            hasher: RandomState::new(),
+            seeds: std::array::from_fn(|_| RandomState::new().hash_one(0)),
             shard_bytes: bytes / SHARDS,
         }
     }
@@ -78,8 +60,12 @@ impl<C> TokenCache<C> {
         self.shard_bytes * SHARDS
     }
 
-    /// What the very same token was found to say, and for how long that counts.
-    pub(super) fn get(&self, token: &[u8]) -> Option<(Arc<Verified<C>>, Until)> {
+    /// What the very same token was found to say, where that still `stands`.
+    pub(super) fn get(
+        &self,
+        token: &[u8],
+        stands: impl FnOnce(&Verified<C>) -> bool,
+    ) -> Option<Arc<Verified<C>>> {
         if self.shard_bytes == 0 {
             return None;
         }
@@ -88,24 +74,26 @@ impl<C> TokenCache<C> {
         let entry = shard.entries.get(&hash)?;
         // Bytes are compared only once 64 seeded bits agree: how long that takes tells nothing about
         // tokens that one does not hold.
-        if *entry.token != *token {
+        //
+        // The claims come first: while they are fetched from memory, so is the token.
+        if !stands(&entry.verified) || *entry.token != *token {
             return None;
         }
         // Written at most once a round of the hand, so that readers do not fight for the line.
         if !entry.used.load(Ordering::Relaxed) {
             entry.used.store(true, Ordering::Relaxed);
         }
-        Some((entry.verified.clone(), entry.until))
+        Some(entry.verified.clone())
     }
 
     /// Keeps what `token` was found to say.
-    pub(super) fn insert(&self, token: &[u8], verified: Arc<Verified<C>>, until: Until) {
+    pub(super) fn insert(&self, token: &[u8], verified: Arc<Verified<C>>) {
         let weight = weight::<C>(token);
         if weight > self.shard_bytes {
             return;
         }
         let hash = self.hash(token);
-        let entry = Entry { token: token.into(), verified, until, used: AtomicBool::new(false) };
+        let entry = Entry { token: token.into(), verified, used: AtomicBool::new(false) };
         let mut shard = self.shard(hash).write().unwrap_or_else(PoisonError::into_inner);
         shard.remove(hash);
         shard.make_room(self.shard_bytes - weight);
@@ -113,9 +101,15 @@ impl<C> TokenCache<C> {
     }
 
     /// The end of a token is its signature, which no two tokens that were accepted share: to hash that
-    /// alone costs the same for short tokens and long ones.
+    /// alone costs the same for short tokens and long ones. Whoever cannot sign cannot choose it, so seeded
+    /// multiplications are mixing enough.
     fn hash(&self, token: &[u8]) -> u64 {
-        self.hasher.hash_one(token.last_chunk::<HASHED>().map_or(token, |end| end))
+        let mut end = [0; HASHED];
+        let known = &token[token.len().saturating_sub(HASHED)..];
+        end[..known.len()].copy_from_slice(known);
+        let word = |place: usize| u64::from_le_bytes(std::array::from_fn(|byte| end[8 * place + byte]));
+        let [first, second, third, fourth] = self.seeds;
+        fold(word(0) ^ first, word(1) ^ second) ^ fold(word(2) ^ third, fourth)
     }
 
     fn shard(&self, hash: u64) -> &RwLock<Shard<C>> {
@@ -178,6 +172,12 @@ impl<C> fmt::Debug for TokenCache<C> {
     }
 }
 
+/// The product of both, its upper half folded onto the lower.
+fn fold(one: u64, other: u64) -> u64 {
+    let product = u128::from(one) * u128::from(other);
+    (product >> 64) as u64 ^ product as u64
+}
+
 /// Passes on a hash that has been made already.
 #[derive(Default)]
 struct Hashed(u64);
@@ -206,10 +206,10 @@ const CLAIMS_FACTOR: usize = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::Registered;
+    use crate::{keys::Epoch, token::Registered};
 
     fn verified() -> Arc<Verified<u32>> {
-        Arc::new(Verified { registered: Registered::default(), custom: 7 })
+        Arc::new(Verified { epoch: Epoch::default(), registered: Registered::default(), custom: 7 })
     }
 
     /// As long as many a real one, and different from its beginning to its end.
@@ -224,10 +224,14 @@ mod tests {
             .sum()
     }
 
+    fn get(cache: &TokenCache<u32>, token: &[u8]) -> Option<Arc<Verified<u32>>> {
+        cache.get(token, |_| true)
+    }
+
     fn filled(bytes: usize, tokens: std::ops::Range<usize>) -> TokenCache<u32> {
         let cache = TokenCache::new(bytes);
         for number in tokens {
-            cache.insert(&token(number), verified(), Until::default());
+            cache.insert(&token(number), verified());
         }
         cache
     }
@@ -250,10 +254,10 @@ mod tests {
     fn a_token_that_is_used_outlives_a_stream_of_those_that_are_not() {
         let cache = filled(1 << 20, 0..32);
         for number in 1000..20_000 {
-            cache.insert(&token(number), verified(), Until::default());
+            cache.insert(&token(number), verified());
             if number % 50 == 0 {
                 for at_work in 0..32 {
-                    assert!(cache.get(&token(at_work)).is_some(), "{at_work} at {number}");
+                    assert!(get(&cache, &token(at_work)).is_some(), "{at_work} at {number}");
                 }
             }
         }
@@ -263,7 +267,7 @@ mod tests {
     fn a_token_too_large_for_a_shard_is_not_kept_and_evicts_nobody() {
         let cache = filled(100_000, 0..10);
         let before = held(&cache);
-        cache.insert(&vec![b'x'; 4000], verified(), Until::default());
+        cache.insert(&vec![b'x'; 4000], verified());
         assert_eq!(held(&cache), before);
     }
 
@@ -272,10 +276,10 @@ mod tests {
         let cache = filled(1 << 20, 0..10);
         let mut other = token(3);
         other[0] ^= 1;
-        assert!(cache.get(&token(3)).is_some());
-        assert!(cache.get(&other).is_none(), "the end is the same, the beginning is not");
-        assert!(cache.get(&token(3)[1..]).is_none());
-        assert!(cache.get(b"").is_none());
+        assert!(get(&cache, &token(3)).is_some());
+        assert!(get(&cache, &other).is_none(), "the end is the same, the beginning is not");
+        assert!(get(&cache, &token(3)[1..]).is_none());
+        assert!(get(&cache, b"").is_none());
     }
 
     #[test]
@@ -283,7 +287,7 @@ mod tests {
         let cache = filled(1 << 20, 0..10);
         let before = held(&cache);
         for number in 0..10 {
-            cache.insert(&token(number), verified(), Until::default());
+            cache.insert(&token(number), verified());
         }
         assert_eq!(held(&cache), before);
     }

@@ -1,7 +1,7 @@
 use std::{any::Any, fmt, sync::Arc, time::SystemTime};
 
 use super::{InsufficientScope, Registered, Scopes, XsrfError, XsrfErrorKind, scope, xsrf};
-use crate::clock::from_epoch;
+use crate::{clock::from_epoch, keys::Epoch};
 
 /// Where a request's token was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +42,11 @@ pub struct Claims<C> {
     presented: bool,
 }
 
+/// What the cache asks on each hit comes first, so that it is found where the reference count is.
+#[repr(C)]
 pub(crate) struct Verified<C: ?Sized> {
+    /// By which keys; what is known of a token counts while they are in use.
+    pub(crate) epoch: Epoch,
     pub(crate) registered: Registered,
     pub(crate) custom: C,
 }

@@ -8,6 +8,7 @@ use super::{
 
 /// The registered claims of a token and those that this crate adds.
 #[derive(Clone, Default)]
+#[repr(C)]
 pub(crate) struct Registered {
     pub(crate) expires_at: Option<NumericDate>,
     pub(crate) not_before: Option<NumericDate>,

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Budget, Claims, MAX_TOKEN_LEN, Registered, Source, TokenError, TokenErrorKind,
-    cache::{Dates, TokenCache, Until},
+    cache::TokenCache,
     claims::Verified,
     compact::{Encoded, decode, split, with_decoded},
     header::{Header, KnownHeaders},
@@ -211,9 +211,11 @@ impl<C: DeserializeOwned> Verifier<C> {
     /// Whether a token that has just been issued could be read again, whatever the time is. The cache does
     /// not learn of it: nobody may ever present it.
     pub(crate) fn can_read(&self, token: &str) -> bool {
-        let payload = self.policy.check_jws(token.as_bytes(), &mut Budget::default(), &self.memory.headers);
-        let claims = payload.and_then(|(payload, _)| decode(payload));
-        claims.is_ok_and(|claims| wire::read::<C>(&claims, &self.policy.xsrf_claim).is_ok())
+        let checked = self.policy.check_jws(token.as_bytes(), &mut Budget::default(), &self.memory.headers);
+        checked.is_ok_and(|(payload, epoch)| {
+            let claims = decode(payload);
+            claims.is_ok_and(|claims| wire::read::<C>(&claims, &self.policy.xsrf_claim, epoch).is_ok())
+        })
     }
 
     /// Verifies one of a request's tokens within what is left of its signature checks.
@@ -229,18 +231,18 @@ impl<C: DeserializeOwned> Verifier<C> {
             return Ok(claims);
         }
         let (payload, epoch) = self.policy.check_jws(token, budget, &self.memory.headers)?;
-        let verified = with_decoded(payload, |payload| self.policy.read_claims(payload))?;
-        let until = Until { epoch, dates: Dates::of(&verified.registered)? };
-        self.memory.tokens.insert(token, verified.clone(), until);
+        let verified = with_decoded(payload, |payload| self.policy.read_claims(payload, epoch))?;
+        self.memory.tokens.insert(token, verified.clone());
         Ok(Claims::of(verified, source))
     }
 
     /// The claims of a token that has been accepted before, if it would still be: anything else is
     /// judged as if it had never been seen.
     fn recall(&self, token: &[u8], source: Source) -> Option<Claims<C>> {
-        let (verified, until) = self.memory.tokens.get(token)?;
-        let stands = self.policy.keys.is_in(until.epoch) && self.policy.check_dates(until.dates).is_ok();
-        stands.then(|| Claims::of(verified, source))
+        let verified = self.memory.tokens.get(token, |verified| {
+            self.policy.keys.is_in(verified.epoch) && self.policy.check_dates(&verified.registered).is_ok()
+        })?;
+        Some(Claims::of(verified, source))
     }
 }
 
@@ -308,8 +310,12 @@ impl Policy {
         Err(refused)
     }
 
-    fn read_claims<C: DeserializeOwned>(&self, payload: &[u8]) -> Result<Arc<Verified<C>>, TokenErrorKind> {
-        match wire::read::<C>(payload, &self.xsrf_claim) {
+    fn read_claims<C: DeserializeOwned>(
+        &self,
+        payload: &[u8],
+        epoch: Epoch,
+    ) -> Result<Arc<Verified<C>>, TokenErrorKind> {
+        match wire::read::<C>(payload, &self.xsrf_claim, epoch) {
             Ok(verified) => {
                 self.check(&verified.registered)?;
                 Ok(verified)
@@ -324,7 +330,9 @@ impl Policy {
 
     /// The registered claims against this policy and the present time (RFC 7519 §4.1).
     fn check(&self, registered: &Registered) -> Result<(), TokenErrorKind> {
-        let dates = Dates::of(registered)?;
+        if registered.expires_at.is_none() {
+            return Err(TokenErrorKind::Malformed);
+        }
         if let Some(issuer) = &self.issuer
             && registered.issuer() != Some(issuer)
         {
@@ -335,28 +343,20 @@ impl Policy {
         {
             return Err(TokenErrorKind::WrongAudience);
         }
-        self.check_dates(dates)
+        self.check_dates(registered)
     }
 
-    /// What time changes: `exp` and `nbf`.
-    fn check_dates(&self, dates: Dates) -> Result<(), TokenErrorKind> {
+    /// What time changes: `exp`, which must be there, and `nbf`.
+    fn check_dates(&self, registered: &Registered) -> Result<(), TokenErrorKind> {
         let now = since_epoch(self.clock.now());
-        if now >= dates.expires_at.saturating_add(self.leeway) {
+        let expires_at = registered.expires_at.ok_or(TokenErrorKind::Malformed)?.0;
+        if now >= expires_at.saturating_add(self.leeway) {
             return Err(TokenErrorKind::Expired);
         }
-        if dates.not_before.is_some_and(|date| date > now.saturating_add(self.leeway)) {
+        if registered.not_before.is_some_and(|date| date.0 > now.saturating_add(self.leeway)) {
             return Err(TokenErrorKind::NotYetValid);
         }
         Ok(())
-    }
-}
-
-impl Dates {
-    fn of(registered: &Registered) -> Result<Self, TokenErrorKind> {
-        Ok(Self {
-            expires_at: registered.expires_at.ok_or(TokenErrorKind::Malformed)?.0,
-            not_before: registered.not_before.map(|date| date.0),
-        })
     }
 }
 

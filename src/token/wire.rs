@@ -21,6 +21,7 @@ use super::{
     claims::Verified,
     json::{NumericDate, is_object},
 };
+use crate::keys::Epoch;
 
 /// The registered claims as they stand in the text, and those that this crate adds.
 #[derive(Default)]
@@ -68,14 +69,15 @@ pub(super) enum Unreadable {
 pub(super) fn read<'de, C: Deserialize<'de>>(
     json: &'de [u8],
     xsrf_claim: &str,
+    epoch: Epoch,
 ) -> Result<Arc<Verified<C>>, Unreadable> {
     // Once for the whole, and not for each string.
     let json = str::from_utf8(json).map_err(|_| Unreadable::Malformed)?;
-    if let Ok(both) = read_in_one_pass(json, xsrf_claim) {
+    if let Ok(both) = read_in_one_pass(json, xsrf_claim, epoch) {
         return Ok(both);
     }
     // Off the hot path: find out which of the two is at fault.
-    match read_in_one_pass::<IgnoredAny>(json, xsrf_claim) {
+    match read_in_one_pass::<IgnoredAny>(json, xsrf_claim, epoch) {
         Ok(verified) => Err(Unreadable::ClaimsMismatch(Box::new(verified.registered.clone()))),
         Err(_) => Err(Unreadable::Malformed),
     }
@@ -84,6 +86,7 @@ pub(super) fn read<'de, C: Deserialize<'de>>(
 fn read_in_one_pass<'de, C: Deserialize<'de>>(
     json: &'de str,
     xsrf_claim: &str,
+    epoch: Epoch,
 ) -> Result<Arc<Verified<C>>, serde_json::Error> {
     if !is_object(json.as_bytes()) {
         return Err(de::Error::custom("claims are not an object"));
@@ -93,7 +96,7 @@ fn read_in_one_pass<'de, C: Deserialize<'de>>(
     let custom =
         C::deserialize(Own { deserializer: &mut deserializer, presented: &mut presented, xsrf_claim })?;
     deserializer.end()?;
-    Ok(Arc::new(Verified { registered: presented.into(), custom }))
+    Ok(Arc::new(Verified { epoch, registered: presented.into(), custom }))
 }
 
 /// A deserializer of the claims set that shows only the application's own claims.

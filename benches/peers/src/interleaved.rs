@@ -8,9 +8,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::counting::allocations;
 
-const ROUNDS: usize = 101;
-/// So long that each of many tokens comes several times: the first time, others' memory is in the way.
-const SLICE: Duration = Duration::from_millis(8);
+const ROUNDS: usize = 51;
+/// So long that each of many tokens comes a dozen times, as on a server that goes on serving the same
+/// users: the first time, others' memory is in the way.
+const SLICE: Duration = Duration::from_millis(24);
 /// So long, and so often that each of many tokens has come many times; but not for ever.
 const WARM_UP: Duration = Duration::from_millis(100);
 const WARM_UP_CALLS: u128 = 40_000;
