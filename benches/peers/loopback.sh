@@ -2,7 +2,7 @@
 # Requests a second over loopback: the server on the first core, wrk on the second, by turns.
 # usage: loopback.sh PATH-OF-THE-BINARY [ROUNDS] [SECONDS]
 set -euo pipefail
-server=$1 rounds=${2:-5} seconds=${3:-4}
+server=$1 rounds=${2:-21} seconds=${3:-1}
 contenders=(bare hand ours)
 command -v wrk >/dev/null || { echo "needs wrk (Debian package wrk)" >&2; exit 1; }
 
@@ -48,7 +48,11 @@ median() { sort -g | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)
 for contender in "${contenders[@]}"; do load "$contender" get 1 >/dev/null; done
 for ((round = 0; round < rounds; round++)); do
   for method in get post; do
-    for contender in "${contenders[@]}"; do load "$contender" "$method" "$seconds" >>"$work/$contender.$method"; done
+    # Another one begins each round, so that none always follows the same neighbour.
+    for ((turn = round; turn < round + ${#contenders[@]}; turn++)); do
+      contender=${contenders[turn % ${#contenders[@]}]}
+      load "$contender" "$method" "$seconds" >>"$work/$contender.$method"
+    done
   done
 done
 

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use http::request::Parts;
 use tower_layer::Layer;
@@ -25,7 +25,8 @@ pub(crate) enum Presence {
 /// See the [module docs](crate::jwt) for an example.
 #[must_use]
 pub struct CookieJwtLayer<C, R = DefaultReject> {
-    authenticator: Authenticator<C>,
+    /// Shared, so that a service is cloned for each request at little cost.
+    authenticator: Arc<Authenticator<C>>,
     presence: Presence,
     exempt: Exempt,
     /// Refuses what the store has not confirmed to be live.
@@ -37,10 +38,13 @@ impl<C> CookieJwtLayer<C> {
     /// A layer that demands a token which `verifier` accepts.
     pub fn new(verifier: Verifier<C>) -> Self {
         let cookie = [Prefix::HOST, DEFAULT_ACCESS_NAME].concat();
-        Self::with_authenticator(Authenticator::new(verifier, Sources::new(cookie)), false)
+        Self::with_authenticator(Authenticator::new(verifier, Sources::new(cookie)).into(), false)
     }
 
-    pub(crate) const fn with_authenticator(authenticator: Authenticator<C>, session_check: bool) -> Self {
+    pub(crate) const fn with_authenticator(
+        authenticator: Arc<Authenticator<C>>,
+        session_check: bool,
+    ) -> Self {
         Self {
             authenticator,
             presence: Presence::Required,
@@ -57,7 +61,7 @@ impl<C, R> CookieJwtLayer<C, R> {
     /// Defaults to `__Host-access`, or for layers made by `Sessions` to the name of their policy.
     pub fn with_cookie_name(mut self, name: impl Into<String>) -> Self {
         let name = name.into().into_boxed_str();
-        self.authenticator.change_sources(|sources| sources.cookie = name);
+        Arc::make_mut(&mut self.authenticator).change_sources(|sources| sources.cookie = name);
         self
     }
 
@@ -66,7 +70,8 @@ impl<C, R> CookieJwtLayer<C, R> {
     ///
     /// Defaults to `Authorization: Bearer`, `X-Access-Token`, cookie.
     pub fn with_sources(mut self, order: impl IntoIterator<Item = Source>) -> Self {
-        self.authenticator.change_sources(|sources| sources.order = order.into_iter().collect());
+        Arc::make_mut(&mut self.authenticator)
+            .change_sources(|sources| sources.order = order.into_iter().collect());
         self
     }
 

@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -21,7 +22,7 @@ use crate::{
 /// See the [module docs](crate::jwt) for an example.
 pub struct CookieJwt<S, C, R = DefaultReject> {
     pub(super) inner: S,
-    pub(super) authenticator: Authenticator<C>,
+    pub(super) authenticator: Arc<Authenticator<C>>,
     pub(super) presence: Presence,
     pub(super) exempt: Exempt,
     pub(super) session_check: bool,

@@ -304,7 +304,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             Authenticator::new(access, Sources::new(cookies.access.name.clone())).with_companion(companion);
 
         Ok(Sessions::from_inner(Inner {
-            authenticator,
+            authenticator: authenticator.into(),
             refresh_reader,
             issuer: issuer.with_clock(self.clock.clone()),
             store: self.store,

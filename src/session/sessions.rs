@@ -66,7 +66,7 @@ pub struct Sessions<C> {
 }
 
 pub(crate) struct Inner<C> {
-    pub(crate) authenticator: Authenticator<C>,
+    pub(crate) authenticator: Arc<Authenticator<C>>,
     pub(crate) refresh_reader: RefreshReader,
     pub(crate) issuer: Issuer,
     pub(crate) store: Box<dyn ErasedStore>,

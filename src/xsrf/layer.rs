@@ -12,7 +12,8 @@ use crate::{ConfigError, origin::OriginPolicy, reject::DefaultReject, session::S
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct XsrfLayer<R = DefaultReject> {
-    settings: Settings,
+    /// Shared, so that a service is cloned for each request at little cost.
+    settings: Arc<Settings>,
     reject: R,
 }
 
@@ -34,12 +35,13 @@ impl XsrfLayer {
     /// A layer that checks the origin alone: for routes without a session, such as a contact form.
     pub fn origin_only() -> Self {
         let mut layer = Self::new();
-        layer.settings.origin_only = true;
+        layer.settings_mut().origin_only = true;
         layer
     }
 
-    pub(crate) const fn with_settings(origin: Arc<OriginPolicy>, header: HeaderName) -> Self {
-        Self { settings: Settings { origin, header, origin_only: false }, reject: DefaultReject }
+    pub(crate) fn with_settings(origin: Arc<OriginPolicy>, header: HeaderName) -> Self {
+        let settings = Settings { origin, header, origin_only: false };
+        Self { settings: settings.into(), reject: DefaultReject }
     }
 }
 
@@ -50,6 +52,14 @@ impl Default for XsrfLayer {
 }
 
 impl<R> XsrfLayer<R> {
+    fn settings_mut(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
+    }
+
+    fn origin_mut(&mut self) -> &mut OriginPolicy {
+        Arc::make_mut(&mut self.settings_mut().origin)
+    }
+
     /// Names the origin under which browsers see the application: for proxies that rewrite the host.
     ///
     /// Defaults to the request's own authority or `Host`.
@@ -58,7 +68,7 @@ impl<R> XsrfLayer<R> {
     ///
     /// [`ConfigError`] when `origin` is none, such as `https://shop.example`.
     pub fn with_public_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
-        Arc::make_mut(&mut self.settings.origin).set_public(origin)?;
+        self.origin_mut().set_public(origin)?;
         Ok(self)
     }
 
@@ -70,7 +80,7 @@ impl<R> XsrfLayer<R> {
     ///
     /// [`ConfigError`] when `origin` is none.
     pub fn with_trusted_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
-        Arc::make_mut(&mut self.settings.origin).trust(origin)?;
+        self.origin_mut().trust(origin)?;
         Ok(self)
     }
 
@@ -78,7 +88,7 @@ impl<R> XsrfLayer<R> {
     ///
     /// Defaults to refusing them.
     pub fn with_handshakes_without_origin(mut self) -> Self {
-        Arc::make_mut(&mut self.settings.origin).allow_handshakes_without_origin();
+        self.origin_mut().allow_handshakes_without_origin();
         self
     }
 
@@ -86,7 +96,7 @@ impl<R> XsrfLayer<R> {
     ///
     /// Defaults to `X-XSRF-TOKEN`.
     pub fn with_header(mut self, header: HeaderName) -> Self {
-        self.settings.header = header;
+        self.settings_mut().header = header;
         self
     }
 

@@ -1,4 +1,7 @@
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use http::{Extensions, HeaderMap, HeaderName, Request, Response};
 use tower_service::Service;
@@ -18,7 +21,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Xsrf<S, R = DefaultReject> {
     pub(super) inner: S,
-    pub(super) settings: Settings,
+    pub(super) settings: Arc<Settings>,
     pub(super) reject: R,
 }
 
