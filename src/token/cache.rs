@@ -293,6 +293,18 @@ mod tests {
     }
 
     #[test]
+    fn tokens_fall_into_all_shards_alike_by_the_end_of_their_signature() {
+        let cache = filled(8 << 20, 0..0);
+        let mut counts = [0; SHARDS];
+        for number in 0..3200_u32 {
+            // Even counters, which no signature is.
+            let token = format!("{number:024}");
+            counts[(cache.hash(token.as_bytes()) >> 32) as usize % SHARDS] += 1;
+        }
+        assert!(counts.iter().all(|count| (40..=200).contains(count)), "{counts:?}");
+    }
+
+    #[test]
     fn debug_shows_no_token() {
         let cache = filled(1 << 20, 7..8);
         assert!(!format!("{cache:?}").contains("0000007"));

@@ -227,20 +227,22 @@ impl<C: DeserializeOwned> Verifier<C> {
         source: Source,
         budget: &mut Budget,
     ) -> Result<Claims<C>, TokenErrorKind> {
-        if let Some(claims) = self.recall(token, source) {
+        let now = since_epoch(self.policy.clock.now());
+        if let Some(claims) = self.recall(token, source, now) {
             return Ok(claims);
         }
         let (payload, epoch) = self.policy.check_jws(token, budget, &self.memory.headers)?;
-        let verified = with_decoded(payload, |payload| self.policy.read_claims(payload, epoch))?;
+        let verified = with_decoded(payload, |payload| self.policy.read_claims(payload, epoch, now))?;
         self.memory.tokens.insert(token, verified.clone());
         Ok(Claims::of(verified, source))
     }
 
     /// The claims of a token that has been accepted before, if it would still be: anything else is
     /// judged as if it had never been seen.
-    fn recall(&self, token: &[u8], source: Source) -> Option<Claims<C>> {
+    fn recall(&self, token: &[u8], source: Source, now: Duration) -> Option<Claims<C>> {
         let verified = self.memory.tokens.get(token, |verified| {
-            self.policy.keys.is_in(verified.epoch) && self.policy.check_dates(&verified.registered).is_ok()
+            self.policy.keys.is_in(verified.epoch)
+                && self.policy.check_dates(&verified.registered, now).is_ok()
         })?;
         Some(Claims::of(verified, source))
     }
@@ -314,22 +316,23 @@ impl Policy {
         &self,
         payload: &[u8],
         epoch: Epoch,
+        now: Duration,
     ) -> Result<Arc<Verified<C>>, TokenErrorKind> {
         match wire::read::<C>(payload, &self.xsrf_claim, epoch) {
             Ok(verified) => {
-                self.check(&verified.registered)?;
+                self.check(&verified.registered, now)?;
                 Ok(verified)
             }
             Err(Unreadable::ClaimsMismatch(registered)) => {
-                self.check(&registered)?;
+                self.check(&registered, now)?;
                 Err(TokenErrorKind::ClaimsMismatch)
             }
             Err(Unreadable::Malformed) => Err(TokenErrorKind::Malformed),
         }
     }
 
-    /// The registered claims against this policy and the present time (RFC 7519 §4.1).
-    fn check(&self, registered: &Registered) -> Result<(), TokenErrorKind> {
+    /// The registered claims against this policy and the present time, since the epoch (RFC 7519 §4.1).
+    fn check(&self, registered: &Registered, now: Duration) -> Result<(), TokenErrorKind> {
         if registered.expires_at.is_none() {
             return Err(TokenErrorKind::Malformed);
         }
@@ -343,12 +346,11 @@ impl Policy {
         {
             return Err(TokenErrorKind::WrongAudience);
         }
-        self.check_dates(registered)
+        self.check_dates(registered, now)
     }
 
     /// What time changes: `exp`, which must be there, and `nbf`.
-    fn check_dates(&self, registered: &Registered) -> Result<(), TokenErrorKind> {
-        let now = since_epoch(self.clock.now());
+    fn check_dates(&self, registered: &Registered, now: Duration) -> Result<(), TokenErrorKind> {
         let expires_at = registered.expires_at.ok_or(TokenErrorKind::Malformed)?.0;
         if now >= expires_at.saturating_add(self.leeway) {
             return Err(TokenErrorKind::Expired);
