@@ -109,7 +109,8 @@ impl<C> TokenCache<C> {
         end[..known.len()].copy_from_slice(known);
         let word = |place: usize| u64::from_le_bytes(std::array::from_fn(|byte| end[8 * place + byte]));
         let [first, second, third, fourth] = self.seeds;
-        fold(word(0) ^ first, word(1) ^ second) ^ fold(word(2) ^ third, fourth)
+        let mixed = fold(word(0) ^ first, word(1) ^ second) ^ fold(word(2) ^ third, fourth);
+        fold(mixed, GOLDEN)
     }
 
     fn shard(&self, hash: u64) -> &RwLock<Shard<C>> {
@@ -196,6 +197,8 @@ impl Hasher for Hashed {
     }
 }
 
+/// 2⁶⁴ divided by the golden ratio: spreads what few bits tell apart.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 const SHARDS: usize = 32;
 /// Characters of the signature: 144 bits, of which some that an Ed25519 signature leaves zero.
 const HASHED: usize = 24;
