@@ -174,8 +174,7 @@ impl<S: Sync> FromRequestParts<S> for XsrfToken {
         let Outcome::Verified(claims, _) = &checked.outcome else {
             return Err(ClaimsRejection::Unauthenticated(reason(&parts.extensions)));
         };
-        let value = claims.registered.xsrf_token().filter(|value| !value.is_empty());
-        let Some(value) = value else {
+        let Some(value) = claims.registered.xsrf_token() else {
             return Err(ClaimsRejection::Unauthenticated(TokenErrorKind::Missing.into()));
         };
         let masked = crate::token::xsrf::mask(value).map(String::into_boxed_str);

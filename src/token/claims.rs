@@ -163,7 +163,7 @@ impl<C> Claims<C> {
     /// The XSRF token of the session, to be given to the page's own script. For a page that is
     /// compressed and reflects input, take [`masked_xsrf_token`](Self::masked_xsrf_token).
     pub fn xsrf_token(&self) -> Option<&str> {
-        self.registered().xsrf_token().filter(|value| !value.is_empty())
+        self.registered().xsrf_token()
     }
 
     /// The XSRF token under a fresh one-time pad, different on each call: for a hidden field or a
@@ -199,10 +199,7 @@ impl<C: Send + Sync + 'static> Claims<C> {
 
 /// The rule behind [`Claims::verify_xsrf`] and the layer's header check.
 pub(crate) fn verify_xsrf(registered: &Registered, presented: &[u8]) -> Result<(), XsrfErrorKind> {
-    let claim = registered.xsrf_token().unwrap_or_default();
-    if claim.is_empty() {
-        return Err(XsrfErrorKind::NoClaim);
-    }
+    let claim = registered.xsrf_token().ok_or(XsrfErrorKind::NoClaim)?;
     if presented.is_empty() {
         return Err(XsrfErrorKind::Missing);
     }

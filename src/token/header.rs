@@ -87,6 +87,18 @@ impl KnownHeaders {
     }
 }
 
+/// Compares `typ` values as media types: without case, and `application/` may be left out (RFC 7515 §4.1.9).
+pub(super) fn same_media_type(one: &str, other: &str) -> bool {
+    const PREFIX: &str = "application/";
+    fn strip(name: &str) -> &str {
+        match name.get(..PREFIX.len()) {
+            Some(prefix) if prefix.eq_ignore_ascii_case(PREFIX) => &name[PREFIX.len()..],
+            _ => name,
+        }
+    }
+    strip(one).eq_ignore_ascii_case(strip(other))
+}
+
 /// A string that must be one when the parameter is there: `null` is another type.
 fn present_text<'de: 'a, 'a, D: Deserializer<'de>>(
     deserializer: D,

@@ -2,8 +2,8 @@
 //! remembered, and are made and dropped with each one that is not.
 
 use super::{
-    json::NumericDate,
-    wire::{Presented, PresentedAudience, Text},
+    json::{Audience, NumericDate, Text},
+    wire::Presented,
 };
 
 /// The registered claims of a token and those that this crate adds.
@@ -69,8 +69,9 @@ impl Registered {
         self.text(self.scope)
     }
 
+    /// The XSRF token; an empty one proves nothing and is none.
     pub(crate) fn xsrf_token(&self) -> Option<&str> {
-        self.text(self.xsrf_token)
+        self.text(self.xsrf_token).filter(|value| !value.is_empty())
     }
 
     fn text(&self, span: Option<Span>) -> Option<&str> {
@@ -86,8 +87,8 @@ impl From<Presented<'_>> for Registered {
         let (token_id, session_id) = (keep(presented.token_id), keep(presented.session_id));
         let (scope, xsrf_token) = (keep(presented.scope), keep(presented.xsrf_token));
         let audience = match presented.audience {
-            Some(PresentedAudience::One(name)) => Spans::One(append(&mut texts, &name)),
-            Some(PresentedAudience::Several(names)) => {
+            Some(Audience::One(name)) => Spans::One(append(&mut texts, &name)),
+            Some(Audience::Several(names)) => {
                 Spans::Several(names.iter().map(|name| append(&mut texts, name)).collect())
             }
             None => Spans::default(),

@@ -14,7 +14,7 @@ use super::{
     cache::TokenCache,
     claims::Verified,
     compact::{Encoded, decode, split, with_decoded},
-    header::{Header, KnownHeaders},
+    header::{Header, KnownHeaders, same_media_type},
     wire::{self, Unreadable},
 };
 use crate::{
@@ -213,8 +213,8 @@ impl<C: DeserializeOwned> Verifier<C> {
     pub(crate) fn can_read(&self, token: &str) -> bool {
         let checked = self.policy.check_jws(token.as_bytes(), &mut Budget::default(), &self.memory.headers);
         checked.is_ok_and(|(payload, epoch)| {
-            let claims = decode(payload);
-            claims.is_ok_and(|claims| wire::read::<C>(&claims, &self.policy.xsrf_claim, epoch).is_ok())
+            decode(payload)
+                .is_ok_and(|claims| wire::read::<C>(&claims, &self.policy.xsrf_claim, epoch).is_ok())
         })
     }
 
@@ -360,18 +360,6 @@ impl Policy {
         }
         Ok(())
     }
-}
-
-/// Compares `typ` values as media types: without case, and `application/` may be left out (RFC 7515 §4.1.9).
-fn same_media_type(one: &str, other: &str) -> bool {
-    const PREFIX: &str = "application/";
-    fn strip(name: &str) -> &str {
-        match name.get(..PREFIX.len()) {
-            Some(prefix) if prefix.eq_ignore_ascii_case(PREFIX) => &name[PREFIX.len()..],
-            _ => name,
-        }
-    }
-    strip(one).eq_ignore_ascii_case(strip(other))
 }
 
 impl<C> Clone for Verifier<C> {

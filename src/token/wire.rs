@@ -5,12 +5,12 @@
 //! claims out; they are picked up on the way. So its type may deny unknown fields or collect the
 //! rest into a map, and gives back on the next rotation exactly what it was given.
 
-use std::{borrow::Cow, fmt, ops::Deref, str, sync::Arc};
+use std::{fmt, str, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer,
     de::{
-        self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor,
+        self, DeserializeSeed, IgnoredAny, MapAccess, Visitor,
         value::{CowStrDeserializer, MapAccessDeserializer},
     },
     forward_to_deserialize_any,
@@ -19,7 +19,7 @@ use serde::{
 use super::{
     Registered,
     claims::Verified,
-    json::{NumericDate, is_object},
+    json::{Audience, NumericDate, Text, is_object},
 };
 use crate::keys::Epoch;
 
@@ -28,7 +28,7 @@ use crate::keys::Epoch;
 pub(super) struct Presented<'de> {
     pub(super) issuer: Option<Text<'de>>,
     pub(super) subject: Option<Text<'de>>,
-    pub(super) audience: Option<PresentedAudience<'de>>,
+    pub(super) audience: Option<Audience<'de>>,
     pub(super) expires_at: Option<NumericDate>,
     pub(super) not_before: Option<NumericDate>,
     pub(super) issued_at: Option<NumericDate>,
@@ -45,7 +45,7 @@ impl Presented<'_> {
     pub(super) fn text_len(&self) -> usize {
         let Self { issuer, subject, token_id, session_id, scope, xsrf_token, audience, .. } = self;
         let texts = [issuer, subject, token_id, session_id, scope, xsrf_token].into_iter().flatten();
-        let names = audience.as_ref().map_or(&[][..], PresentedAudience::names);
+        let names = audience.as_ref().map_or(&[][..], Audience::names);
         texts.chain(names).map(|text| text.len()).sum()
     }
 }
@@ -257,82 +257,4 @@ fn once<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
     }
     *slot = Some(map.next_value()?);
     Ok(())
-}
-
-/// A member's name, or the text that is its value; borrowed unless it has escapes.
-pub(super) struct Text<'de>(Cow<'de, str>);
-
-impl Deref for Text<'_> {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Text<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(name)))
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(name.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(TextVisitor)
-    }
-}
-
-/// `aud`: one string or an array of strings (RFC 7519 §4.1.3).
-pub(super) enum PresentedAudience<'de> {
-    One(Text<'de>),
-    Several(Vec<Text<'de>>),
-}
-
-impl<'de> PresentedAudience<'de> {
-    fn names(&self) -> &[Text<'de>] {
-        match self {
-            Self::One(name) => std::slice::from_ref(name),
-            Self::Several(names) => names,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for PresentedAudience<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AudienceVisitor;
-        impl<'de> Visitor<'de> for AudienceVisitor {
-            type Value = PresentedAudience<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or an array of strings")
-            }
-
-            fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Self::Value, E> {
-                Ok(PresentedAudience::One(Text(Cow::Borrowed(name))))
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(PresentedAudience::One(Text(Cow::Owned(name.to_owned()))))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut names = Vec::new();
-                while let Some(name) = seq.next_element::<Text<'de>>()? {
-                    names.push(name);
-                }
-                Ok(PresentedAudience::Several(names))
-            }
-        }
-        deserializer.deserialize_any(AudienceVisitor)
-    }
 }
