@@ -1,4 +1,4 @@
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, time::Duration};
 
 use http::HeaderName;
 use serde::{Serialize, de::DeserializeOwned};
@@ -309,7 +309,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             issuer: issuer.with_clock(self.clock.clone()),
             store: self.store,
             cookies,
-            origin: Arc::new(origin),
+            origin,
             xsrf_header,
             lifetimes: self.lifetimes,
             rules: Rules { grace: self.grace, lost_response: self.lost_response },

@@ -71,7 +71,7 @@ pub(crate) struct Inner<C> {
     pub(crate) issuer: Issuer,
     pub(crate) store: Box<dyn ErasedStore>,
     pub(crate) cookies: Cookies,
-    pub(crate) origin: Arc<OriginPolicy>,
+    pub(crate) origin: OriginPolicy,
     pub(crate) xsrf_header: HeaderName,
     pub(crate) lifetimes: Lifetimes,
     pub(crate) rules: Rules,

@@ -103,7 +103,7 @@ impl<C> Claims<C> {
 
     /// `exp`: when the token expires.
     pub fn expires_at(&self) -> SystemTime {
-        from_epoch(self.registered().expires_at.map(|date| date.0).unwrap_or_default())
+        from_epoch(self.registered().expires_at.0)
     }
 
     /// `nbf`: when the token becomes valid.

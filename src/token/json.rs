@@ -15,7 +15,7 @@ pub(super) fn is_object(json: &[u8]) -> bool {
 }
 
 /// A NumericDate (RFC 7519 §2): an integer or a fraction, not negative, not after the year 9999.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NumericDate(pub(crate) Duration);
 
 impl<'de> Deserialize<'de> for NumericDate {

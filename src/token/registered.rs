@@ -10,7 +10,7 @@ use super::{
 #[derive(Clone, Default)]
 #[repr(C)]
 pub(crate) struct Registered {
-    pub(crate) expires_at: Option<NumericDate>,
+    pub(crate) expires_at: NumericDate,
     pub(crate) not_before: Option<NumericDate>,
     pub(crate) issued_at: Option<NumericDate>,
     pub(crate) authenticated_at: Option<NumericDate>,
@@ -79,8 +79,10 @@ impl Registered {
     }
 }
 
-impl From<Presented<'_>> for Registered {
-    fn from(presented: Presented<'_>) -> Self {
+impl Registered {
+    /// The claims as they are kept; `None` without `exp`, which every token must have.
+    pub(super) fn keep(presented: Presented<'_>) -> Option<Self> {
+        let expires_at = presented.expires_at?;
         let mut texts = String::with_capacity(presented.text_len());
         let mut keep = |text: Option<Text<'_>>| text.map(|text| append(&mut texts, &text));
         let (issuer, subject) = (keep(presented.issuer), keep(presented.subject));
@@ -93,8 +95,8 @@ impl From<Presented<'_>> for Registered {
             }
             None => Spans::default(),
         };
-        Self {
-            expires_at: presented.expires_at,
+        Some(Self {
+            expires_at,
             not_before: presented.not_before,
             issued_at: presented.issued_at,
             authenticated_at: presented.authenticated_at,
@@ -107,7 +109,7 @@ impl From<Presented<'_>> for Registered {
             session_id,
             scope,
             xsrf_token,
-        }
+        })
     }
 }
 

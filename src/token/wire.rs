@@ -56,7 +56,7 @@ pub(crate) const RESERVED: [&str; 11] =
 
 /// Why a claims set could not be read.
 pub(super) enum Unreadable {
-    /// Not a JSON object, or a registered claim is of another type or given twice.
+    /// Not a JSON object, or a registered claim is of another type or given twice, or `exp` is missing.
     Malformed,
     /// The registered claims are in order; the application's own are not of its type.
     ClaimsMismatch(Box<Registered>),
@@ -96,7 +96,8 @@ fn read_in_one_pass<'de, C: Deserialize<'de>>(
     let custom =
         C::deserialize(Own { deserializer: &mut deserializer, presented: &mut presented, xsrf_claim })?;
     deserializer.end()?;
-    Ok(Arc::new(Verified { epoch, registered: presented.into(), custom }))
+    let registered = Registered::keep(presented).ok_or_else(|| de::Error::custom("a token without `exp`"))?;
+    Ok(Arc::new(Verified { epoch, registered, custom }))
 }
 
 /// A deserializer of the claims set that shows only the application's own claims.

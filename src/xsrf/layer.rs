@@ -19,7 +19,7 @@ pub struct XsrfLayer<R = DefaultReject> {
 
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
-    pub(super) origin: Arc<OriginPolicy>,
+    pub(super) origin: OriginPolicy,
     pub(super) header: HeaderName,
     /// Without the comparison of header and claim.
     pub(super) origin_only: bool,
@@ -29,7 +29,7 @@ impl XsrfLayer {
     /// A layer that checks origin and XSRF header, inside of a `CookieJwtLayer`. Without one, it
     /// refuses unsafe requests.
     pub fn new() -> Self {
-        Self::with_settings(OriginPolicy::default().into(), XSRF_HEADER)
+        Self::with_settings(OriginPolicy::default(), XSRF_HEADER)
     }
 
     /// A layer that checks the origin alone: for routes without a session, such as a contact form.
@@ -39,7 +39,7 @@ impl XsrfLayer {
         layer
     }
 
-    pub(crate) fn with_settings(origin: Arc<OriginPolicy>, header: HeaderName) -> Self {
+    pub(crate) fn with_settings(origin: OriginPolicy, header: HeaderName) -> Self {
         let settings = Settings { origin, header, origin_only: false };
         Self { settings: settings.into(), reject: DefaultReject }
     }
@@ -57,7 +57,7 @@ impl<R> XsrfLayer<R> {
     }
 
     fn origin_mut(&mut self) -> &mut OriginPolicy {
-        Arc::make_mut(&mut self.settings_mut().origin)
+        &mut self.settings_mut().origin
     }
 
     /// Names the origin under which browsers see the application: for proxies that rewrite the host.
