@@ -24,14 +24,12 @@ const SOURCES = [
 ];
 
 export default async function clients(checks, browser) {
-  // They mostly wait for tokens to expire: together.
-  await Promise.all(
-    SOURCES.map(async (source) => {
-      const server = await startLab({ ...QUICK, ...source.environment });
-      await Promise.all(CLIENTS.map((client) => ordinaryLife(checks, browser, server, client, source)));
-      server.stop();
-    }),
-  );
+  // They mostly wait for tokens to expire: together, but no more than two cores can keep up with.
+  for (const source of SOURCES) {
+    const server = await startLab({ ...QUICK, ...source.environment });
+    await Promise.all(CLIENTS.map((client) => ordinaryLife(checks, browser, server, client, source)));
+    server.stop();
+  }
   const server = await startLab();
   for (const client of CLIENTS) await staleCookie(checks, browser, server, client);
   server.stop();
@@ -108,6 +106,9 @@ async function ordinaryLife(checks, browser, server, client, source) {
       for (let n = 0; performance.now() < end; n += 1) {
         sent.push(n % 2 ? window.client.send("POST", "/api/write", { n }) : window.client.send("GET", "/api/read"));
         await new Promise((resolve) => setTimeout(resolve, 80));
+        // A seventh would wait for a connection with cookies that it has got already, perhaps for longer than
+        // the grace period: what no server can tell from a thief (see `with_grace_period`).
+        await sent[n - 5];
       }
       return (await Promise.all(sent)).map(({ status, body }) => body?.code ?? status);
     }, 3 * ACCESS_MS + 1_500);
