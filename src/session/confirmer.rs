@@ -24,6 +24,15 @@ pub(super) struct Confirmer {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fingerprint(u64);
 
+/// What this process remembers of a generation.
+#[derive(Debug)]
+pub(super) enum Known {
+    Nothing(Fingerprint),
+    /// The store is being told.
+    Asked,
+    Confirmed,
+}
+
 impl Confirmer {
     pub(super) fn new() -> Self {
         Self {
@@ -34,10 +43,14 @@ impl Confirmer {
         }
     }
 
-    /// The generation, unless it is one that this process remembers to have confirmed.
-    pub(super) fn unseen(&self, session: &str, generation: u32) -> Option<Fingerprint> {
-        let fingerprint = Fingerprint(self.hasher.hash_one((session, generation)) | 1);
-        (self.slot(fingerprint).load(Ordering::Relaxed) != fingerprint.0).then_some(fingerprint)
+    /// What this process remembers of the generation.
+    pub(super) fn recall(&self, session: &str, generation: u32) -> Known {
+        let fingerprint = Fingerprint(self.hasher.hash_one((session, generation)) & !STATE | ASKED);
+        match self.slot(fingerprint).load(Ordering::Relaxed) ^ fingerprint.0 {
+            0 => Known::Asked,
+            CONFIRMED => Known::Confirmed,
+            _ => Known::Nothing(fingerprint),
+        }
     }
 
     /// Whether to ask the store now to confirm this generation; remembers it if so.
@@ -62,10 +75,20 @@ impl Confirmer {
         Some(fingerprint)
     }
 
+    /// The store knows it now, or knows the session no more.
+    pub(super) fn confirmed(&self, fingerprint: Fingerprint) {
+        self.settle(fingerprint, fingerprint.0 | CONFIRMED);
+    }
+
     /// Forgets it, so that it is tried again.
     pub(super) fn release(&self, fingerprint: Fingerprint) {
+        self.settle(fingerprint, 0);
+    }
+
+    /// Another generation may have taken the slot meanwhile.
+    fn settle(&self, fingerprint: Fingerprint, outcome: u64) {
         let slot = self.slot(fingerprint);
-        let _ = slot.compare_exchange(fingerprint.0, 0, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = slot.compare_exchange(fingerprint.0, outcome, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// The store has failed: leaves it alone for a while.
@@ -85,7 +108,7 @@ impl Confirmer {
     }
 
     fn slot(&self, fingerprint: Fingerprint) -> &AtomicU64 {
-        &self.slots[(fingerprint.0 >> 1) as usize % SLOTS]
+        &self.slots[(fingerprint.0 >> 2) as usize % SLOTS]
     }
 }
 
@@ -99,7 +122,62 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The bits of a slot that tell how far it is; the others are the generation's.
+const STATE: u64 = 3;
+const ASKED: u64 = 1;
+const CONFIRMED: u64 = 2;
 /// 128 KiB, enough for the sessions that one process sees in a token's lifetime.
 const SLOTS: usize = 16 * 1024;
 const PAUSE: Duration = Duration::from_secs(5);
 const OLD_TOKEN_ODDS: u64 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(30);
+
+    fn fingerprint(confirmer: &Confirmer, session: &str, generation: u32) -> Fingerprint {
+        match confirmer.recall(session, generation) {
+            Known::Nothing(fingerprint) => fingerprint,
+            known => panic!("{session} {generation}: {known:?}"),
+        }
+    }
+
+    /// Takes the turn to tell the store of a token that has just been issued.
+    fn claim(confirmer: &Confirmer, session: &str, generation: u32) -> Fingerprint {
+        let now = SystemTime::now();
+        let fingerprint = fingerprint(confirmer, session, generation);
+        confirmer.claim(fingerprint, now, now, GRACE).expect("a young token is confirmed at first sight")
+    }
+
+    #[test]
+    fn a_generation_is_confirmed_only_once_the_store_has_said_so() {
+        let confirmer = Confirmer::new();
+        let asked = claim(&confirmer, "s", 3);
+        assert!(matches!(confirmer.recall("s", 3), Known::Asked), "on its way");
+        confirmer.release(asked);
+        let asked = claim(&confirmer, "s", 3);
+        confirmer.confirmed(asked);
+        assert!(matches!(confirmer.recall("s", 3), Known::Confirmed));
+        fingerprint(&confirmer, "s", 4);
+        fingerprint(&confirmer, "t", 3);
+    }
+
+    #[test]
+    fn an_answer_about_one_generation_leaves_another_in_its_slot_alone() {
+        let confirmer = Confirmer::new();
+        let former = claim(&confirmer, "s", 0);
+        let slot = |generation| {
+            let fingerprint = fingerprint(&confirmer, "s", generation);
+            std::ptr::from_ref(confirmer.slot(fingerprint))
+        };
+        let place = std::ptr::from_ref(confirmer.slot(former));
+        let later = (1..).find(|generation| slot(*generation) == place).expect("slots are few");
+        claim(&confirmer, "s", later);
+        for answer in [Confirmer::confirmed, Confirmer::release] {
+            answer(&confirmer, former);
+            assert!(matches!(confirmer.recall("s", later), Known::Asked));
+        }
+    }
+}

@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use http::HeaderName;
 use serde::{Serialize, de::DeserializeOwned};
@@ -6,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     SessionError, SessionEvent, SessionInfo, SessionsBuilder, UpdatedClaims,
-    confirmer::{Confirmer, Fingerprint},
+    confirmer::{Confirmer, Fingerprint, Known},
     events::Listener,
     reload::ErasedReload,
     rules::{Rules, confirmation},
@@ -287,10 +291,19 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         if !claims.is_held_in_cookie() {
             return None; // a bearer token does not show which cookies the client holds
         }
+        if claims.confirmed().load(Ordering::Relaxed) {
+            return None; // nearly always
+        }
         let (session, generation) = (claims.session_id()?, claims.generation()?);
         let inner = self.inner();
-        // Nearly always there is nothing to do, which takes no look at the clock.
-        let fingerprint = inner.confirmer.unseen(session, generation)?;
+        let fingerprint = match inner.confirmer.recall(session, generation) {
+            Known::Nothing(fingerprint) => fingerprint,
+            Known::Asked => return None,
+            Known::Confirmed => {
+                claims.confirmed().store(true, Ordering::Relaxed);
+                return None;
+            }
+        };
         let (now, issued_at) = (inner.clock.now(), claims.issued_at()?);
         let fingerprint = inner.confirmer.claim(fingerprint, issued_at, now, inner.rules.grace)?;
         let pending = PendingConfirmation { sessions: self.clone(), fingerprint: Some(fingerprint) };
@@ -308,7 +321,11 @@ struct PendingConfirmation<C> {
 impl<C> PendingConfirmation<C> {
     async fn run(mut self, session: SessionId, generation: u32) {
         match self.confirm(&session, generation).await {
-            Ok(Update::Done | Update::Gone) => self.fingerprint = None,
+            Ok(Update::Done | Update::Gone) => {
+                if let Some(fingerprint) = self.fingerprint.take() {
+                    self.sessions.inner().confirmer.confirmed(fingerprint);
+                }
+            }
             Ok(Update::Conflict) => {}
             Err(Unavailable) => {
                 let inner = self.sessions.inner();

@@ -212,7 +212,7 @@ mod tests {
     use crate::{keys::Epoch, token::Registered};
 
     fn verified() -> Arc<Verified<u32>> {
-        Arc::new(Verified { epoch: Epoch::default(), registered: Registered::default(), custom: 7 })
+        Arc::new(Verified::new(Epoch::default(), Registered::default(), 7))
     }
 
     /// As long as many a real one, and different from its beginning to its end.

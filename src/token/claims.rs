@@ -1,4 +1,9 @@
-use std::{any::Any, fmt, sync::Arc, time::SystemTime};
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+    time::SystemTime,
+};
 
 use super::{InsufficientScope, Registered, Scopes, XsrfError, XsrfErrorKind, scope, xsrf};
 use crate::{clock::from_epoch, keys::Epoch};
@@ -47,8 +52,16 @@ pub struct Claims<C> {
 pub(crate) struct Verified<C: ?Sized> {
     /// By which keys; what is known of a token counts while they are in use.
     pub(crate) epoch: Epoch,
+    /// The store knows that the client holds the cookies of this generation.
+    pub(super) confirmed: AtomicBool,
     pub(crate) registered: Registered,
     pub(crate) custom: C,
+}
+
+impl<C> Verified<C> {
+    pub(super) fn new(epoch: Epoch, registered: Registered, custom: C) -> Self {
+        Self { epoch, confirmed: AtomicBool::new(false), registered, custom }
+    }
 }
 
 /// Verified claims whose application type has been erased.
@@ -69,6 +82,12 @@ impl<C> Claims<C> {
         self.source = Source::Cookie;
         self.presented = false;
         self
+    }
+
+    /// Whether the store is known to know that the client holds the cookies of this generation. All claims of
+    /// one token share it for as long as the token is remembered.
+    pub(crate) fn confirmed(&self) -> &AtomicBool {
+        &self.verified.confirmed
     }
 
     /// Whether the client has shown that it holds a cookie with this token.

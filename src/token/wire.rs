@@ -97,7 +97,7 @@ fn read_in_one_pass<'de, C: Deserialize<'de>>(
         C::deserialize(Own { deserializer: &mut deserializer, presented: &mut presented, xsrf_claim })?;
     deserializer.end()?;
     let registered = Registered::keep(presented).ok_or_else(|| de::Error::custom("a token without `exp`"))?;
-    Ok(Arc::new(Verified { epoch, registered, custom }))
+    Ok(Arc::new(Verified::new(epoch, registered, custom)))
 }
 
 /// A deserializer of the claims set that shows only the application's own claims.

@@ -185,7 +185,8 @@ async fn confirmation_of_a_client_that_goes_away_is_tried_again() {
     tokio::select! {
         biased;
         _ = get(&browser, "/me") => panic!("the write is held back"),
-        _ = on_its_way => {}
+        // Meanwhile another request with the same token must not take it for done.
+        status = async { on_its_way.await.unwrap(); get(&browser, "/me").await.status() } => assert_eq!(status, 200),
     }
     assert_eq!(shop.store.record(&session).await.unwrap().confirmed_at, None);
     get(&browser, "/me").await;
