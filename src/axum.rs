@@ -105,7 +105,7 @@ impl<S: Sync, C: Send + Sync + 'static> OptionalFromRequestParts<S> for Claims<C
 /// finds of its type. Verified claims of other types alone mean that the handler asks for claims that
 /// its layers do not make.
 fn claims<C: Send + Sync + 'static>(extensions: &Extensions) -> Result<Option<Claims<C>>, ClaimsRejection> {
-    let checked = extensions.get::<Checked>().filter(|checked| checked.enforced);
+    let checked = extensions.get::<Checked>().filter(|checked| checked.enforced.is_set());
     match (checked.map(|checked| &checked.outcome), extensions.get::<Claims<C>>()) {
         (Some(_), Some(claims)) => Ok(Some(claims.clone())),
         (Some(Outcome::Refused(_) | Outcome::Exempt), None) => Ok(None),
@@ -166,7 +166,7 @@ impl<S: Sync> FromRequestParts<S> for XsrfToken {
     type Rejection = ClaimsRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
-        let checked = parts.extensions.get::<Checked>().filter(|checked| checked.enforced);
+        let checked = parts.extensions.get::<Checked>().filter(|checked| checked.enforced.is_set());
         let Some(checked) = checked else {
             crate::trace::layer_missing("a handler that takes `XsrfToken`", "CookieJwtLayer");
             return Err(ClaimsRejection::LayerMissing);

@@ -1,6 +1,8 @@
 //! A request as the layers look at it, whether it is in one piece or has been taken apart.
 
-use http::{Extensions, HeaderMap, Method, Request, Uri, request::Parts};
+use http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header::ValueIter, request::Parts,
+};
 
 /// Everything of a request but its body.
 ///
@@ -55,5 +57,84 @@ impl Head for Parts {
 
     fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.extensions
+    }
+}
+
+/// What a request carries under the name of a header.
+///
+/// Layers look for the headers that they want in one walk over all, as to compare a name with a few others
+/// takes less than to hash one.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Found<'h> {
+    pub(crate) first: Option<&'h HeaderValue>,
+    /// The header occurs more than once.
+    pub(crate) again: bool,
+}
+
+impl<'h> Found<'h> {
+    /// Looks for one header alone.
+    pub(crate) fn of(headers: &'h HeaderMap, wanted: &HeaderName) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers {
+            if name == wanted {
+                found.note(value);
+            }
+        }
+        found
+    }
+
+    /// The walk has come by the header.
+    pub(crate) fn note(&mut self, value: &'h HeaderValue) {
+        self.again = self.first.is_some();
+        self.first.get_or_insert(value);
+    }
+
+    /// All values of the header that was found under this name, in their order.
+    pub(crate) fn values(self, headers: &'h HeaderMap, name: &HeaderName) -> Values<'h> {
+        let others = self.again.then(|| {
+            let mut all = headers.get_all(name).iter();
+            all.next();
+            all
+        });
+        Values { first: self.first, others }
+    }
+}
+
+/// The values of one header.
+pub(crate) struct Values<'h> {
+    first: Option<&'h HeaderValue>,
+    /// Nearly always there are none.
+    others: Option<ValueIter<'h, HeaderValue>>,
+}
+
+impl<'h> Iterator for Values<'h> {
+    type Item = &'h HeaderValue;
+
+    fn next(&mut self) -> Option<&'h HeaderValue> {
+        self.first.take().or_else(|| self.others.as_mut()?.next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{ACCEPT, COOKIE, HOST};
+
+    use super::*;
+
+    #[test]
+    fn headers_are_found_with_all_their_values_in_order() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [(COOKIE, "a"), (HOST, "h"), (COOKIE, "b"), (COOKIE, "c")] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let [cookie, host, accept] = [COOKIE, HOST, ACCEPT].map(|name| Found::of(&headers, &name));
+        let values = |found: Found<'_>, name| {
+            let values = found.values(&headers, name).map(|value| value.to_str().expect("ASCII").to_owned());
+            values.collect::<Vec<_>>()
+        };
+        assert_eq!(values(cookie, &COOKIE), ["a", "b", "c"]);
+        assert_eq!(values(host, &HOST), ["h"]);
+        assert_eq!(values(accept, &ACCEPT), Vec::<String>::new());
+        assert_eq!((cookie.again, host.again, accept.again), (true, false, false));
     }
 }

@@ -49,7 +49,7 @@ pub trait RequestClaims {
 
 impl<T> RequestClaims for Request<T> {
     fn claims<C: Send + Sync + 'static>(&self) -> Result<&Claims<C>, Status> {
-        let checked = self.extensions().get::<Checked>().filter(|checked| checked.enforced);
+        let checked = self.extensions().get::<Checked>().filter(|checked| checked.enforced.is_set());
         match (checked.map(|checked| &checked.outcome), self.extensions().get::<Claims<C>>()) {
             (Some(_), Some(claims)) => Ok(claims),
             (Some(Outcome::Refused(error)), None) => Err(Refusal::Token(error.clone()).into()),

@@ -13,7 +13,7 @@ mod write;
 pub use self::policy::{CookiePolicy, SameSite};
 pub(crate) use self::{
     policy::{Cookies, DEFAULT_ACCESS_NAME},
-    read::values,
+    read::{values, values_in},
     spec::Prefix,
     write::{append, append_missing},
 };

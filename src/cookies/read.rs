@@ -1,21 +1,30 @@
 use http::{HeaderMap, header::COOKIE};
 use memchr::memchr;
 
-/// All cookies of a request in order, undecoded: HTTP/2 splits them over several headers
-/// (RFC 9113 §8.2.3), and a malformed one hides no other.
-pub(crate) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    headers
-        .get_all(COOKIE)
-        .into_iter()
-        .flat_map(|header| Pieces { rest: Some(header.as_bytes()) })
-        .filter_map(|pair| {
-            let equals = memchr(b'=', pair)?;
-            Some((trim(&pair[..equals]), trim(&pair[equals + 1..])))
-        })
+use crate::head::{Found, Values};
+
+/// The values of all cookies of this name, undecoded; quotes around a value are taken off (RFC 6265 §4.1.1).
+pub(crate) fn values<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
+    values_in(Found::of(headers, &COOKIE), headers, name)
 }
 
-/// What stands between the semicolons of one header.
-struct Pieces<'h> {
+/// The same, where the `Cookie` headers have been found already.
+pub(crate) fn values_in<'h>(
+    cookies: Found<'h>,
+    headers: &'h HeaderMap,
+    name: &'h str,
+) -> impl Iterator<Item = &'h [u8]> {
+    pieces(cookies.values(headers, &COOKIE)).filter_map(move |piece| value_of(piece, name.as_bytes()))
+}
+
+/// What stands between the semicolons: HTTP/2 splits cookies over several headers (RFC 9113 §8.2.3), and a
+/// malformed one hides no other.
+pub(super) fn pieces(headers: Values<'_>) -> Pieces<'_> {
+    Pieces { headers, rest: None }
+}
+
+pub(super) struct Pieces<'h> {
+    headers: Values<'h>,
     rest: Option<&'h [u8]>,
 }
 
@@ -23,22 +32,30 @@ impl<'h> Iterator for Pieces<'h> {
     type Item = &'h [u8];
 
     fn next(&mut self) -> Option<&'h [u8]> {
-        let rest = self.rest?;
+        let rest = match self.rest {
+            Some(rest) => rest,
+            None => self.headers.next()?.as_bytes(),
+        };
         let end = memchr(b';', rest);
         self.rest = end.map(|end| &rest[end + 1..]);
         Some(&rest[..end.unwrap_or(rest.len())])
     }
 }
 
-/// The values of all cookies of this name; quotes around a value are taken off (RFC 6265 §4.1.1).
-pub(crate) fn values<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
-    pairs(headers).filter(move |(found, _)| *found == name.as_bytes()).map(|(_, value)| unquote(value))
+/// The value, if this is the cookie of that name. No cookie's name has a `=`.
+fn value_of<'h>(piece: &'h [u8], name: &[u8]) -> Option<&'h [u8]> {
+    let value = trim_start(trim_start(piece).strip_prefix(name)?).strip_prefix(b"=")?;
+    Some(unquote(trim_end(trim_start(value))))
 }
 
-fn trim(mut text: &[u8]) -> &[u8] {
+fn trim_start(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;
     }
+    text
+}
+
+fn trim_end(mut text: &[u8]) -> &[u8] {
     while let [rest @ .., b' ' | b'\t'] = text {
         text = rest;
     }

@@ -3,9 +3,12 @@ use std::{fmt, sync::Arc};
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
 
-use super::{Checked, Located, Outcome, PresentedRefresh, RefreshReader, Sources, seen::Seen};
+use super::{
+    Checked, Located, Outcome, PresentedRefresh, RefreshReader, Sources, checked::Flag, seen::Seen,
+    source::Carriers,
+};
 use crate::{
-    Claims, Verifier, cookies,
+    Claims, Verifier,
     head::Head,
     token::{Budget, Source, TokenError, TokenErrorKind},
 };
@@ -20,15 +23,25 @@ pub(crate) struct Authenticator<C> {
 }
 
 /// What looking for tokens has left of the budget, and found on the way.
+#[derive(Default)]
 struct Look {
     budget: Budget,
-    refresh: Option<PresentedRefresh>,
+    refresh: Option<Box<PresentedRefresh>>,
     token: Located,
+    live: bool,
+    enforced: bool,
 }
 
-/// What a request's token says.
-pub(crate) struct Presented<C> {
-    pub(crate) claims: Result<Claims<C>, TokenErrorKind>,
+impl Look {
+    /// Goes on with the budget that others have left.
+    fn beginning(former: Option<&Checked>) -> Self {
+        Self { budget: former.map_or_else(Budget::default, |former| former.budget), ..Self::default() }
+    }
+}
+
+/// Whether a request's token is good; its claims are in the extensions then.
+pub(crate) struct Presented {
+    pub(crate) verdict: Result<(), TokenErrorKind>,
     /// A header carried the candidate.
     pub(crate) by_header: bool,
     /// The store has confirmed that the session is live.
@@ -52,7 +65,7 @@ impl<C> Authenticator<C> {
 
     /// The refresh token of the request, where it had to be looked at already.
     pub(crate) fn refresh_token(&self, request: &impl Head) -> Option<PresentedRefresh> {
-        request.extensions().get::<Checked>()?.refresh.clone()
+        request.extensions().get::<Checked>()?.refresh.as_deref().cloned()
     }
 
     /// Notes what is left of them.
@@ -60,10 +73,6 @@ impl<C> Authenticator<C> {
         if let Some(checked) = request.extensions_mut().get_mut::<Checked>() {
             checked.budget = budget;
         }
-    }
-
-    fn look(&self, request: &impl Head) -> Look {
-        Look { budget: self.budget(request), refresh: None, token: Located::Nowhere }
     }
 
     pub(crate) fn change_sources(&mut self, change: impl FnOnce(&mut Sources)) {
@@ -74,48 +83,78 @@ impl<C> Authenticator<C> {
 impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
     /// Verifies the request's token, or recalls what the identical verifier has found. Claims of
     /// anybody else are removed from the extensions.
-    pub(crate) fn check(&self, request: &mut impl Head) -> Presented<C> {
-        if let Some(presented) = self.recall(request) {
-            return presented;
+    pub(crate) fn check(&self, request: &mut impl Head) -> Presented {
+        self.judge(request, false)
+    }
+
+    /// The same for a `CookieJwtLayer`, which acts on the outcome.
+    pub(crate) fn enforce(&self, request: &mut impl Head) -> Presented {
+        self.judge(request, true)
+    }
+
+    fn judge(&self, request: &mut impl Head, enforced: bool) -> Presented {
+        let former = request.extensions().get::<Checked>();
+        if let Some(former) = former
+            && let Some(known) = self.recall(former, request)
+        {
+            if enforced {
+                former.enforced.set();
+            }
+            if known.verdict.is_err() {
+                request.extensions_mut().remove::<Claims<C>>();
+            }
+            return known;
         }
-        let mut look = self.look(request);
+        let mut look = Look::beginning(former);
         let (claims, by_header) = self.find(request.headers(), &mut look);
-        let outcome = match &claims {
-            Ok(claims) => Outcome::Verified(claims.erase(), claims.source()),
-            Err(kind) => Outcome::Refused(TokenError::new(*kind)),
+        look.enforced = enforced;
+        look.live = claims.as_ref().is_ok_and(|claims| self.is_known_live(former, claims));
+        let live = look.live;
+        let verdict = match claims {
+            Ok(claims) => {
+                let outcome = Outcome::Verified(claims.erase(), claims.source());
+                self.publish(request, Some(claims), outcome, by_header, look);
+                Ok(())
+            }
+            Err(kind) => {
+                self.publish(request, None, Outcome::Refused(TokenError::new(kind)), by_header, look);
+                Err(kind)
+            }
         };
-        let live = claims.as_ref().is_ok_and(|claims| self.is_known_live(request, claims));
-        self.publish(request, claims.as_ref().ok(), outcome, by_header, look);
-        if live {
-            self.mark_live(request);
-        }
-        Presented { claims, by_header, live }
+        Presented { verdict, by_header, live }
+    }
+
+    /// The claims that have been found by [`check`](Self::check).
+    pub(crate) fn claims<'r>(&self, request: &'r impl Head) -> Option<&'r Claims<C>> {
+        request.extensions().get()
     }
 
     /// Verifies the token of a request without leaving anything behind.
     pub(crate) fn peek(&self, headers: &HeaderMap, budget: Budget) -> Result<Claims<C>, TokenErrorKind> {
-        self.find(headers, &mut Look { budget, refresh: None, token: Located::Nowhere }).0
+        self.find(headers, &mut Look { budget, ..Look::default() }).0
     }
 
     /// Lets the request go on as the user of `claims`, which the store has just granted.
     pub(crate) fn settle(&self, request: &mut impl Head, claims: Claims<C>, token: &str) {
         let claims = claims.granted();
         let outcome = Outcome::Verified(claims.erase(), Source::Cookie);
-        let look = Look { token: Located::Granted(token.into()), ..self.look(request) };
-        self.publish(request, Some(&claims), outcome, false, look);
-        self.mark_live(request);
+        let former = request.extensions().get::<Checked>();
+        let look = Look { token: Located::Granted(token.into()), live: true, ..Look::beginning(former) };
+        self.publish(request, Some(claims), outcome, false, look);
     }
 
     /// Lets the request go on without a user.
     pub(crate) fn settle_refused(&self, request: &mut impl Head, kind: TokenErrorKind) {
-        let by_header = request.extensions().get::<Checked>().is_some_and(|checked| checked.by_header);
-        let outcome = Outcome::Refused(TokenError::new(kind));
-        self.publish(request, None, outcome, by_header, self.look(request));
+        let former = request.extensions().get::<Checked>();
+        let by_header = former.is_some_and(|former| former.by_header);
+        let look = Look::beginning(former);
+        self.publish(request, None, Outcome::Refused(TokenError::new(kind)), by_header, look);
     }
 
     /// Lets the request pass without looking at its token.
-    pub(crate) fn settle_exempt(&self, request: &mut impl Head) {
-        self.publish(request, None, Outcome::Exempt, false, self.look(request));
+    pub(crate) fn settle_exempt(&self, request: &mut impl Head, enforced: bool) {
+        let look = Look { enforced, ..Look::beginning(request.extensions().get()) };
+        self.publish(request, None, Outcome::Exempt, false, look);
     }
 
     pub(crate) fn mark_live(&self, request: &mut impl Head) {
@@ -124,17 +163,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         }
     }
 
-    /// Notes that `CookieJwtLayer` has acted on the outcome.
-    pub(crate) fn mark_enforced(&self, request: &mut impl Head) {
-        if let Some(checked) = request.extensions_mut().get_mut::<Checked>() {
-            checked.enforced = true;
-        }
-    }
-
     /// Whether the store has confirmed the session of these claims already in this request, for a clone
     /// of the verifier that looks in other places.
-    fn is_known_live(&self, request: &impl Head, claims: &Claims<C>) -> bool {
-        request.extensions().get::<Checked>().is_some_and(|former| match &former.outcome {
+    fn is_known_live(&self, former: Option<&Checked>, claims: &Claims<C>) -> bool {
+        former.is_some_and(|former| match &former.outcome {
             Outcome::Verified(verified, _) => {
                 former.by == self.verifier.id()
                     && former.live
@@ -144,70 +176,70 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         })
     }
 
-    fn recall(&self, request: &mut impl Head) -> Option<Presented<C>> {
-        let checked = request.extensions().get::<Checked>()?;
+    fn recall(&self, former: &Checked, request: &impl Head) -> Option<Presented> {
         // What a refresh has granted stands in no header, so it does not matter where one looks.
-        let same_sources = Arc::ptr_eq(&checked.sources, &self.sources)
-            || checked.sources == self.sources
-            || matches!(checked.token, Located::Granted(_));
-        if checked.by != self.verifier.id() || !same_sources {
+        let same_sources = Arc::ptr_eq(&former.sources, &self.sources)
+            || former.sources == self.sources
+            || matches!(former.token, Located::Granted(_));
+        if former.by != self.verifier.id() || !same_sources {
             return None;
         }
-        let (by_header, live) = (checked.by_header, checked.live);
-        match &checked.outcome {
+        let verdict = match &former.outcome {
             Outcome::Verified(erased, source) => {
                 // Something in between may have put other claims there, such as those of the same token that
                 // came by another way: then verify again.
-                let claims = request.extensions().get::<Claims<C>>();
-                let claims = claims.filter(|claims| claims.is(erased) && claims.source() == *source)?;
-                Some(Presented { claims: Ok(claims.clone()), by_header, live })
+                let claims = self.claims(request);
+                claims.filter(|claims| claims.is(erased) && claims.source() == *source)?;
+                Ok(())
             }
-            Outcome::Refused(error) => {
-                let kind = error.kind();
-                request.extensions_mut().remove::<Claims<C>>();
-                Some(Presented { claims: Err(kind), by_header, live })
-            }
-            Outcome::Exempt => None,
-        }
+            Outcome::Refused(error) => Err(error.kind()),
+            Outcome::Exempt => return None,
+        };
+        Some(Presented { verdict, by_header: former.by_header, live: former.live })
     }
 
     fn publish(
         &self,
         request: &mut impl Head,
-        claims: Option<&Claims<C>>,
+        claims: Option<Claims<C>>,
         outcome: Outcome,
         by_header: bool,
         look: Look,
     ) {
+        let extensions = request.extensions_mut();
         match claims {
-            Some(claims) => request.extensions_mut().insert(claims.clone()),
-            None => request.extensions_mut().remove::<Claims<C>>(),
+            Some(claims) => extensions.insert(claims),
+            None => extensions.remove::<Claims<C>>(),
         };
-        let former = request.extensions_mut().remove::<Checked>();
-        let others = former.map_or_else(Vec::new, |former| former.others_beside(self.verifier.id()));
-        request.extensions_mut().insert(Checked {
-            others,
+        let former = extensions.insert(Checked {
+            others: Vec::new(),
             by: self.verifier.id(),
             sources: self.sources.clone(),
             outcome,
             by_header,
-            enforced: false,
-            live: false,
-            proven: false,
+            enforced: Flag::new(look.enforced),
+            live: look.live,
+            proven: Flag::new(false),
             budget: look.budget,
             refresh: look.refresh,
             token: look.token,
         });
+        if let Some(former) = former
+            && let Some(checked) = extensions.get_mut::<Checked>()
+        {
+            checked.others = former.others_beside(self.verifier.id());
+        }
     }
 
     /// The first source that holds a token decides.
     fn find(&self, headers: &HeaderMap, look: &mut Look) -> (Result<Claims<C>, TokenErrorKind>, bool) {
+        let carriers = Carriers::of(headers);
         for source in &self.sources.order {
             if *source == Source::Cookie {
-                if let Some(outcome) = self.check_cookies(headers, look) {
+                if let Some(outcome) = self.check_cookies(headers, &carriers, look) {
                     return (outcome, false);
                 }
-            } else if let Some(token) = Sources::in_header(*source, headers) {
+            } else if let Some(token) = carriers.in_header(*source) {
                 look.token = Located::Header;
                 return (self.verifier.verify_within(token, *source, &mut look.budget), true);
             }
@@ -220,41 +252,51 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
     fn check_cookies(
         &self,
         headers: &HeaderMap,
+        carriers: &Carriers<'_>,
         look: &mut Look,
     ) -> Option<Result<Claims<C>, TokenErrorKind>> {
-        let mut values = cookies::values(headers, &self.sources.cookie);
+        let mut values = carriers.cookies(&self.sources.cookie);
         let first = values.next()?;
         if let Some(companion) = &self.companion {
-            look.refresh = Some(companion.read(headers, &mut look.budget));
+            look.refresh = Some(Box::new(companion.read(headers, &mut look.budget)));
         }
-        Some(self.choose(first, values, look))
+        Some(match values.next() {
+            None => self.check_only(first, look),
+            Some(second) => self.choose([first, second].into_iter().chain(values), look),
+        })
     }
 
+    /// One cookie of the name, as nearly always.
+    fn check_only(&self, value: &[u8], look: &mut Look) -> Result<Claims<C>, TokenErrorKind> {
+        let session = companion_session(look.refresh.as_deref())?;
+        let outcome = self.verifier.verify_within(value, Source::Cookie, &mut look.budget);
+        look.budget.take_overdrawn(); // a cookie that is alone belongs to nobody else
+        let claims = outcome?;
+        if is_of_another(session, &claims) {
+            return Err(TokenErrorKind::Missing);
+        }
+        look.token = Located::Cookie(0);
+        Ok(claims)
+    }
+
+    #[cold]
     fn choose<'h>(
         &self,
-        first: &'h [u8],
-        others: impl Iterator<Item = &'h [u8]>,
+        values: impl Iterator<Item = &'h [u8]>,
         look: &mut Look,
     ) -> Result<Claims<C>, TokenErrorKind> {
-        let session = match &look.refresh {
-            // Whose access cookie counts cannot be told.
-            Some(PresentedRefresh::Ambiguous(_)) => return Err(TokenErrorKind::Ambiguous),
-            Some(PresentedRefresh::One(token)) => Some(&*token.session_id),
-            _ => None,
-        };
+        let session = companion_session(look.refresh.as_deref())?;
         look.budget.take_overdrawn();
         let mut chosen: Option<Claims<C>> = None;
         let mut refused = None;
         let mut seen = Seen::new();
-        let mut several = false;
-        for (index, token) in std::iter::once(first).chain(others).enumerate() {
-            several = index > 0;
+        for (index, token) in values.enumerate() {
             let outcome = seen.first_time(token, &mut look.budget, |budget| {
                 self.verifier.verify_within(token, Source::Cookie, budget)
             });
             match outcome {
                 None => {}
-                Some(Ok(claims)) if session.is_some_and(|own| claims.session_id() != Some(own)) => {}
+                Some(Ok(claims)) if is_of_another(session, &claims) => {}
                 Some(Ok(claims)) if later(chosen.as_ref(), &claims)? => {
                     look.token = Located::Cookie(index);
                     chosen = Some(claims);
@@ -266,12 +308,26 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
                 Some(Err(_)) => {}
             }
         }
-        // Whose the rest are cannot be told. One that is alone belongs to nobody else.
-        if look.budget.take_overdrawn() && several {
+        // Whose the rest are cannot be told.
+        if look.budget.take_overdrawn() {
             return Err(TokenErrorKind::Ambiguous);
         }
         chosen.ok_or(refused.unwrap_or(TokenErrorKind::Missing))
     }
+}
+
+/// The session that an access cookie must belong to, where its name alone could be set by a neighbour.
+fn companion_session(refresh: Option<&PresentedRefresh>) -> Result<Option<&str>, TokenErrorKind> {
+    match refresh {
+        // Whose access cookie counts cannot be told.
+        Some(PresentedRefresh::Ambiguous(_)) => Err(TokenErrorKind::Ambiguous),
+        Some(PresentedRefresh::One(token)) => Ok(Some(&token.session_id)),
+        Some(PresentedRefresh::Nothing | PresentedRefresh::Expired) | None => Ok(None),
+    }
+}
+
+fn is_of_another<C>(session: Option<&str>, claims: &Claims<C>) -> bool {
+    session.is_some_and(|own| claims.session_id() != Some(own))
 }
 
 /// Whether `kind` tells more about a request than what another of its cookies has told: one that could

@@ -1,4 +1,7 @@
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use http::Extensions;
 
@@ -18,16 +21,16 @@ pub(crate) struct Checked {
     /// A header carried the token: nothing ambient authenticates the request.
     pub(crate) by_header: bool,
     /// `CookieJwtLayer` has acted on the outcome.
-    pub(crate) enforced: bool,
+    pub(crate) enforced: Flag,
     /// The store has confirmed that the session is live.
     pub(crate) live: bool,
     /// Where the verified token is, for those who pass it on.
     pub(crate) token: Located,
     pub(crate) budget: Budget,
     /// The refresh token, where it had to be looked at already.
-    pub(crate) refresh: Option<PresentedRefresh>,
+    pub(crate) refresh: Option<Box<PresentedRefresh>>,
     /// An `XsrfLayer` has found the request to be made by the user's own page.
-    pub(crate) proven: bool,
+    pub(crate) proven: Flag,
     /// Users that other verifiers further out have found in cookies; their claims are still in the
     /// extensions, so requests are made in their name too.
     pub(crate) others: Vec<ErasedClaims>,
@@ -38,13 +41,37 @@ impl Checked {
     pub(crate) fn others_beside(self, by: VerifierId) -> Vec<ErasedClaims> {
         let mut others = self.others;
         if self.by != by
-            && self.enforced
-            && !self.proven
+            && self.enforced.is_set()
+            && !self.proven.is_set()
             && let Outcome::Verified(claims, Source::Cookie) = self.outcome
         {
             others.push(claims);
         }
         others
+    }
+}
+
+/// What may be noted while the request is only lent.
+#[derive(Debug)]
+pub(crate) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(crate) const fn new(set: bool) -> Self {
+        Self(AtomicBool::new(set))
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Clone for Flag {
+    fn clone(&self) -> Self {
+        Self::new(self.is_set())
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, mem, sync::Arc};
 
 use http::{Request, request::Parts};
 
@@ -17,14 +17,27 @@ impl Exempt {
         Self(Some(Arc::new(predicate)))
     }
 
-    /// Whether the predicate holds; there is none in most layers, and the request stays in one piece.
-    pub(crate) fn look<B>(&self, request: Request<B>) -> (bool, Request<B>) {
-        let Some(predicate) = &self.0 else {
-            return (false, request);
-        };
-        let (parts, body) = request.into_parts();
-        (predicate(&parts), Request::from_parts(parts, body))
+    /// Whether the predicate holds. There is none in most layers, and the request stays where it is.
+    pub(crate) fn holds<B>(&self, request: &mut Request<B>) -> bool {
+        self.0.as_ref().is_some_and(|predicate| as_parts(request, |parts| predicate(parts)))
     }
+}
+
+/// Lends all of a request but its body.
+fn as_parts<B, T>(request: &mut Request<B>, look: impl FnOnce(&Parts) -> T) -> T {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    swap(request, &mut parts);
+    let seen = look(&parts);
+    swap(request, &mut parts);
+    seen
+}
+
+fn swap<B>(request: &mut Request<B>, parts: &mut Parts) {
+    mem::swap(request.method_mut(), &mut parts.method);
+    mem::swap(request.uri_mut(), &mut parts.uri);
+    mem::swap(request.version_mut(), &mut parts.version);
+    mem::swap(request.headers_mut(), &mut parts.headers);
+    mem::swap(request.extensions_mut(), &mut parts.extensions);
 }
 
 impl fmt::Debug for Exempt {

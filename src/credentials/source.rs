@@ -1,6 +1,9 @@
-use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{AUTHORIZATION, COOKIE},
+};
 
-use crate::token::Source;
+use crate::{cookies, head::Found, token::Source};
 
 /// Where a request's token is looked for, in order, and the name of its cookie.
 ///
@@ -17,35 +20,65 @@ impl Sources {
         Self { order: vec![Source::Bearer, Source::AccessTokenHeader, Source::Cookie], cookie: cookie.into() }
     }
 
+    /// The token of the header that decides, of a request that no cookie has decided.
+    pub(crate) fn header_token<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+        let carriers = Carriers::of(headers);
+        self.order.iter().find_map(|source| carriers.in_header(*source))
+    }
+}
+
+/// The headers of a request that may carry a token.
+pub(super) struct Carriers<'h> {
+    headers: &'h HeaderMap,
+    authorization: Found<'h>,
+    access_token: Found<'h>,
+    cookies: Found<'h>,
+}
+
+impl<'h> Carriers<'h> {
+    pub(super) fn of(headers: &'h HeaderMap) -> Self {
+        let none = Found::default();
+        let mut carriers = Self { headers, authorization: none, access_token: none, cookies: none };
+        for (name, value) in headers {
+            if *name == COOKIE {
+                carriers.cookies.note(value);
+            } else if *name == AUTHORIZATION {
+                carriers.authorization.note(value);
+            } else if *name == ACCESS_TOKEN {
+                carriers.access_token.note(value);
+            }
+        }
+        carriers
+    }
+
+    /// The values of all cookies of this name.
+    pub(super) fn cookies(&self, name: &'h str) -> impl Iterator<Item = &'h [u8]> + use<'h> {
+        cookies::values_in(self.cookies, self.headers, name)
+    }
+
     /// The token that the header of this source carries; cookies are looked through by name.
-    pub(super) fn in_header(source: Source, headers: &HeaderMap) -> Option<&[u8]> {
+    pub(super) fn in_header(&self, source: Source) -> Option<&'h [u8]> {
         match source {
-            Source::Bearer => bearer(headers),
+            Source::Bearer => {
+                single(self.authorization.values(self.headers, &AUTHORIZATION).filter_map(bearer))
+            }
             Source::AccessTokenHeader => {
-                single(headers.get_all(ACCESS_TOKEN).iter().map(|value| value.as_bytes()))
+                single(self.access_token.values(self.headers, &ACCESS_TOKEN).map(HeaderValue::as_bytes))
             }
             Source::Cookie => None,
         }
     }
-
-    /// The token of the header that decides, of a request that no cookie has decided.
-    pub(crate) fn header_token<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
-        self.order.iter().find_map(|source| Self::in_header(*source, headers))
-    }
 }
 
-/// The token behind `Authorization: Bearer`, whose scheme is compared without case (RFC 9110 §11.1).
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    single(headers.get_all(AUTHORIZATION).iter().filter_map(|value| {
-        let value = value.as_bytes();
-        let (scheme, rest) = value.split_at_checked(BEARER.len())?;
-        match rest {
-            [] => Some(rest),
-            [b' ', ..] => Some(rest.trim_ascii()),
-            _ => None,
-        }
-        .filter(|_| scheme.eq_ignore_ascii_case(BEARER))
-    }))
+/// The token behind `Bearer`, whose case does not matter (RFC 9110 §11.1).
+fn bearer(authorization: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, rest) = authorization.as_bytes().split_at_checked(BEARER.len())?;
+    match rest {
+        [] => Some(rest),
+        [b' ', ..] => Some(rest.trim_ascii()),
+        _ => None,
+    }
+    .filter(|_| scheme.eq_ignore_ascii_case(BEARER))
 }
 
 /// The only value; of several different ones none, which is no token at all.

@@ -43,8 +43,8 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (exempt, mut request) = self.exempt.look(request);
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let exempt = self.exempt.holds(&mut request);
         let verdict = self.check(&mut request, exempt);
         ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, request)
     }
@@ -53,18 +53,16 @@ where
 impl<S, C: DeserializeOwned + Send + Sync + 'static, R> CookieJwt<S, C, R> {
     fn check(&self, request: &mut impl Head, exempt: bool) -> Result<(), Refusal> {
         if exempt || is_preflight(request) {
-            self.authenticator.settle_exempt(request);
-            self.authenticator.mark_enforced(request);
+            self.authenticator.settle_exempt(request, true);
             return Ok(());
         }
-        let presented = self.authenticator.check(request);
-        self.authenticator.mark_enforced(request);
-        match presented.claims {
-            Ok(_) if self.session_check && !presented.live => {
+        let presented = self.authenticator.enforce(request);
+        match presented.verdict {
+            Ok(()) if self.session_check && !presented.live => {
                 crate::trace::layer_missing("a session check", "RefreshLayer");
                 Err(Refusal::Unavailable)
             }
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(TokenErrorKind::KeysUnavailable) => Err(Refusal::Unavailable),
             Err(kind) if self.presence == Presence::Optional && kind != TokenErrorKind::Ambiguous => Ok(()),
             Err(kind) => Err(Refusal::Token(TokenError::new(kind))),

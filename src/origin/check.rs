@@ -4,7 +4,7 @@ use http::{
 };
 
 use super::{OriginError, OriginErrorKind, OriginPolicy, is_handshake, policy::without_default_port};
-use crate::head::Head;
+use crate::head::{Found, Head};
 
 impl OriginPolicy {
     /// Whether the request was made by a page of the application, or by no browser at all.
@@ -15,18 +15,30 @@ impl OriginPolicy {
     /// 4. With neither header no browser is asking. A WebSocket handshake always has an `Origin`
     ///    from a browser, and is refused without.
     pub(crate) fn check(&self, request: &impl Head) -> Result<(), OriginError> {
-        self.verdict(request).map_err(OriginError::new)
+        let mut provenance = Provenance::default();
+        for (name, value) in request.headers() {
+            provenance.note(name, value);
+        }
+        self.judge(provenance, request)
     }
 
-    fn verdict(&self, request: &impl Head) -> Result<(), OriginErrorKind> {
-        let origin = single(request.headers(), &ORIGIN).map_err(|Several| OriginErrorKind::Foreign)?;
+    /// The same, where somebody else has walked over the headers.
+    pub(crate) fn judge(&self, provenance: Provenance<'_>, request: &impl Head) -> Result<(), OriginError> {
+        self.verdict(provenance, request).map_err(OriginError::new)
+    }
+
+    fn verdict(
+        &self,
+        Provenance { origin, site }: Provenance<'_>,
+        request: &impl Head,
+    ) -> Result<(), OriginErrorKind> {
+        let origin = single(origin).map_err(|Several| OriginErrorKind::Foreign)?;
         if let Some(origin) = origin
             && self.trusted.iter().any(|trusted| trusted.as_bytes() == origin.as_bytes())
         {
             return Ok(());
         }
-        let site =
-            single(request.headers(), &SEC_FETCH_SITE).map_err(|Several| OriginErrorKind::CrossSite)?;
+        let site = single(site).map_err(|Several| OriginErrorKind::CrossSite)?;
         match (site, origin) {
             (Some(site), _) if site == "same-origin" || site == "none" => Ok(()),
             (Some(_), _) => Err(OriginErrorKind::CrossSite),
@@ -51,7 +63,7 @@ impl OriginPolicy {
         };
         let own = match request.uri().authority() {
             Some(authority) => Some(authority.as_str()),
-            None => single(request.headers(), &HOST).ok().flatten().and_then(|host| host.to_str().ok()),
+            None => addressed_host(request.headers()),
         };
         own.is_some_and(|own| {
             !own.is_empty()
@@ -60,16 +72,33 @@ impl OriginPolicy {
     }
 }
 
+/// What a browser says about who makes a request.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Provenance<'h> {
+    origin: Found<'h>,
+    site: Found<'h>,
+}
+
+impl<'h> Provenance<'h> {
+    /// A walk over the headers has come by this one.
+    pub(crate) fn note(&mut self, name: &HeaderName, value: &'h HeaderValue) {
+        if *name == ORIGIN {
+            self.origin.note(value);
+        } else if *name == SEC_FETCH_SITE {
+            self.site.note(value);
+        }
+    }
+}
+
 /// Several values of a header that must be one.
 struct Several;
 
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Several> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    match values.next() {
-        None => Ok(first),
-        Some(_) => Err(Several),
-    }
+fn single(found: Found<'_>) -> Result<Option<&HeaderValue>, Several> {
+    if found.again { Err(Several) } else { Ok(found.first) }
+}
+
+fn addressed_host(headers: &HeaderMap) -> Option<&str> {
+    single(Found::of(headers, &HOST)).ok()??.to_str().ok()
 }
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

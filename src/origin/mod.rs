@@ -11,6 +11,7 @@ mod request;
 
 pub use self::error::{OriginError, OriginErrorKind};
 pub(crate) use self::{
+    check::Provenance,
     policy::{OriginPolicy, is_loopback, normalize, without_default_port},
     request::{is_handshake, is_preflight, is_top_level_navigation, is_unsafe},
 };

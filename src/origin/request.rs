@@ -5,7 +5,7 @@ use http::{
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, UPGRADE},
 };
 
-use crate::head::Head;
+use crate::head::{Found, Head};
 
 /// Whether the method may change something: all but the safe ones of RFC 9110 §9.2.1, by an
 /// allow-list, so an unknown method is unsafe.
@@ -24,7 +24,7 @@ pub(crate) fn is_handshake(request: &impl Head) -> bool {
 }
 
 fn upgrades_to_websocket(headers: &HeaderMap) -> bool {
-    headers.get_all(UPGRADE).iter().any(|value| {
+    Found::of(headers, &UPGRADE).values(headers, &UPGRADE).any(|value| {
         value.as_bytes().split(|byte| *byte == b',').any(|protocol| {
             let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
             name.trim_ascii().eq_ignore_ascii_case(b"websocket")

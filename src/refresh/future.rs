@@ -25,7 +25,7 @@ pin_project! {
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     {
         #[pin]
-        state: State<S, C, R, ReqBody, ResBody>,
+        pub(super) state: State<S, C, R, ReqBody, ResBody>,
     }
 }
 
@@ -72,15 +72,6 @@ impl<C> After<C> {
     /// have signed in anew in another tab, and must keep that.
     pub(super) fn clear(sessions: &Sessions<C>) -> Self {
         Self::Clear { sessions: sessions.clone() }
-    }
-}
-
-impl<S, C, R, ReqBody, ResBody> RefreshFuture<S, C, R, ReqBody, ResBody>
-where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-{
-    pub(super) const fn new(state: State<S, C, R, ReqBody, ResBody>) -> Self {
-        Self { state }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     head::Head,
     origin::{is_preflight, is_top_level_navigation},
     session::Sessions,
+    store::BoxFuture,
     token::TokenErrorKind,
 };
 
@@ -16,8 +17,8 @@ use crate::{
 pub(super) enum Plan<C> {
     /// Nothing; it may be without a user.
     Forward,
-    /// The token is good; its generation may have to be confirmed.
-    Confirm(Claims<C>),
+    /// The token is good; the store learns meanwhile that the client holds it.
+    Confirm(BoxFuture<'static, ()>),
     /// The token is good; the store must say that the session is live.
     CheckLive(Claims<C>),
     /// Exchange the refresh token. Claims of an access token that is still good are kept when the
@@ -35,19 +36,12 @@ where
 {
     let inner = sessions.inner();
     if is_preflight(request) {
-        inner.authenticator.settle_exempt(request);
+        inner.authenticator.settle_exempt(request, false);
         return Plan::Forward;
     }
     let presented = inner.authenticator.check(request);
-    match presented.claims {
-        Ok(claims) if presented.by_header => check_live(sessions, claims, false),
-        Ok(claims) if !expires_soon(sessions, &claims) => check_live(sessions, claims, true),
-        Ok(claims) => match refresh(sessions, request) {
-            Plan::Refresh { token, may_clear, .. } if claims.session_id() == Some(&*token.session_id) => {
-                Plan::Refresh { token, still_good: Some(claims), may_clear }
-            }
-            _ => check_live(sessions, claims, true),
-        },
+    match presented.verdict {
+        Ok(()) => with_token(sessions, request, presented.by_header),
         // A header decides alone, and two sessions at once are nobody's.
         Err(_) if presented.by_header => Plan::Forward,
         Err(TokenErrorKind::Ambiguous) => Plan::Forward,
@@ -55,11 +49,34 @@ where
     }
 }
 
-fn check_live<C>(sessions: &Sessions<C>, claims: Claims<C>, by_cookie: bool) -> Plan<C> {
-    match (sessions.inner().session_check, by_cookie) {
-        (true, _) => Plan::CheckLive(claims),
-        (false, true) => Plan::Confirm(claims),
-        (false, false) => Plan::Forward,
+/// The token is good, but may have to be exchanged soon.
+fn with_token<C>(sessions: &Sessions<C>, request: &mut impl Head, by_header: bool) -> Plan<C>
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    let Some(claims) = sessions.inner().authenticator.claims(request) else {
+        return Plan::Forward;
+    };
+    if by_header || !expires_soon(sessions, claims) {
+        return check_live(sessions, claims, by_header);
+    }
+    let claims = claims.clone();
+    match refresh(sessions, request) {
+        Plan::Refresh { token, may_clear, .. } if claims.session_id() == Some(&*token.session_id) => {
+            Plan::Refresh { token, still_good: Some(claims), may_clear }
+        }
+        _ => check_live(sessions, &claims, by_header),
+    }
+}
+
+fn check_live<C>(sessions: &Sessions<C>, claims: &Claims<C>, by_header: bool) -> Plan<C>
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    match (sessions.inner().session_check, by_header) {
+        (true, _) => Plan::CheckLive(claims.clone()),
+        (false, false) => sessions.confirmation(claims).map_or(Plan::Forward, Plan::Confirm),
+        (false, true) => Plan::Forward,
     }
 }
 
@@ -73,7 +90,7 @@ fn expires_soon<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> bool {
 }
 
 /// The refresh cookie comes in where no access token speaks for the request.
-fn refresh<C: DeserializeOwned + Send + Sync + 'static>(
+fn refresh<C: Serialize + DeserializeOwned + Send + Sync + 'static>(
     sessions: &Sessions<C>,
     request: &mut impl Head,
 ) -> Plan<C> {

@@ -43,37 +43,30 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (exempt, mut request) = self.exempt.look(request);
-        if exempt {
-            self.sessions.inner().authenticator.settle_exempt(&mut request);
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        if self.exempt.holds(&mut request) {
+            self.sessions.inner().authenticator.settle_exempt(&mut request, false);
             return self.forward(request, None);
         }
         match plan(&self.sessions, &mut request) {
             Plan::Forward => self.forward(request, None),
             Plan::ForwardAndClear => {
                 let after = After::clear(&self.sessions);
-                self.forward(request, Some(after))
+                self.forward(request, Some(Box::new(after)))
             }
-            Plan::Confirm(claims) => match self.sessions.confirmation(&claims) {
-                None => self.forward(request, None),
-                Some(confirmation) => RefreshFuture::new(State::Confirm {
+            Plan::Confirm(confirmation) => RefreshFuture {
+                state: State::Confirm {
                     future: self.inner.call(request),
                     confirmation: Some(confirmation),
                     response: None,
-                }),
+                },
             },
             Plan::Ambiguous => {
-                let refusal = Refusal::Token(TokenError::new(TokenErrorKind::Ambiguous));
-                let (parts, _) = request.into_parts();
-                RefreshFuture::new(State::Refused { response: Some(refuse(&self.reject, refusal, &parts)) })
+                self.refuse(request, Refusal::Token(TokenError::new(TokenErrorKind::Ambiguous)))
             }
-            Plan::CheckLive(claims) => {
-                let task = Box::pin(task::check_live(self.sessions.clone(), claims));
-                self.decide(request, task)
-            }
+            Plan::CheckLive(claims) => self.decide(request, task::check_live(self.sessions.clone(), claims)),
             Plan::Refresh { token, still_good, may_clear } => {
-                let task = Box::pin(task::exchange(self.sessions.clone(), token, still_good, may_clear));
+                let task = task::exchange(self.sessions.clone(), token, still_good, may_clear);
                 self.decide(request, task)
             }
         }
@@ -81,18 +74,35 @@ where
 }
 
 impl<S: Clone, C, R: Clone> Refresh<S, C, R> {
+    /// What nearly all requests need, so it is made where it is to be.
+    #[inline(always)]
     fn forward<ReqBody, ResBody>(
         &mut self,
         request: Request<ReqBody>,
-        after: Option<After<C>>,
+        after: Option<Box<After<C>>>,
     ) -> RefreshFuture<S, C, R, ReqBody, ResBody>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     {
-        RefreshFuture::new(State::Handle { future: self.inner.call(request), after: after.map(Box::new) })
+        RefreshFuture { state: State::Handle { future: self.inner.call(request), after } }
+    }
+
+    #[cold]
+    fn refuse<ReqBody, ResBody>(
+        &self,
+        request: Request<ReqBody>,
+        refusal: Refusal,
+    ) -> RefreshFuture<S, C, R, ReqBody, ResBody>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+        R: Reject<ResBody>,
+    {
+        let (parts, _) = request.into_parts();
+        RefreshFuture { state: State::Refused { response: Some(refuse(&self.reject, refusal, &parts)) } }
     }
 
     /// Asks the store first. The instance that said it was ready is the one to call afterwards.
+    #[inline(never)]
     fn decide<ReqBody, ResBody>(
         &mut self,
         request: Request<ReqBody>,
@@ -106,7 +116,7 @@ impl<S: Clone, C, R: Clone> Refresh<S, C, R> {
         let ready = mem::replace(&mut self.inner, spare);
         let pending =
             Pending { ready, parts, body, sessions: self.sessions.clone(), reject: self.reject.clone() };
-        RefreshFuture::new(State::Decide { task, pending: Some(Box::new(pending)) })
+        RefreshFuture { state: State::Decide { task, pending: Some(Box::new(pending)) } }
     }
 }
 

@@ -28,6 +28,7 @@ pin_project! {
 
 impl<F, B> ResponseFuture<F, B> {
     /// Calls the inner service, or refuses, as the verdict says.
+    #[inline]
     pub(crate) fn by_verdict<S, ReqBody>(
         verdict: Result<(), Refusal>,
         inner: &mut S,
@@ -37,14 +38,16 @@ impl<F, B> ResponseFuture<F, B> {
     where
         S: Service<Request<ReqBody>, Response = Response<B>, Future = F>,
     {
-        let kind = match verdict {
-            Ok(()) => Kind::Forward { future: inner.call(request) },
-            Err(refusal) => {
-                let (parts, _) = request.into_parts();
-                Kind::Refused { response: Some(refuse(hook, refusal, &parts)) }
-            }
-        };
-        Self { kind }
+        match verdict {
+            Ok(()) => Self { kind: Kind::Forward { future: inner.call(request) } },
+            Err(refusal) => Self::refused(refusal, hook, request),
+        }
+    }
+
+    #[cold]
+    fn refused<ReqBody>(refusal: Refusal, hook: &impl Reject<B>, request: Request<ReqBody>) -> Self {
+        let (parts, _) = request.into_parts();
+        Self { kind: Kind::Refused { response: Some(refuse(hook, refusal, &parts)) } }
     }
 }
 

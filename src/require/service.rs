@@ -46,7 +46,7 @@ where
 
 impl<S, C: Send + Sync + 'static, R> Require<S, C, R> {
     fn check(&self, extensions: &Extensions) -> Result<(), Refusal> {
-        if extensions.get::<Checked>().is_none_or(|checked| !checked.enforced) {
+        if extensions.get::<Checked>().is_none_or(|checked| !checked.enforced.is_set()) {
             crate::trace::layer_missing("a RequireLayer", "CookieJwtLayer");
         }
         match extensions.get::<Claims<C>>() {

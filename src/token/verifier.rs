@@ -228,23 +228,33 @@ impl<C: DeserializeOwned> Verifier<C> {
         budget: &mut Budget,
     ) -> Result<Claims<C>, TokenErrorKind> {
         let now = since_epoch(self.policy.clock.now());
-        if let Some(claims) = self.recall(token, source, now) {
-            return Ok(claims);
+        match self.recall(token, now) {
+            Some(verified) => Ok(Claims::of(verified, source)),
+            None => Ok(Claims::of(self.verify_anew(token, budget, now)?, source)),
         }
+    }
+
+    /// Never inlined: where nearly all tokens are recalled, its room on the stack would be in the way.
+    #[inline(never)]
+    fn verify_anew(
+        &self,
+        token: &[u8],
+        budget: &mut Budget,
+        now: Duration,
+    ) -> Result<Arc<Verified<C>>, TokenErrorKind> {
         let (payload, epoch) = self.policy.check_jws(token, budget, &self.memory.headers)?;
         let verified = with_decoded(payload, |payload| self.policy.read_claims(payload, epoch, now))?;
         self.memory.tokens.insert(token, verified.clone());
-        Ok(Claims::of(verified, source))
+        Ok(verified)
     }
 
     /// The claims of a token that has been accepted before, if it would still be: anything else is
     /// judged as if it had never been seen.
-    fn recall(&self, token: &[u8], source: Source, now: Duration) -> Option<Claims<C>> {
-        let verified = self.memory.tokens.get(token, |verified| {
+    fn recall(&self, token: &[u8], now: Duration) -> Option<Arc<Verified<C>>> {
+        self.memory.tokens.get(token, |verified| {
             self.policy.keys.is_in(verified.epoch)
                 && self.policy.check_dates(&verified.registered, now).is_ok()
-        })?;
-        Some(Claims::of(verified, source))
+        })
     }
 }
 

@@ -9,8 +9,8 @@ use tower_service::Service;
 use super::layer::Settings;
 use crate::{
     credentials::{Checked, Outcome},
-    head::Head,
-    origin::{is_handshake, is_unsafe},
+    head::{Found, Head},
+    origin::{Provenance, is_handshake, is_unsafe},
     reject::{DefaultReject, Refusal, Reject, ResponseFuture},
     token::{Source, XsrfError, XsrfErrorKind, verify_xsrf},
 };
@@ -39,26 +39,13 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let verdict = self.settings.check(&request);
-        if verdict.is_ok() {
-            self.settings.note(request.extensions_mut());
-        }
+        let verdict = self.settings.check(&mut request);
         ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, request)
     }
 }
 
 impl Settings {
-    /// Spares layers further in the users that have been looked at here.
-    fn note(&self, extensions: &mut Extensions) {
-        if !self.origin_only
-            && let Some(checked) = extensions.get_mut::<Checked>()
-        {
-            checked.proven = true;
-            checked.others.clear();
-        }
-    }
-
-    fn check(&self, request: &impl Head) -> Result<(), Refusal> {
+    fn check(&self, request: &mut impl Head) -> Result<(), Refusal> {
         let handshake = is_handshake(request);
         if !is_unsafe(request.method()) && !handshake {
             return Ok(());
@@ -67,10 +54,29 @@ impl Settings {
             return Ok(self.origin.check(request)?);
         }
         let checked = enforced(request.extensions())?;
+        self.check_user(checked, request, handshake)?;
+        // Spares layers further in the users that have been looked at here.
+        checked.proven.set();
+        if !checked.others.is_empty()
+            && let Some(checked) = request.extensions_mut().get_mut::<Checked>()
+        {
+            checked.others.clear();
+        }
+        Ok(())
+    }
+
+    fn check_user(&self, checked: &Checked, request: &impl Head, handshake: bool) -> Result<(), Refusal> {
         if checked.by_header && checked.others.is_empty() {
             return Ok(()); // nothing ambient authenticates it: no other site can make this request
         }
-        self.origin.check(request)?;
+        let (mut provenance, mut header) = (Provenance::default(), Found::default());
+        for (name, value) in request.headers() {
+            provenance.note(name, value);
+            if *name == self.header {
+                header.note(value);
+            }
+        }
+        self.origin.judge(provenance, request)?;
         if handshake {
             return Ok(());
         }
@@ -79,7 +85,7 @@ impl Settings {
             _ => None,
         };
         for claims in checked.others.iter().chain(own) {
-            let presented = presented(request.headers(), &self.header)?;
+            let presented = single(header, request.headers(), &self.header)?;
             verify_xsrf(&claims.registered, presented).map_err(XsrfError::new)?;
         }
         Ok(())
@@ -88,17 +94,16 @@ impl Settings {
 
 /// The outcome of a `CookieJwtLayer`; without one nothing is known about the request.
 fn enforced(extensions: &Extensions) -> Result<&Checked, XsrfError> {
-    extensions.get::<Checked>().filter(|checked| checked.enforced).ok_or_else(|| {
+    extensions.get::<Checked>().filter(|checked| checked.enforced.is_set()).ok_or_else(|| {
         crate::trace::layer_missing("an XsrfLayer", "CookieJwtLayer");
         XsrfError::new(XsrfErrorKind::LayerMissing)
     })
 }
 
 /// The header's value; two that differ are none.
-fn presented<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h [u8], XsrfError> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next().ok_or(XsrfError::new(XsrfErrorKind::Missing))?;
-    if values.any(|other| other != first) {
+fn single<'h>(header: Found<'h>, headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h [u8], XsrfError> {
+    let first = header.first.ok_or(XsrfError::new(XsrfErrorKind::Missing))?;
+    if header.again && header.values(headers, name).any(|other| other != first) {
         return Err(XsrfError::new(XsrfErrorKind::Mismatch));
     }
     Ok(first.as_bytes())
