@@ -105,6 +105,7 @@ mod clock;
 pub mod cookies;
 mod credentials;
 mod error;
+mod flag;
 mod head;
 pub mod jwt;
 pub mod keys;

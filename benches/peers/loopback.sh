@@ -10,6 +10,7 @@ work=$(mktemp -d)
 pid=
 stop() {
   if [[ -n $pid ]]; then
+    # It may have ended by itself, and says by a status of its own that it was killed.
     kill "$pid" 2>/dev/null || true
     wait "$pid" 2>/dev/null || true
   fi
@@ -34,7 +35,7 @@ start() { # contender
     kill -0 "$pid" 2>/dev/null || { echo "$1 does not start" >&2; exit 1; }
     sleep 0.02
   done
-  # Warms up.
+  # Warms up, until it is cut short; what does not work fails in the rounds that count.
   timeout 0.3 taskset -c 1 wrk -t1 -c32 -d1s "${headers[@]}" "http://127.0.0.1:$(<"$work/port")/" >"$work/warm" || true
 }
 

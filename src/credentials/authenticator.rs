@@ -4,11 +4,11 @@ use http::HeaderMap;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Checked, Located, Outcome, PresentedRefresh, RefreshReader, Sources, checked::Flag, seen::Seen,
-    source::Carriers,
+    Checked, Located, Outcome, PresentedRefresh, RefreshReader, Sources, seen::Seen, source::Carriers,
 };
 use crate::{
     Claims, Verifier,
+    flag::Flag,
     head::Head,
     token::{Budget, Source, TokenError, TokenErrorKind},
 };
@@ -60,7 +60,7 @@ impl<C> Authenticator<C> {
 
     /// The signature checks that are left for the request.
     pub(crate) fn budget(&self, request: &impl Head) -> Budget {
-        request.extensions().get::<Checked>().map_or_else(Budget::default, |checked| checked.budget)
+        Look::beginning(request.extensions().get()).budget
     }
 
     /// The refresh token of the request, where it had to be looked at already.

@@ -1,12 +1,12 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use http::Extensions;
 
 use super::{PresentedRefresh, Sources};
-use crate::token::{Budget, ErasedClaims, Source, TokenError, VerifierId};
+use crate::{
+    flag::Flag,
+    token::{Budget, ErasedClaims, Source, TokenError, VerifierId},
+};
 
 /// What the layers share about a request, in one extension: the outcome of verifying its token,
 /// and by which verifier.
@@ -48,30 +48,6 @@ impl Checked {
             others.push(claims);
         }
         others
-    }
-}
-
-/// What may be noted while the request is only lent.
-#[derive(Debug)]
-pub(crate) struct Flag(AtomicBool);
-
-impl Flag {
-    pub(crate) const fn new(set: bool) -> Self {
-        Self(AtomicBool::new(set))
-    }
-
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Clone for Flag {
-    fn clone(&self) -> Self {
-        Self::new(self.is_set())
     }
 }
 

@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::{
     future::{After, Pending, RefreshFuture, State},
     plan::{Plan, plan},
-    task,
+    task::{self, Decision},
 };
 use crate::{
     credentials::Exempt,
@@ -64,10 +64,9 @@ where
             Plan::Ambiguous => {
                 self.refuse(request, Refusal::Token(TokenError::new(TokenErrorKind::Ambiguous)))
             }
-            Plan::CheckLive(claims) => self.decide(request, task::check_live(self.sessions.clone(), claims)),
+            Plan::CheckLive(claims) => self.decide(request, |sessions| task::check_live(sessions, claims)),
             Plan::Refresh { token, still_good, may_clear } => {
-                let task = task::exchange(self.sessions.clone(), token, still_good, may_clear);
-                self.decide(request, task)
+                self.decide(request, |sessions| task::exchange(sessions, token, still_good, may_clear))
             }
         }
     }
@@ -102,15 +101,19 @@ impl<S: Clone, C, R: Clone> Refresh<S, C, R> {
     }
 
     /// Asks the store first. The instance that said it was ready is the one to call afterwards.
+    ///
+    /// Never inlined: the task is large, and its room on the stack would be in the way of all other requests.
     #[inline(never)]
-    fn decide<ReqBody, ResBody>(
+    fn decide<ReqBody, ResBody, F>(
         &mut self,
         request: Request<ReqBody>,
-        task: task::Task<C>,
+        task: impl FnOnce(Sessions<C>) -> F,
     ) -> RefreshFuture<S, C, R, ReqBody, ResBody>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+        F: Future<Output = Decision<C>> + Send + 'static,
     {
+        let task = Box::pin(task(self.sessions.clone()));
         let (parts, body) = request.into_parts();
         let spare = self.inner.clone();
         let ready = mem::replace(&mut self.inner, spare);

@@ -26,22 +26,7 @@ pub(super) enum Decision<C> {
 }
 
 /// Exchanges the refresh token of a request.
-///
-/// Never inlined, as this is a large future that is made for few requests.
-#[inline(never)]
-pub(super) fn exchange<C>(
-    sessions: Sessions<C>,
-    token: RefreshToken,
-    still_good: Option<Claims<C>>,
-    may_clear: bool,
-) -> Task<C>
-where
-    C: Serialize + DeserializeOwned + Send + Sync + 'static,
-{
-    Box::pin(try_exchange(sessions, token, still_good, may_clear))
-}
-
-async fn try_exchange<C>(
+pub(super) async fn exchange<C>(
     sessions: Sessions<C>,
     token: RefreshToken,
     still_good: Option<Claims<C>>,
@@ -56,7 +41,7 @@ where
         // A refresh ahead of need was not needed: only a session that has ended ends here.
         Ok(Err((error, clear))) => match still_good {
             Some(claims) if error.kind() != TokenErrorKind::Revoked => match sessions.inner().session_check {
-                true => is_live(sessions, claims).await,
+                true => check_live(sessions, claims).await,
                 false => Decision::Keep { live: false },
             },
             _ => Decision::Ended { kind: error.kind(), clear: clear && may_clear },
@@ -67,15 +52,7 @@ where
 }
 
 /// Asks whether the session of a good token is live, and confirms its generation on the way.
-#[inline(never)]
-pub(super) fn check_live<C>(sessions: Sessions<C>, claims: Claims<C>) -> Task<C>
-where
-    C: Serialize + DeserializeOwned + Send + Sync + 'static,
-{
-    Box::pin(is_live(sessions, claims))
-}
-
-async fn is_live<C>(sessions: Sessions<C>, claims: Claims<C>) -> Decision<C>
+pub(super) async fn check_live<C>(sessions: Sessions<C>, claims: Claims<C>) -> Decision<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {

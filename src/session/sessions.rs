@@ -1,8 +1,4 @@
-use std::{
-    fmt,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::HeaderName;
 use serde::{Serialize, de::DeserializeOwned};
@@ -291,7 +287,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         if !claims.is_held_in_cookie() {
             return None; // a bearer token does not show which cookies the client holds
         }
-        if claims.confirmed().load(Ordering::Relaxed) {
+        if claims.confirmed().is_set() {
             return None; // nearly always
         }
         let (session, generation) = (claims.session_id()?, claims.generation()?);
@@ -300,7 +296,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             Known::Nothing(fingerprint) => fingerprint,
             Known::Asked => return None,
             Known::Confirmed => {
-                claims.confirmed().store(true, Ordering::Relaxed);
+                claims.confirmed().set();
                 return None;
             }
         };

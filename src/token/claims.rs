@@ -1,12 +1,7 @@
-use std::{
-    any::Any,
-    fmt,
-    sync::{Arc, atomic::AtomicBool},
-    time::SystemTime,
-};
+use std::{any::Any, fmt, sync::Arc, time::SystemTime};
 
 use super::{InsufficientScope, Registered, Scopes, XsrfError, XsrfErrorKind, scope, xsrf};
-use crate::{clock::from_epoch, keys::Epoch};
+use crate::{clock::from_epoch, flag::Flag, keys::Epoch};
 
 /// Where a request's token was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,14 +48,14 @@ pub(crate) struct Verified<C: ?Sized> {
     /// By which keys; what is known of a token counts while they are in use.
     pub(crate) epoch: Epoch,
     /// The store knows that the client holds the cookies of this generation.
-    pub(super) confirmed: AtomicBool,
+    pub(super) confirmed: Flag,
     pub(crate) registered: Registered,
     pub(crate) custom: C,
 }
 
 impl<C> Verified<C> {
     pub(super) fn new(epoch: Epoch, registered: Registered, custom: C) -> Self {
-        Self { epoch, confirmed: AtomicBool::new(false), registered, custom }
+        Self { epoch, confirmed: Flag::new(false), registered, custom }
     }
 }
 
@@ -86,7 +81,7 @@ impl<C> Claims<C> {
 
     /// Whether the store is known to know that the client holds the cookies of this generation. All claims of
     /// one token share it for as long as the token is remembered.
-    pub(crate) fn confirmed(&self) -> &AtomicBool {
+    pub(crate) fn confirmed(&self) -> &Flag {
         &self.verified.confirmed
     }
 
