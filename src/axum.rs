@@ -47,11 +47,10 @@ use axum_core::{
 use http::{Extensions, StatusCode, request::Parts};
 
 use crate::{
-    Claims,
     credentials::{Checked, Outcome},
     reject::{ProblemJson, Refusal, Reject},
     session::{SessionError, SignedIn, SignedOut, UpdatedClaims},
-    token::{TokenError, TokenErrorKind},
+    token::{Claims, TokenError, TokenErrorKind},
 };
 
 /// Why a handler got no claims.

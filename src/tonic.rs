@@ -29,11 +29,10 @@ use http::StatusCode;
 use tonic::{Code, Request, Status};
 
 use crate::{
-    Claims,
     credentials::{Checked, Outcome},
     reject::Refusal,
     session::SessionError,
-    token::{InsufficientScope, TokenErrorKind},
+    token::{Claims, InsufficientScope, TokenErrorKind},
 };
 
 /// The claims of a tonic request.

@@ -1,7 +1,7 @@
 use http::Uri;
 
 use crate::{
-    ConfigError,
+    error::ConfigError,
     origin::{is_loopback, normalize, without_default_port},
 };
 

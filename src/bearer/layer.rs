@@ -1,7 +1,7 @@
 use tower_layer::Layer;
 
-use super::{ServiceToken, SetBearer, allowed::Allowed};
-use crate::ConfigError;
+use super::{allowed::Allowed, minted::ServiceToken, service::SetBearer};
+use crate::error::ConfigError;
 
 /// Layer that writes `Authorization: Bearer` on the requests of a client.
 ///

@@ -9,8 +9,8 @@ use serde_json::Map;
 
 use super::service::bearer_value;
 use crate::{
-    Clock, ConfigError,
-    clock::{SharedClock, later},
+    clock::{Clock, SharedClock, later},
+    error::ConfigError,
     token::{Expiry, Issuer, NewToken, Scopes},
 };
 

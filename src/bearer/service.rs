@@ -3,7 +3,10 @@ use std::task::{Context, Poll};
 use http::{HeaderValue, Request, header::AUTHORIZATION};
 use tower_service::Service;
 
-use super::{CallerToken, SetBearerLayer, layer::Token};
+use super::{
+    caller::CallerToken,
+    layer::{SetBearerLayer, Token},
+};
 
 /// Client service that [`SetBearerLayer`] makes.
 ///

@@ -1,5 +1,5 @@
 use super::spec::{CookieSpec, Prefix};
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// The `SameSite` attribute (RFC 6265bis §5.6.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,9 +3,9 @@ use std::{fmt::Write, time::Duration};
 use cookie::{Cookie, time::Duration as CookieDuration};
 use http::HeaderValue;
 
-use super::SameSite;
+use super::policy::SameSite;
 use crate::{
-    ConfigError,
+    error::ConfigError,
     token::{IssueError, IssueErrorKind},
 };
 

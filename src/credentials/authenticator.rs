@@ -4,13 +4,15 @@ use http::HeaderMap;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Checked, Located, Outcome, PresentedRefresh, RefreshReader, Sources, seen::Seen, source::Carriers,
+    checked::{Checked, Located, Outcome},
+    refresh_token::{PresentedRefresh, RefreshReader},
+    seen::Seen,
+    source::{Carriers, Sources},
 };
 use crate::{
-    Claims, Verifier,
     flag::Flag,
     head::Head,
-    token::{Budget, Source, TokenError, TokenErrorKind},
+    token::{Budget, Claims, Source, TokenError, TokenErrorKind, Verifier},
 };
 
 /// Finds and verifies a request's access token, once for all the layers that share it.

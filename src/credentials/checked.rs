@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use http::Extensions;
 
-use super::{PresentedRefresh, Sources};
+use super::{refresh_token::PresentedRefresh, source::Sources};
 use crate::{
     flag::Flag,
     token::{Budget, ErasedClaims, Source, TokenError, VerifierId},

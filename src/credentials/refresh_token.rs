@@ -5,9 +5,9 @@ use http::HeaderMap;
 
 use super::seen::Seen;
 use crate::{
-    Verifier, cookies,
+    cookies,
     keys::crypto::{random, sha256},
-    token::{Budget, Registered, Source, TokenErrorKind},
+    token::{Budget, Registered, Source, TokenErrorKind, Verifier},
 };
 
 /// `typ` of refresh tokens. An access token is never accepted as one, nor the other way round.

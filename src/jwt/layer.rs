@@ -3,14 +3,13 @@ use std::{fmt, sync::Arc};
 use http::request::Parts;
 use tower_layer::Layer;
 
-use super::CookieJwt;
+use super::service::CookieJwt;
 use crate::{
-    Verifier,
     cookies::{DEFAULT_ACCESS_NAME, Prefix},
     credentials::{Authenticator, Exempt, Sources},
     reject::DefaultReject,
     session::Sessions,
-    token::Source,
+    token::{Source, Verifier},
 };
 
 /// Whether a request needs claims.

@@ -4,8 +4,12 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Algorithm, Key, KeyRing, algorithm::Family};
-use crate::ConfigError;
+use super::{
+    algorithm::{Algorithm, Family},
+    key::Key,
+    ring::KeyRing,
+};
+use crate::error::ConfigError;
 
 /// What of a JWK is looked at. Its fields may be private: no `Debug`.
 #[derive(Deserialize)]

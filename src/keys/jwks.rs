@@ -15,8 +15,8 @@ use http::{
 use serde_json::json;
 use tower_service::Service;
 
-use super::{KeyRing, crypto::sha256};
-use crate::JsonBody;
+use super::{crypto::sha256, ring::KeyRing};
+use crate::body::JsonBody;
 
 /// Service that publishes the public keys of a ring as a JWK set: mount it at
 /// `GET /.well-known/jwks.json`.

@@ -6,12 +6,11 @@ use std::{
 use jsonwebtoken::{DecodingKey, DecodingKeyKind, EncodingKey, jwk::EllipticCurve};
 
 use super::{
-    Algorithm,
-    algorithm::Family,
+    algorithm::{Algorithm, Family},
     crypto::{provider, random},
     prepared,
 };
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// A key for exactly one algorithm, with an optional id.
 ///

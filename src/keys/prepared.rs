@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use jsonwebtoken::{DecodingKey, crypto::JwtVerifier};
 
-use super::{Algorithm, crypto::provider};
+use super::{algorithm::Algorithm, crypto::provider};
 
 struct Prepared {
     uid: u64,

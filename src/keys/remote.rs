@@ -19,10 +19,10 @@ use tokio::{
 };
 use tower_service::Service;
 
-use super::{KeyRing, ring::Shared};
+use super::ring::{KeyRing, Shared};
 use crate::{
-    ConfigError,
     body::{CollectError, collect},
+    error::ConfigError,
     origin::is_loopback,
 };
 

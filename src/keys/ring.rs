@@ -8,8 +8,8 @@ use std::{
 #[cfg(feature = "jwks-remote")]
 use std::{sync::Weak, time::Instant};
 
-use super::{Algorithm, Key};
-use crate::ConfigError;
+use super::{algorithm::Algorithm, key::Key};
+use crate::error::ConfigError;
 
 /// The active signing key and all keys still accepted.
 ///

@@ -3,7 +3,11 @@ use http::{
     header::{HOST, ORIGIN},
 };
 
-use super::{OriginError, OriginErrorKind, OriginPolicy, is_handshake, policy::without_default_port};
+use super::{
+    error::{OriginError, OriginErrorKind},
+    policy::{OriginPolicy, without_default_port},
+    request::is_handshake,
+};
 use crate::head::{Found, Head};
 
 impl OriginPolicy {

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// Which origins count as the application's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

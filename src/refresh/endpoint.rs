@@ -18,7 +18,7 @@ use tower_service::Service;
 
 use super::form::{self, FormError};
 use crate::{
-    JsonBody,
+    body::JsonBody,
     clock::unix_seconds,
     cookies,
     credentials::{PresentedRefresh, RefreshToken},

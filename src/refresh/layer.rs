@@ -3,7 +3,7 @@ use std::fmt;
 use http::request::Parts;
 use tower_layer::Layer;
 
-use super::Refresh;
+use super::service::Refresh;
 use crate::{credentials::Exempt, reject::DefaultReject, session::Sessions};
 
 /// Layer that renews the session of a request whose access token is missing or has expired.

@@ -3,14 +3,13 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Claims,
     clock::since_epoch,
     credentials::{PresentedRefresh, RefreshToken},
     head::Head,
     origin::{is_preflight, is_top_level_navigation},
     session::Sessions,
     store::BoxFuture,
-    token::TokenErrorKind,
+    token::{Claims, TokenErrorKind},
 };
 
 /// What `RefreshLayer` does with a request.

@@ -4,11 +4,10 @@ use http::HeaderValue;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Claims,
     credentials::RefreshToken,
     session::{Admitted, Minted, Sessions, Unavailable},
     store::BoxFuture,
-    token::TokenErrorKind,
+    token::{Claims, TokenErrorKind},
 };
 
 pub(super) type Task<C> = BoxFuture<'static, Decision<C>>;

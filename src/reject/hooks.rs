@@ -8,7 +8,7 @@ use http::{
 };
 use serde_json::json;
 
-use super::Refusal;
+use super::refusal::Refusal;
 
 /// Builds the response to a refused request.
 ///

@@ -4,8 +4,8 @@ use http::{
     request::Parts,
 };
 
-use super::{Refusal, Reject};
-use crate::ConfigError;
+use super::{hooks::Reject, refusal::Refusal};
+use crate::error::ConfigError;
 
 /// Sends people to the login page, and answers everybody else with another hook: for pages that the
 /// server renders.

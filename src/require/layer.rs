@@ -6,12 +6,11 @@ use std::{
 
 use tower_layer::Layer;
 
-use super::Require;
+use super::service::Require;
 use crate::{
-    Claims, Clock,
-    clock::{SharedClock, since_epoch},
+    clock::{Clock, SharedClock, since_epoch},
     reject::{DefaultReject, Refusal},
-    token::{InsufficientScope, InvalidScope, Scopes, StaleSignIn},
+    token::{Claims, InsufficientScope, InvalidScope, Scopes, StaleSignIn},
 };
 
 /// Layer that refuses signed-in users who may not do what they ask.

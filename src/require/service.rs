@@ -8,11 +8,10 @@ use tower_service::Service;
 
 use super::layer::Demands;
 use crate::{
-    Claims,
     credentials::Checked,
     origin::is_preflight,
     reject::{DefaultReject, Refusal, Reject, ResponseFuture},
-    token::{TokenError, TokenErrorKind},
+    token::{Claims, TokenError, TokenErrorKind},
 };
 
 /// Service that [`RequireLayer`](super::RequireLayer) makes.

@@ -4,20 +4,21 @@ use http::HeaderName;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    LostResponse, ReloadClaims, SessionEvents, Sessions, TraceEvents,
     confirmer::Confirmer,
-    events::Listener,
-    reload::ErasedReload,
-    rules::Rules,
-    sessions::{Inner, Lifetimes},
+    events::{Listener, SessionEvents, TraceEvents},
+    reload::{ErasedReload, ReloadClaims},
+    rules::{LostResponse, Rules},
+    sessions::{Inner, Lifetimes, Sessions},
 };
 use crate::{
-    Clock, ConfigError, CookiePolicy, KeyRing, Verifier,
-    clock::SharedClock,
+    clock::{Clock, SharedClock},
+    cookies::CookiePolicy,
     credentials::{Authenticator, REFRESH_TYPE, RefreshReader, Sources},
+    error::ConfigError,
+    keys::KeyRing,
     origin::OriginPolicy,
     store::{ErasedStore, RefreshStore},
-    token::{ACCESS_TYPE, Issuer, RESERVED, XSRF_CLAIM},
+    token::{ACCESS_TYPE, Issuer, RESERVED, Verifier, XSRF_CLAIM},
 };
 
 /// Builds [`Sessions`].

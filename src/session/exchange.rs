@@ -6,17 +6,16 @@ use std::time::{Duration, SystemTime};
 use subtle::ConstantTimeEq;
 
 use super::{
-    SessionEvent, Sessions,
+    events::SessionEvent,
     mint::Minted,
     rules::{self, Admission, Verdict, decide, successor},
-    sessions::Unavailable,
+    sessions::{Sessions, Unavailable},
 };
 use crate::{
-    Claims,
     clock::unix_seconds,
     credentials::RefreshToken,
     store::{SessionId, SessionRecord, Snapshot, Update},
-    token::{IssueError, IssueErrorKind, TokenError, TokenErrorKind, to_object},
+    token::{Claims, IssueError, IssueErrorKind, TokenError, TokenErrorKind, to_object},
 };
 
 /// What a refresh token was exchanged for.

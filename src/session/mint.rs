@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
 use serde_json::{Map, Value};
 
-use super::{Sessions, sessions::Lifetimes};
+use super::sessions::{Lifetimes, Sessions};
 use crate::{
     clock::{later, unix_seconds},
     credentials::{REFRESH_TYPE, RefreshToken, SessionSecret},

@@ -3,11 +3,10 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Sessions,
     exchange::{cannot_issue, has_secret},
     mint::minted_expiry,
     rules::{Verdict, decide},
-    sessions::Unavailable,
+    sessions::{Sessions, Unavailable},
 };
 use crate::{
     clock::unix_seconds,

@@ -5,20 +5,22 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    SessionError, SessionEvent, SessionInfo, SessionsBuilder, UpdatedClaims,
+    answers::{SessionInfo, UpdatedClaims},
+    builder::SessionsBuilder,
     confirmer::{Confirmer, Fingerprint, Known},
-    events::Listener,
+    error::SessionError,
+    events::{Listener, SessionEvent},
     reload::ErasedReload,
     rules::{Rules, confirmation},
 };
 use crate::{
-    Claims, KeyRing,
     clock::SharedClock,
     cookies::Cookies,
     credentials::{Authenticator, RefreshReader},
+    keys::KeyRing,
     origin::OriginPolicy,
     store::{BoxError, BoxFuture, ErasedStore, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
-    token::{Issuer, Source, to_object, xsrf},
+    token::{Claims, Issuer, Source, to_object, xsrf},
 };
 
 /// The sessions of an application: signs users in and out, and makes the layers.

@@ -2,8 +2,12 @@ use http::{HeaderMap, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    SessionError, SessionEvent, Sessions, SignedIn, SignedOut, exchange::has_secret, label,
-    sessions::store_failed,
+    answers::{SignedIn, SignedOut},
+    error::SessionError,
+    events::SessionEvent,
+    exchange::has_secret,
+    label,
+    sessions::{Sessions, store_failed},
 };
 use crate::{
     credentials::{PresentedRefresh, RefreshToken, SessionSecret},

@@ -2,7 +2,7 @@ use std::{error::Error as StdError, sync::Arc, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{NewRecord, SessionId, SessionRecord};
+use super::record::{NewRecord, SessionId, SessionRecord};
 use crate::keys::crypto::random;
 
 /// Where sessions are kept: one record per session, changed by compare-and-set.

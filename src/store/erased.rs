@@ -3,7 +3,10 @@
 
 use std::{error::Error as StdError, pin::Pin};
 
-use super::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update};
+use super::{
+    contract::{Created, RefreshStore, Snapshot, Update},
+    record::{NewRecord, SessionId, SessionRecord},
+};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

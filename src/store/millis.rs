@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::SessionRecord;
+use super::record::SessionRecord;
 use crate::clock::{END_OF_YEAR_9999, from_epoch, since_epoch};
 
 /// Milliseconds of a time from which something is counted: rounded up, so that nothing settles

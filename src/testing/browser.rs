@@ -8,9 +8,9 @@ use std::{
 
 use http::{HeaderName, Method, Response, header::SET_COOKIE};
 
-pub use self::request::BrowserRequest;
+pub use super::browser::request::BrowserRequest;
 use super::jar::{Exchange, Jar, Origin};
-use crate::{Clock, clock::SharedClock};
+use crate::clock::{Clock, SharedClock};
 
 mod request;
 

@@ -4,7 +4,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::Clock;
+use crate::clock::Clock;
 
 /// A clock that a test drives by hand. Clones show the same time.
 ///

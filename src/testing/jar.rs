@@ -7,8 +7,8 @@ use std::{
 
 use cookie::{Cookie, SameSite};
 
-pub(super) use self::origin::Origin;
-use self::origin::is_ip;
+pub(super) use super::jar::origin::Origin;
+use super::jar::origin::is_ip;
 use crate::clock::{from_epoch, later};
 
 mod origin;

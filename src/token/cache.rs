@@ -209,7 +209,7 @@ const CLAIMS_FACTOR: usize = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{keys::Epoch, token::Registered};
+    use crate::{keys::Epoch, token::registered::Registered};
 
     fn verified() -> Arc<Verified<u32>> {
         Arc::new(Verified::new(Epoch::default(), Registered::default(), 7))

@@ -1,6 +1,11 @@
 use std::{any::Any, fmt, sync::Arc, time::SystemTime};
 
-use super::{InsufficientScope, Registered, Scopes, XsrfError, XsrfErrorKind, scope, xsrf};
+use super::{
+    error::{InsufficientScope, XsrfError, XsrfErrorKind},
+    registered::Registered,
+    scope::{self, Scopes},
+    xsrf,
+};
 use crate::{clock::from_epoch, flag::Flag, keys::Epoch};
 
 /// Where a request's token was found.

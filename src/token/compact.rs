@@ -3,7 +3,7 @@
 use base64::{Engine, decoded_len_estimate, engine::general_purpose::URL_SAFE_NO_PAD};
 use memchr::{memchr, memrchr};
 
-use super::TokenErrorKind;
+use super::error::TokenErrorKind;
 
 /// The parts of a compact serialization (RFC 7515 §7.1), still encoded.
 pub(super) struct Encoded<'t> {

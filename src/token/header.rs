@@ -7,7 +7,7 @@ use serde::{
     de::{Error as _, IgnoredAny},
 };
 
-use super::{TokenErrorKind, json::is_object};
+use super::{error::TokenErrorKind, json::is_object};
 use crate::keys::Algorithm;
 
 /// What of the header matters for the choice of a key. `jku`, `x5u`, `jwk` and `x5c` are known only

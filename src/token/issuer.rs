@@ -7,10 +7,15 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
-use super::{IssueError, IssueErrorKind, Scopes, verifier::XSRF_CLAIM, wire::RESERVED};
+use super::{
+    error::{IssueError, IssueErrorKind},
+    scope::Scopes,
+    verifier::XSRF_CLAIM,
+    wire::RESERVED,
+};
 use crate::{
-    Clock, KeyRing,
-    clock::{END_OF_YEAR_9999, SharedClock, later, unix_seconds},
+    clock::{Clock, END_OF_YEAR_9999, SharedClock, later, unix_seconds},
+    keys::KeyRing,
 };
 
 /// `typ` of access tokens (RFC 9068 §2.1).

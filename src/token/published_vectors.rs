@@ -9,10 +9,8 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
-use crate::{
-    KeyRing, Verifier,
-    keys::{Algorithm, Key},
-};
+use super::verifier::Verifier;
+use crate::keys::{Algorithm, Key, KeyRing};
 
 fn read(path: &str) -> Value {
     let folder = std::env::var_os("VECTORS_DIR").expect("VECTORS_DIR names the folder of the vectors");

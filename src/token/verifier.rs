@@ -10,17 +10,19 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    Budget, Claims, MAX_TOKEN_LEN, Registered, Source, TokenError, TokenErrorKind,
+    MAX_TOKEN_LEN,
+    budget::Budget,
     cache::TokenCache,
-    claims::Verified,
+    claims::{Claims, Source, Verified},
     compact::{Encoded, decode, split, with_decoded},
+    error::{TokenError, TokenErrorKind},
     header::{Header, KnownHeaders, same_media_type},
+    registered::Registered,
     wire::{self, Unreadable},
 };
 use crate::{
-    Clock, KeyRing,
-    clock::{SharedClock, since_epoch},
-    keys::{Algorithm, Epoch},
+    clock::{Clock, SharedClock, since_epoch},
+    keys::{Algorithm, Epoch, KeyRing},
 };
 
 const DEFAULT_CACHE_BYTES: usize = 8 << 20;

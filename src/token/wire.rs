@@ -17,9 +17,9 @@ use serde::{
 };
 
 use super::{
-    Registered,
     claims::Verified,
     json::{Audience, NumericDate, Text, is_object},
+    registered::Registered,
 };
 use crate::keys::Epoch;
 

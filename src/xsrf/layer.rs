@@ -3,8 +3,8 @@ use std::sync::Arc;
 use http::HeaderName;
 use tower_layer::Layer;
 
-use super::Xsrf;
-use crate::{ConfigError, origin::OriginPolicy, reject::DefaultReject, session::Sessions};
+use super::service::Xsrf;
+use crate::{error::ConfigError, origin::OriginPolicy, reject::DefaultReject, session::Sessions};
 
 /// Layer that refuses requests which another site made in the user's name.
 ///

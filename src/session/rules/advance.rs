@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::Verdict;
+use super::decide::Verdict;
 use crate::store::SessionRecord;
 
 /// What must be written before the token of generation `presented` is answered with `verdict`; `None` where

@@ -1,6 +1,6 @@
 use crate::store::{
-    SessionId, SessionRecord,
     millis::{at_millis, begins, ends},
+    record::{SessionId, SessionRecord},
 };
 
 /// A record as it takes least room: times in milliseconds, and all texts behind one pointer. The id

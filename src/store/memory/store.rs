@@ -6,11 +6,11 @@ use std::{
 
 use super::table::Table;
 use crate::{
-    Clock,
-    clock::SharedClock,
+    clock::{Clock, SharedClock},
     store::{
-        Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update,
+        contract::{Created, RefreshStore, Snapshot, Update},
         millis::{as_stored, ends},
+        record::{NewRecord, SessionId, SessionRecord},
     },
 };
 

@@ -5,7 +5,10 @@ use std::{
 };
 
 use super::packed::Packed;
-use crate::store::{SessionId, SessionRecord, Update};
+use crate::store::{
+    contract::Update,
+    record::{SessionId, SessionRecord},
+};
 
 /// The sessions, by id, by subject and by expiry. The three share the texts of the ids.
 ///
@@ -108,7 +111,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::store::NewRecord;
+    use crate::store::record::NewRecord;
 
     #[derive(Default)]
     struct AlwaysTheSame;

@@ -1,6 +1,6 @@
 //! The names that the application chooses.
 
-use super::{PostgresStoreError, error::Reason};
+use super::error::{PostgresStoreError, Reason};
 
 /// A schema and a table in it, checked so that they can stand in statements.
 #[derive(Clone, Debug)]

@@ -6,13 +6,12 @@ use sqlx::{
 };
 
 use super::{
-    PostgresStore, PostgresStoreError,
-    error::Reason,
+    error::{PostgresStoreError, Reason},
     lease::Lease,
     names::Names,
     schema,
     sql::Statements,
-    store::{TIMEOUT, within},
+    store::{PostgresStore, TIMEOUT, within},
 };
 
 /// How a [`PostgresStore`] is opened: made by [`PostgresStore::options`].

@@ -9,13 +9,13 @@ use sqlx::{
 };
 
 use super::{
-    PostgresStoreError,
-    error::Reason,
+    error::{PostgresStoreError, Reason},
     text::{escape, unescape},
 };
 use crate::store::{
-    NewRecord, SessionId, SessionRecord, Snapshot,
+    contract::Snapshot,
     millis::{begins, ends, from_millis, whole_millis},
+    record::{NewRecord, SessionId, SessionRecord},
 };
 
 pub(super) type PgQuery<'q> = Query<'q, Postgres, PgArguments>;

@@ -3,8 +3,7 @@
 use sqlx::{Connection, Executor, PgConnection};
 
 use super::{
-    PostgresStoreError,
-    error::Reason,
+    error::{PostgresStoreError, Reason},
     names::{Names, quoted},
     sql::{Statements, safe},
 };

@@ -7,15 +7,17 @@ use std::{
 use sqlx::{PgPool, Row, postgres::PgRow};
 
 use super::{
-    PostgresStoreError, PostgresStoreOptions,
-    error::Reason,
+    error::{PostgresStoreError, Reason},
     lease::Lease,
+    options::PostgresStoreOptions,
     rows::{PgQuery, bind_new, bind_update, snapshot, time},
     sql::Statements,
     text::escape,
 };
 use crate::store::{
-    Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update, millis::as_stored,
+    contract::{Created, RefreshStore, Snapshot, Update},
+    millis::as_stored,
+    record::{NewRecord, SessionId, SessionRecord},
     sweep::Sweeps,
 };
 

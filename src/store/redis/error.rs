@@ -2,7 +2,7 @@ use std::{error::Error as StdError, fmt};
 
 use redis::{ErrorKind, RedisError};
 
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// Why a [`RedisStore`](super::RedisStore) could not answer.
 ///

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
-    ConfigError,
+    error::ConfigError,
     keys::crypto::{hmac_sha256, random},
-    store::SessionId,
+    store::record::SessionId,
 };
 
 /// Makes ids and names keys.

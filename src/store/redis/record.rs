@@ -10,8 +10,8 @@ use super::error::Corrupt;
 use crate::{
     keys::crypto::random,
     store::{
-        SessionId, SessionRecord,
         millis::{begins, ends, from_millis},
+        record::{SessionId, SessionRecord},
     },
 };
 
@@ -113,7 +113,7 @@ const NEVER: i64 = -1;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::NewRecord;
+    use crate::store::record::NewRecord;
 
     fn record() -> SessionRecord {
         let new = NewRecord::new(SessionId::new("id"), "ada", [3; 32]);

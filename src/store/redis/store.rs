@@ -6,19 +6,19 @@ use std::{
 use redis::{aio::ConnectionManager, cluster_async::ClusterConnection};
 
 use super::{
-    RedisStoreError,
     connection::Connection,
-    error::Corrupt,
+    error::{Corrupt, RedisStoreError},
     keys::{Keys, Place, parts},
     record::{around_times, decode, encode, version_bytes},
     scripts,
 };
 use crate::{
-    ConfigError,
     clock::from_epoch,
+    error::ConfigError,
     store::{
-        Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update,
+        contract::{Created, RefreshStore, Snapshot, Update},
         millis::{MAX_MILLIS, ends, from_millis, whole_millis},
+        record::{NewRecord, SessionId, SessionRecord},
     },
 };
 

@@ -2,8 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{RedisStore, RedisStoreError, keys::parts, record::decode, scripts, store::time};
-use crate::store::{SessionId, SessionRecord};
+use super::{
+    error::RedisStoreError,
+    keys::parts,
+    record::decode,
+    scripts,
+    store::{RedisStore, time},
+};
+use crate::store::record::{SessionId, SessionRecord};
 
 impl RedisStore {
     pub(super) async fn list_all(&self, subject: &str) -> Result<Vec<SessionRecord>, RedisStoreError> {

@@ -8,10 +8,10 @@ use sqlx::{
     sqlite::{Sqlite, SqliteArguments, SqliteRow},
 };
 
-use super::SqliteStoreError;
+use super::error::SqliteStoreError;
 use crate::store::{
-    SessionId, SessionRecord,
     millis::{begins, ends, from_millis},
+    record::{SessionId, SessionRecord},
 };
 
 /// Binds all columns that can change, in the order of `INSERT` and `UPDATE`.

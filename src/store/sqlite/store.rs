@@ -10,10 +10,15 @@ use sqlx::{
 };
 
 use super::{error::*, rows::*, sql::*};
-use crate::store::{
-    Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update, millis::*, sweep::Sweeps,
+use crate::{
+    clock::{Clock, SharedClock},
+    store::{
+        contract::{Created, RefreshStore, Snapshot, Update},
+        millis::*,
+        record::{NewRecord, SessionId, SessionRecord},
+        sweep::Sweeps,
+    },
 };
-use crate::{Clock, clock::SharedClock};
 
 /// Sessions in one SQLite file: for applications on one machine whose users stay signed in over a
 /// restart.

@@ -15,7 +15,7 @@ use tower::service_fn;
 use tower_service::Service;
 
 use super::*;
-use crate::testing::TestClock;
+use crate::testing::clock::TestClock;
 
 const STRICT: &str = "s=1; SameSite=Strict; Secure; Path=/";
 const LAX: &str = "l=1; SameSite=Lax; Secure; Path=/";

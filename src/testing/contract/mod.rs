@@ -8,7 +8,7 @@ mod values;
 mod writes;
 
 use self::{crash::*, lists::*, rotation::*, size::*, time::*, values::*, writes::*};
-use super::TestClock;
+use super::clock::TestClock;
 use crate::store::RefreshStore;
 
 /// Runs the contract of [`RefreshStore`] against `store`: what each call does, alone and against

@@ -12,11 +12,10 @@ use futures_util::future::{join, join_all};
 
 use super::rule::*;
 use crate::{
-    Clock, KeyRing, Sessions,
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
     credentials::{RefreshToken, SessionSecret},
-    keys::crypto::random,
-    session::{Exchanged, SessionEvent},
+    keys::{KeyRing, crypto::random},
+    session::{Exchanged, SessionEvent, Sessions},
     store::{NewRecord, RefreshStore, SessionRecord, Update},
 };
 

@@ -9,10 +9,10 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::future::poll_fn;
 
-use super::TestClock;
 use crate::{
     keys::crypto::random,
     store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
+    testing::clock::TestClock,
 };
 
 /// A rule of the contract, its name for the messages, and a subject of its own.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::rule::*;
 use crate::{
-    Clock,
+    clock::Clock,
     store::{RefreshStore, Update},
-    testing::TestClock,
+    testing::clock::TestClock,
 };
 
 pub(super) async fn snapshots_tell_the_time_of_the_clock<S: RefreshStore>(store: &S, clock: &TestClock) {
