@@ -1,7 +1,5 @@
 use std::{error::Error as StdError, fmt};
 
-use super::names::MAX_LENGTH;
-
 /// Why a [`PostgresStore`](super::PostgresStore) could not answer or could not be opened.
 ///
 /// `source()` is what the server or sqlx reports, if the failure began there. Neither it nor
@@ -11,8 +9,11 @@ pub struct PostgresStoreError {
 }
 
 pub(super) enum Reason {
-    /// A name that may not be; what it names.
-    Name(&'static str),
+    /// A name that cannot be used: what it names, and the most bytes that it may have.
+    Name {
+        what: &'static str,
+        max: usize,
+    },
     Url(sqlx::Error),
     NoAnswer,
     Encoding(String),
@@ -63,9 +64,9 @@ impl From<sqlx::Error> for PostgresStoreError {
 impl fmt::Display for PostgresStoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
-            Reason::Name(what) => write!(
+            Reason::Name { what, max } => write!(
                 f,
-                "the name of the {what} is unusable: choose one of 1 to {MAX_LENGTH} ASCII letters, digits, `_` and `-`"
+                "the name of the {what} is unusable: choose one of 1 to {max} ASCII letters, digits, `_` and `-`"
             ),
             Reason::Url(_) => f.write_str("the URL of the session database is unusable"),
             Reason::NoAnswer => f.write_str("the session database did not answer in time"),

@@ -14,7 +14,7 @@ impl Names {
         // Both belts: the check leaves nothing to quote, and everything is quoted.
         let checked = |what, name: &str| match is_plain(name) {
             true => Ok(name.to_owned()),
-            false => Err(PostgresStoreError::from(Reason::Name(what))),
+            false => Err(PostgresStoreError::from(Reason::Name { what, max: MAX_LENGTH })),
         };
         Ok(Self { schema: checked("schema", schema)?, table: checked("table", table)? })
     }
@@ -50,7 +50,7 @@ pub(super) fn quoted(name: &str) -> String {
 }
 
 /// PostgreSQL cuts names after 63 bytes; the longest suffix needs 11.
-pub(super) const MAX_LENGTH: usize = 48;
+const MAX_LENGTH: usize = 48;
 
 #[cfg(test)]
 mod tests {
