@@ -289,7 +289,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         if !claims.is_held_in_cookie() {
             return None; // a bearer token does not show which cookies the client holds
         }
-        if claims.confirmed().is_set() {
+        if claims.is_confirmed() {
             return None; // nearly always
         }
         let (session, generation) = (claims.session_id()?, claims.generation()?);
@@ -298,7 +298,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             Known::Nothing(fingerprint) => fingerprint,
             Known::Asked => return None,
             Known::Confirmed => {
-                claims.confirmed().set();
+                claims.set_confirmed();
                 return None;
             }
         };

@@ -1,4 +1,12 @@
-use std::{any::Any, fmt, sync::Arc, time::SystemTime};
+use std::{
+    any::Any,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
 
 use super::{
     error::{InsufficientScope, XsrfError, XsrfErrorKind},
@@ -6,7 +14,7 @@ use super::{
     scope::{self, Scopes},
     xsrf,
 };
-use crate::{clock::from_epoch, flag::Flag, keys::Epoch};
+use crate::{clock::from_epoch, keys::Epoch};
 
 /// Where a request's token was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,14 +61,14 @@ pub(crate) struct Verified<C: ?Sized> {
     /// By which keys; what is known of a token counts while they are in use.
     pub(crate) epoch: Epoch,
     /// The store knows that the client holds the cookies of this generation.
-    pub(super) confirmed: Flag,
+    pub(super) confirmed: AtomicBool,
     pub(crate) registered: Registered,
     pub(crate) custom: C,
 }
 
 impl<C> Verified<C> {
     pub(super) fn new(epoch: Epoch, registered: Registered, custom: C) -> Self {
-        Self { epoch, confirmed: Flag::new(false), registered, custom }
+        Self { epoch, confirmed: AtomicBool::new(false), registered, custom }
     }
 }
 
@@ -84,10 +92,14 @@ impl<C> Claims<C> {
         self
     }
 
-    /// Whether the store is known to know that the client holds the cookies of this generation. All claims of
-    /// one token share it for as long as the token is remembered.
-    pub(crate) fn confirmed(&self) -> &Flag {
-        &self.verified.confirmed
+    /// Whether the store has recorded that the client holds the cookies of this generation. All claims of one
+    /// token share the answer for as long as the token is cached.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.verified.confirmed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_confirmed(&self) {
+        self.verified.confirmed.store(true, Ordering::Relaxed);
     }
 
     /// Whether the client has shown that it holds a cookie with this token.
