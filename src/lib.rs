@@ -109,7 +109,7 @@ mod flag;
 mod head;
 pub mod jwt;
 pub mod keys;
-mod layers;
+pub mod layers;
 pub mod origin;
 pub mod refresh;
 pub mod reject;

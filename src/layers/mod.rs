@@ -1,0 +1,5 @@
+//! The Tower layers and services.
+
+mod session;
+
+pub use self::session::SessionLayer;
