@@ -113,7 +113,7 @@ pub mod layers;
 pub mod origin;
 pub mod refresh;
 pub mod reject;
-pub mod require;
+pub use self::layers::authorize as require;
 pub mod session;
 pub mod store;
 #[cfg(feature = "testing")]
@@ -133,8 +133,8 @@ pub use self::{
     jwt::CookieJwtLayer,
     keys::KeyRing,
     layers::SessionLayer,
+    layers::authorize::RequireLayer,
     refresh::RefreshLayer,
-    require::RequireLayer,
     session::Sessions,
     store::MemoryStore,
     token::{Claims, Verifier},

@@ -1,21 +1,72 @@
+//! `RequireLayer`: may this user do that?
+//!
+//! Inside of a `CookieJwtLayer`, on the routes that need more than being signed in. Refuses with 403
+//! `insufficient_scope`, or with 401 where the user has to sign in again (RFC 9470).
+//!
+//! # Examples
+//!
+//! A scope:
+//!
+//! ```
+//! use std::{convert::Infallible, time::Duration};
+//! use http::{Request, Response, StatusCode};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_cookie_jwt::{
+//!     CookieJwtLayer, KeyRing, Verifier,
+//!     require::RequireLayer,
+//!     token::{Issuer, NewToken, Scopes},
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+//! let service = ServiceBuilder::new()
+//!     .layer(CookieJwtLayer::new(Verifier::<()>::new(keys.clone())))
+//!     .layer(RequireLayer::<()>::scope("orders:write")?)
+//!     .service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(())) });
+//!
+//! let reader = NewToken::access("ada", Duration::from_secs(900)).with_scope(Scopes::new("orders:read")?);
+//! let token = Issuer::new(keys).issue(&reader, &())?;
+//! let request = Request::get("/").header("authorization", format!("Bearer {token}")).body(())?;
+//! let refused = service.oneshot(request).await?;
+//! assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+//! assert_eq!(refused.headers()["www-authenticate"], r#"Bearer error="insufficient_scope", scope="orders:write""#);
+//! # Ok(()) }
+//! ```
+//!
+//! A role of the application's own, by a recent sign-in:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower_cookie_jwt::{Claims, require::RequireLayer};
+//!
+//! struct User { roles: Vec<String> }
+//!
+//! let admins = RequireLayer::new(|claims: &Claims<User>| claims.custom().roles.iter().any(|role| role == "admin"))
+//!     .and_recent_sign_in(Duration::from_secs(600));
+//! ```
+
 use std::{
     fmt,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
+use http::{Extensions, Request, Response};
 use tower_layer::Layer;
+use tower_service::Service;
 
-use super::service::Require;
 use crate::{
     clock::{Clock, SharedClock, since_epoch},
-    reject::{DefaultReject, Refusal},
-    token::{Claims, InsufficientScope, InvalidScope, Scopes, StaleSignIn},
+    credentials::Checked,
+    origin::is_preflight,
+    reject::{DefaultReject, Refusal, Reject, ResponseFuture},
+    token::{Claims, InsufficientScope, InvalidScope, Scopes, StaleSignIn, TokenError, TokenErrorKind},
 };
 
 /// Layer that refuses signed-in users who may not do what they ask.
 ///
-/// See the [module docs](crate::require) for an example.
+/// See the [module docs](crate::layers::authorize) for an example.
 #[must_use]
 pub struct RequireLayer<C, R = DefaultReject> {
     demands: Demands<C>,
@@ -23,7 +74,7 @@ pub struct RequireLayer<C, R = DefaultReject> {
 }
 
 /// All of these must be met, in this order.
-pub(super) struct Demands<C> {
+struct Demands<C> {
     list: Vec<Demand<C>>,
     clock: SharedClock,
 }
@@ -101,7 +152,7 @@ impl<C, R> RequireLayer<C, R> {
 }
 
 impl<C> Demands<C> {
-    pub(super) fn check(&self, claims: &Claims<C>) -> Result<(), Refusal> {
+    fn check(&self, claims: &Claims<C>) -> Result<(), Refusal> {
         self.list.iter().try_for_each(|demand| demand.check(claims, self.clock.now()))
     }
 }
@@ -156,5 +207,61 @@ impl<C, R: Clone> Clone for RequireLayer<C, R> {
 impl<C, R> fmt::Debug for RequireLayer<C, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireLayer").field("demands", &self.demands.list.len()).finish_non_exhaustive()
+    }
+}
+
+/// Service that [`RequireLayer`](RequireLayer) makes.
+///
+/// See the [module docs](crate::layers::authorize) for an example.
+pub struct Require<S, C, R = DefaultReject> {
+    inner: S,
+    demands: Demands<C>,
+    reject: R,
+}
+
+impl<S, C, R, ReqBody, ResBody> Service<Request<ReqBody>> for Require<S, C, R>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    C: Send + Sync + 'static,
+    R: Reject<ResBody>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let verdict = if is_preflight(&request) { Ok(()) } else { self.check(request.extensions()) };
+        ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, request)
+    }
+}
+
+impl<S, C: Send + Sync + 'static, R> Require<S, C, R> {
+    fn check(&self, extensions: &Extensions) -> Result<(), Refusal> {
+        if extensions.get::<Checked>().is_none_or(|checked| !checked.enforced.is_set()) {
+            crate::trace::layer_missing("a RequireLayer", "CookieJwtLayer");
+        }
+        match extensions.get::<Claims<C>>() {
+            Some(claims) => self.demands.check(claims),
+            None => {
+                let reason = TokenError::of(extensions).cloned();
+                Err(Refusal::Token(reason.unwrap_or(TokenErrorKind::Missing.into())))
+            }
+        }
+    }
+}
+
+impl<S: Clone, C, R: Clone> Clone for Require<S, C, R> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), demands: self.demands.clone(), reject: self.reject.clone() }
+    }
+}
+
+impl<S: fmt::Debug, C, R> fmt::Debug for Require<S, C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Require").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
