@@ -122,7 +122,7 @@ pub mod token;
 #[cfg(feature = "tonic")]
 pub mod tonic;
 mod trace;
-pub mod xsrf;
+pub use self::layers::xsrf;
 
 pub use self::{
     bearer::SetBearerLayer,
@@ -134,11 +134,11 @@ pub use self::{
     keys::KeyRing,
     layers::SessionLayer,
     layers::authorize::RequireLayer,
+    layers::xsrf::XsrfLayer,
     refresh::RefreshLayer,
     session::Sessions,
     store::MemoryStore,
     token::{Claims, Verifier},
-    xsrf::XsrfLayer,
 };
 
 /// Recipes for people in a hurry: what to write, why, and what goes wrong otherwise.

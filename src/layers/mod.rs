@@ -2,5 +2,6 @@
 
 pub mod authorize;
 mod session;
+pub mod xsrf;
 
 pub use self::session::SessionLayer;

@@ -5,13 +5,13 @@ use std::fmt;
 use http::request::Parts;
 use tower_layer::Layer;
 
+use super::xsrf::Xsrf;
 use crate::{
     credentials::Exempt,
     jwt::{CookieJwt, Presence},
     refresh::Refresh,
     reject::DefaultReject,
     session::Sessions,
-    xsrf::Xsrf,
 };
 
 /// Refresh, then verify, then check XSRF: the three layers as one of a nameable type.

@@ -1,0 +1,296 @@
+//! `XsrfLayer`: did the application's own page make this request?
+//!
+//! A browser sends cookies by itself, whoever makes the request. Two checks stand against that:
+//!
+//! 1. the origin, on all but safe methods and on WebSocket handshakes: `Origin` and
+//!    `Sec-Fetch-Site`, which no page can forge;
+//! 2. where a cookie carried the token, the `X-XSRF-TOKEN` header: it must equal the XSRF claim inside
+//!    the signed token, which another site cannot read. It is compared in constant time.
+//!
+//! Requests that a header authenticates need neither: no other site can make a browser send them.
+//!
+//! Clients differ in which value they send when they know two. The `XSRF-TOKEN` cookie of another session, left
+//! behind or set by another port of the host, *overwrites* the header that the application has set in axios and
+//! in AngularJS, and such a request is refused with 403 `xsrf_mismatch`; in Angular the application's header wins. An
+//! application that keeps the value of the sign-in response should therefore set no cookie
+//! ([`without_xsrf_cookie`](crate::CookiePolicy::without_xsrf_cookie)), or name it differently
+//! ([`with_xsrf_name`](crate::CookiePolicy::with_xsrf_name)).
+//!
+//! # Examples
+//!
+//! The default set-up, inside of a `CookieJwtLayer`:
+//!
+//! ```
+//! use std::{convert::Infallible, time::Duration};
+//! use http::{Request, Response, StatusCode};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_cookie_jwt::{CookieJwtLayer, KeyRing, Verifier, XsrfLayer, token::{Issuer, NewToken}};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+//! let service = ServiceBuilder::new()
+//!     .layer(CookieJwtLayer::new(Verifier::<()>::new(keys.clone())))
+//!     .layer(XsrfLayer::new())
+//!     .service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new("ordered")) });
+//!
+//! let token = NewToken::access("ada", Duration::from_secs(900)).with_xsrf_token("c2VjcmV0LXZhbHVl");
+//! let token = Issuer::new(keys).issue(&token, &())?;
+//! let order = || Request::post("/order").header("cookie", format!("__Host-access={token}"));
+//!
+//! let forged = service.clone().oneshot(order().body(())?).await?;
+//! assert_eq!(forged.status(), StatusCode::FORBIDDEN);
+//!
+//! let honest = order().header("x-xsrf-token", "c2VjcmV0LXZhbHVl").body(())?;
+//! assert_eq!(service.oneshot(honest).await?.body(), &"ordered");
+//! # Ok(()) }
+//! ```
+//!
+//! The origin alone, with a trusted second origin:
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use http::{Request, Response, StatusCode};
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_cookie_jwt::XsrfLayer;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let layer = XsrfLayer::origin_only().with_trusted_origin("https://app.shop.example")?;
+//! let service = layer.layer(service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new("sent")) }));
+//! let from = |origin| Request::post("/contact").header("host", "shop.example").header("origin", origin).body(());
+//!
+//! assert_eq!(service.clone().oneshot(from("https://app.shop.example")?).await?.status(), StatusCode::OK);
+//! assert_eq!(service.oneshot(from("https://evil.example")?).await?.status(), StatusCode::FORBIDDEN);
+//! # Ok(()) }
+//! ```
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Extensions, HeaderMap, HeaderName, Request, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    credentials::{Checked, Outcome},
+    error::ConfigError,
+    head::{Found, Head},
+    origin::{OriginPolicy, Provenance, is_handshake, is_unsafe},
+    reject::{DefaultReject, Refusal, Reject, ResponseFuture},
+    session::Sessions,
+    token::{Source, XsrfError, XsrfErrorKind, verify_xsrf},
+};
+
+/// Layer that refuses requests which another site made in the user's name.
+///
+/// See the [module docs](crate::layers::xsrf) for an example.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct XsrfLayer<R = DefaultReject> {
+    /// Shared, so that a service is cloned for each request at little cost.
+    settings: Arc<Settings>,
+    reject: R,
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
+    origin: OriginPolicy,
+    header: HeaderName,
+    /// Without the comparison of header and claim.
+    origin_only: bool,
+}
+
+impl XsrfLayer {
+    /// A layer that checks origin and XSRF header, inside of a `CookieJwtLayer`. Without one, it
+    /// refuses unsafe requests.
+    pub fn new() -> Self {
+        Self::with_settings(OriginPolicy::default(), XSRF_HEADER)
+    }
+
+    /// A layer that checks the origin alone: for routes without a session, such as a contact form.
+    pub fn origin_only() -> Self {
+        let mut layer = Self::new();
+        layer.settings_mut().origin_only = true;
+        layer
+    }
+
+    pub(crate) fn with_settings(origin: OriginPolicy, header: HeaderName) -> Self {
+        let settings = Settings { origin, header, origin_only: false };
+        Self { settings: settings.into(), reject: DefaultReject }
+    }
+}
+
+impl Default for XsrfLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<R> XsrfLayer<R> {
+    fn settings_mut(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
+    }
+
+    fn origin_mut(&mut self) -> &mut OriginPolicy {
+        &mut self.settings_mut().origin
+    }
+
+    /// Names the origin under which browsers see the application: for proxies that rewrite the host.
+    ///
+    /// Defaults to the request's own authority or `Host`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when `origin` is none, such as `https://shop.example`.
+    pub fn with_public_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
+        self.origin_mut().set_public(origin)?;
+        Ok(self)
+    }
+
+    /// Lets pages of this origin make unsafe requests too.
+    ///
+    /// Defaults to none.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when `origin` is none.
+    pub fn with_trusted_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
+        self.origin_mut().trust(origin)?;
+        Ok(self)
+    }
+
+    /// Lets WebSocket handshakes without `Origin` pass, as programs other than browsers make them.
+    ///
+    /// Defaults to refusing them.
+    pub fn with_handshakes_without_origin(mut self) -> Self {
+        self.origin_mut().allow_handshakes_without_origin();
+        self
+    }
+
+    /// Reads the XSRF token from this header.
+    ///
+    /// Defaults to `X-XSRF-TOKEN`.
+    pub fn with_header(mut self, header: HeaderName) -> Self {
+        self.settings_mut().header = header;
+        self
+    }
+
+    /// Answers refused requests with `reject`.
+    ///
+    /// Defaults to [`DefaultReject`]: a bare status.
+    pub fn with_rejection<T>(self, reject: T) -> XsrfLayer<T> {
+        XsrfLayer { settings: self.settings, reject }
+    }
+}
+
+impl<S, R: Clone> Layer<S> for XsrfLayer<R> {
+    type Service = Xsrf<S, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Xsrf { inner, settings: self.settings.clone(), reject: self.reject.clone() }
+    }
+}
+
+impl<C> Sessions<C> {
+    /// The layer that checks origin and XSRF header, alone.
+    pub fn xsrf_layer(&self) -> XsrfLayer {
+        XsrfLayer::with_settings(self.inner().origin.clone(), self.inner().xsrf_header.clone())
+    }
+}
+
+const XSRF_HEADER: HeaderName = HeaderName::from_static("x-xsrf-token");
+
+/// Service that [`XsrfLayer`](XsrfLayer) makes.
+///
+/// See the [module docs](crate::layers::xsrf) for an example.
+#[derive(Clone, Debug)]
+pub struct Xsrf<S, R = DefaultReject> {
+    inner: S,
+    settings: Arc<Settings>,
+    reject: R,
+}
+
+impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Xsrf<S, R>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    R: Reject<ResBody>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let verdict = self.settings.check(&mut request);
+        ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, request)
+    }
+}
+
+impl Settings {
+    fn check(&self, request: &mut impl Head) -> Result<(), Refusal> {
+        let handshake = is_handshake(request);
+        if !is_unsafe(request.method()) && !handshake {
+            return Ok(());
+        }
+        if self.origin_only {
+            return Ok(self.origin.check(request)?);
+        }
+        let checked = enforced(request.extensions())?;
+        self.check_user(checked, request, handshake)?;
+        // Spares layers further in the users that have been looked at here.
+        checked.proven.set();
+        if !checked.others.is_empty()
+            && let Some(checked) = request.extensions_mut().get_mut::<Checked>()
+        {
+            checked.others.clear();
+        }
+        Ok(())
+    }
+
+    fn check_user(&self, checked: &Checked, request: &impl Head, handshake: bool) -> Result<(), Refusal> {
+        if checked.by_header && checked.others.is_empty() {
+            return Ok(()); // nothing ambient authenticates it: no other site can make this request
+        }
+        let (mut provenance, mut header) = (Provenance::default(), Found::default());
+        for (name, value) in request.headers() {
+            provenance.note(name, value);
+            if *name == self.header {
+                header.note(value);
+            }
+        }
+        self.origin.judge(provenance, request)?;
+        if handshake {
+            return Ok(());
+        }
+        let own = match &checked.outcome {
+            Outcome::Verified(claims, Source::Cookie) => Some(claims),
+            _ => None,
+        };
+        for claims in checked.others.iter().chain(own) {
+            let presented = single(header, request.headers(), &self.header)?;
+            verify_xsrf(&claims.registered, presented).map_err(XsrfError::new)?;
+        }
+        Ok(())
+    }
+}
+
+/// The outcome of a `CookieJwtLayer`; without one nothing is known about the request.
+fn enforced(extensions: &Extensions) -> Result<&Checked, XsrfError> {
+    extensions.get::<Checked>().filter(|checked| checked.enforced.is_set()).ok_or_else(|| {
+        crate::trace::layer_missing("an XsrfLayer", "CookieJwtLayer");
+        XsrfError::new(XsrfErrorKind::LayerMissing)
+    })
+}
+
+/// The header's value; two that differ are none.
+fn single<'h>(header: Found<'h>, headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h [u8], XsrfError> {
+    let first = header.first.ok_or(XsrfError::new(XsrfErrorKind::Missing))?;
+    if header.again && header.values(headers, name).any(|other| other != first) {
+        return Err(XsrfError::new(XsrfErrorKind::Mismatch));
+    }
+    Ok(first.as_bytes())
+}
