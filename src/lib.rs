@@ -107,7 +107,7 @@ mod credentials;
 mod error;
 mod flag;
 mod head;
-pub mod jwt;
+pub use self::layers::authenticate as jwt;
 pub mod keys;
 pub mod layers;
 pub mod origin;
@@ -130,9 +130,9 @@ pub use self::{
     clock::{Clock, SystemClock},
     cookies::CookiePolicy,
     error::ConfigError,
-    jwt::CookieJwtLayer,
     keys::KeyRing,
     layers::SessionLayer,
+    layers::authenticate::CookieJwtLayer,
     layers::authorize::RequireLayer,
     layers::xsrf::XsrfLayer,
     refresh::RefreshLayer,

@@ -1,5 +1,6 @@
 //! The Tower layers and services.
 
+pub mod authenticate;
 pub mod authorize;
 mod session;
 pub mod xsrf;

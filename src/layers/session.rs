@@ -5,14 +5,11 @@ use std::fmt;
 use http::request::Parts;
 use tower_layer::Layer;
 
-use super::xsrf::Xsrf;
-use crate::{
-    credentials::Exempt,
-    jwt::{CookieJwt, Presence},
-    refresh::Refresh,
-    reject::DefaultReject,
-    session::Sessions,
+use super::{
+    authenticate::{CookieJwt, Presence},
+    xsrf::Xsrf,
 };
+use crate::{credentials::Exempt, refresh::Refresh, reject::DefaultReject, session::Sessions};
 
 /// Refresh, then verify, then check XSRF: the three layers as one of a nameable type.
 ///
@@ -65,7 +62,7 @@ impl<C> Sessions<C> {
 
 impl<C, R> SessionLayer<C, R> {
     /// Lets requests without a valid token go on without claims, as
-    /// [`CookieJwtLayer::optional`](crate::CookieJwtLayer::optional).
+    /// [`CookieJwtLayer::optional`](crate::layers::authenticate::CookieJwtLayer::optional).
     ///
     /// Defaults to refusing them with 401.
     pub const fn optional(mut self) -> Self {

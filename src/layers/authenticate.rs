@@ -1,0 +1,302 @@
+//! `CookieJwtLayer`: who is asking?
+//!
+//! Finds the token (`Authorization: Bearer`, `X-Access-Token`, cookie), verifies it and puts
+//! [`Claims`](crate::Claims) into the request's extensions. Requests without a valid token are
+//! answered 401 (RFC 6750 §3) and never reach the inner service.
+//!
+//! # Examples
+//!
+//! The default set-up, for a website whose authorization server is elsewhere:
+//!
+//! ```
+//! use std::{convert::Infallible, time::Duration};
+//! use http::{Request, Response, StatusCode};
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_cookie_jwt::{Claims, CookieJwtLayer, KeyRing, Verifier, token::{Issuer, NewToken}};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+//! let service = CookieJwtLayer::new(Verifier::<()>::new(keys.clone())).layer(service_fn(
+//!     |request: Request<()>| async move {
+//!         let claims = request.extensions().get::<Claims<()>>().expect("the layer demands claims");
+//!         Ok::<_, Infallible>(Response::new(claims.subject().unwrap_or_default().to_owned()))
+//!     },
+//! ));
+//!
+//! let token = Issuer::new(keys).issue(&NewToken::access("ada", Duration::from_secs(900)), &())?;
+//! let request = Request::get("/").header("cookie", format!("__Host-access={token}")).body(())?;
+//! assert_eq!(service.clone().oneshot(request).await?.body(), "ada");
+//!
+//! let refused = service.oneshot(Request::get("/").body(())?).await?;
+//! assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+//! assert_eq!(refused.headers()["www-authenticate"], "Bearer");
+//! # Ok(()) }
+//! ```
+//!
+//! Anonymous visitors welcome, the token in a cookie of another name only:
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use http::{Request, Response};
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_cookie_jwt::{Claims, CookieJwtLayer, KeyRing, Verifier, token::Source};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+//! let layer = CookieJwtLayer::new(Verifier::<()>::new(keys))
+//!     .with_cookie_name("token")
+//!     .with_sources([Source::Cookie])
+//!     .optional();
+//! let service = layer.layer(service_fn(|request: Request<()>| async move {
+//!     Ok::<_, Infallible>(Response::new(request.extensions().get::<Claims<()>>().is_some().to_string()))
+//! }));
+//! assert_eq!(service.oneshot(Request::get("/").body(())?).await?.body(), "false");
+//! # Ok(()) }
+//! ```
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response, request::Parts};
+use serde::de::DeserializeOwned;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    cookies::{DEFAULT_ACCESS_NAME, Prefix},
+    credentials::{Authenticator, Exempt, Sources},
+    head::Head,
+    origin::is_preflight,
+    reject::{DefaultReject, Refusal, Reject, ResponseFuture},
+    session::Sessions,
+    token::{Source, TokenError, TokenErrorKind, Verifier},
+};
+
+/// Whether a request needs claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Required,
+    Optional,
+}
+
+/// Layer that verifies a request's token and puts its [`Claims`](crate::Claims) into the extensions.
+///
+/// See the [module docs](crate::layers::authenticate) for an example.
+#[must_use]
+pub struct CookieJwtLayer<C, R = DefaultReject> {
+    /// Shared, so that a service is cloned for each request at little cost.
+    authenticator: Arc<Authenticator<C>>,
+    presence: Presence,
+    exempt: Exempt,
+    /// Refuses what the store has not confirmed to be live.
+    session_check: bool,
+    reject: R,
+}
+
+impl<C> CookieJwtLayer<C> {
+    /// A layer that demands a token which `verifier` accepts.
+    pub fn new(verifier: Verifier<C>) -> Self {
+        let cookie = [Prefix::HOST, DEFAULT_ACCESS_NAME].concat();
+        Self::with_authenticator(Authenticator::new(verifier, Sources::new(cookie)).into(), false)
+    }
+
+    pub(crate) const fn with_authenticator(
+        authenticator: Arc<Authenticator<C>>,
+        session_check: bool,
+    ) -> Self {
+        Self {
+            authenticator,
+            presence: Presence::Required,
+            exempt: Exempt::none(),
+            session_check,
+            reject: DefaultReject,
+        }
+    }
+}
+
+impl<C, R> CookieJwtLayer<C, R> {
+    /// Looks for the token in the cookie of this name.
+    ///
+    /// Defaults to `__Host-access`, or for layers made by `Sessions` to the name of their policy.
+    pub fn with_cookie_name(mut self, name: impl Into<String>) -> Self {
+        let name = name.into().into_boxed_str();
+        Arc::make_mut(&mut self.authenticator).change_sources(|sources| sources.cookie = name);
+        self
+    }
+
+    /// Looks for the token in these places, in this order; the first that holds one decides, and does
+    /// not fall through when its token is invalid.
+    ///
+    /// Defaults to `Authorization: Bearer`, `X-Access-Token`, cookie.
+    pub fn with_sources(mut self, order: impl IntoIterator<Item = Source>) -> Self {
+        Arc::make_mut(&mut self.authenticator)
+            .change_sources(|sources| sources.order = order.into_iter().collect());
+        self
+    }
+
+    /// Lets requests without a valid token go on without claims. The reason is at hand by
+    /// `TokenError::of`. Ambiguous cookies are refused all the same.
+    ///
+    /// Defaults to refusing them with 401.
+    pub const fn optional(mut self) -> Self {
+        self.presence = Presence::Optional;
+        self
+    }
+
+    /// Lets requests for which `predicate` holds pass without looking at their token; they have no
+    /// claims.
+    ///
+    /// The predicate sees what the layer sees: inside of a router that axum's `nest` has mounted below a
+    /// path, the rest of the path alone.
+    ///
+    /// Defaults to none. CORS preflights always pass.
+    pub fn with_exempt(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.exempt = Exempt::when(predicate);
+        self
+    }
+
+    /// Answers refused requests with `reject`.
+    ///
+    /// Defaults to [`DefaultReject`]: a bare status.
+    pub fn with_rejection<T>(self, reject: T) -> CookieJwtLayer<C, T> {
+        let Self { authenticator, presence, exempt, session_check, .. } = self;
+        CookieJwtLayer { authenticator, presence, exempt, session_check, reject }
+    }
+
+    pub(crate) fn with_presence(mut self, presence: Presence) -> Self {
+        self.presence = presence;
+        self
+    }
+
+    pub(crate) fn with_exemption(mut self, exempt: Exempt) -> Self {
+        self.exempt = exempt;
+        self
+    }
+}
+
+impl<S, C, R: Clone> Layer<S> for CookieJwtLayer<C, R> {
+    type Service = CookieJwt<S, C, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CookieJwt {
+            inner,
+            authenticator: self.authenticator.clone(),
+            presence: self.presence,
+            exempt: self.exempt.clone(),
+            session_check: self.session_check,
+            reject: self.reject.clone(),
+        }
+    }
+}
+
+impl<C> Sessions<C> {
+    /// The layer that verifies access tokens, alone.
+    ///
+    /// With `with_session_check` the store is asked by [`refresh_layer`](Self::refresh_layer), which
+    /// must then be outside of this one: tokens that it has not confirmed are refused.
+    pub fn cookie_jwt_layer(&self) -> CookieJwtLayer<C> {
+        let inner = self.inner();
+        CookieJwtLayer::with_authenticator(inner.authenticator.clone(), inner.session_check)
+    }
+}
+
+impl<C, R: Clone> Clone for CookieJwtLayer<C, R> {
+    fn clone(&self) -> Self {
+        Self {
+            authenticator: self.authenticator.clone(),
+            presence: self.presence,
+            exempt: self.exempt.clone(),
+            session_check: self.session_check,
+            reject: self.reject.clone(),
+        }
+    }
+}
+
+impl<C, R> fmt::Debug for CookieJwtLayer<C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CookieJwtLayer")
+            .field("authenticator", &self.authenticator)
+            .field("presence", &self.presence)
+            .field("exempt", &self.exempt)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Service that [`CookieJwtLayer`](CookieJwtLayer) makes.
+///
+/// See the [module docs](crate::layers::authenticate) for an example.
+pub struct CookieJwt<S, C, R = DefaultReject> {
+    inner: S,
+    authenticator: Arc<Authenticator<C>>,
+    presence: Presence,
+    exempt: Exempt,
+    session_check: bool,
+    reject: R,
+}
+
+impl<S, C, R, ReqBody, ResBody> Service<Request<ReqBody>> for CookieJwt<S, C, R>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    C: DeserializeOwned + Send + Sync + 'static,
+    R: Reject<ResBody>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let exempt = self.exempt.holds(&mut request);
+        let verdict = self.check(&mut request, exempt);
+        ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, request)
+    }
+}
+
+impl<S, C: DeserializeOwned + Send + Sync + 'static, R> CookieJwt<S, C, R> {
+    fn check(&self, request: &mut impl Head, exempt: bool) -> Result<(), Refusal> {
+        if exempt || is_preflight(request) {
+            self.authenticator.settle_exempt(request, true);
+            return Ok(());
+        }
+        let presented = self.authenticator.enforce(request);
+        match presented.verdict {
+            Ok(()) if self.session_check && !presented.live => {
+                crate::trace::layer_missing("a session check", "RefreshLayer");
+                Err(Refusal::Unavailable)
+            }
+            Ok(()) => Ok(()),
+            Err(TokenErrorKind::KeysUnavailable) => Err(Refusal::Unavailable),
+            Err(kind) if self.presence == Presence::Optional && kind != TokenErrorKind::Ambiguous => Ok(()),
+            Err(kind) => Err(Refusal::Token(TokenError::new(kind))),
+        }
+    }
+}
+
+impl<S: Clone, C, R: Clone> Clone for CookieJwt<S, C, R> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            authenticator: self.authenticator.clone(),
+            presence: self.presence,
+            exempt: self.exempt.clone(),
+            session_check: self.session_check,
+            reject: self.reject.clone(),
+        }
+    }
+}
+
+impl<S: fmt::Debug, C, R> fmt::Debug for CookieJwt<S, C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CookieJwt")
+            .field("inner", &self.inner)
+            .field("authenticator", &self.authenticator)
+            .field("presence", &self.presence)
+            .finish_non_exhaustive()
+    }
+}
