@@ -111,7 +111,7 @@ pub use self::layers::authenticate as jwt;
 pub mod keys;
 pub mod layers;
 pub mod origin;
-pub mod refresh;
+pub use self::layers::refresh;
 pub mod reject;
 pub use self::layers::authorize as require;
 pub mod session;
@@ -134,8 +134,8 @@ pub use self::{
     layers::SessionLayer,
     layers::authenticate::CookieJwtLayer,
     layers::authorize::RequireLayer,
+    layers::refresh::RefreshLayer,
     layers::xsrf::XsrfLayer,
-    refresh::RefreshLayer,
     session::Sessions,
     store::MemoryStore,
     token::{Claims, Verifier},

@@ -7,9 +7,10 @@ use tower_layer::Layer;
 
 use super::{
     authenticate::{CookieJwt, Presence},
+    refresh::Refresh,
     xsrf::Xsrf,
 };
-use crate::{credentials::Exempt, refresh::Refresh, reject::DefaultReject, session::Sessions};
+use crate::{credentials::Exempt, reject::DefaultReject, session::Sessions};
 
 /// Refresh, then verify, then check XSRF: the three layers as one of a nameable type.
 ///

@@ -1,3 +1,5 @@
+//! The form that a client may send to the refresh service.
+
 use std::{
     convert::Infallible,
     fmt,
@@ -16,9 +18,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tower_service::Service;
 
-use super::form::{self, FormError};
 use crate::{
-    body::JsonBody,
+    body::{CollectError, JsonBody, collect},
     clock::unix_seconds,
     cookies,
     credentials::{PresentedRefresh, RefreshToken},
@@ -113,7 +114,7 @@ where
         Ok(token) => token,
         Err(kind) => return refused(sessions, parts, kind, kind == TokenErrorKind::Expired),
     };
-    match form::scope(&parts.headers, body).await {
+    match form_scope(&parts.headers, body).await {
         Ok(None) => rotate(sessions, parts, &token).await,
         Ok(Some(scope)) => narrow(sessions, parts, &token, scope).await,
         Err(FormError::TooLarge) => status(StatusCode::PAYLOAD_TOO_LARGE),
@@ -260,3 +261,40 @@ impl<C> fmt::Debug for RefreshService<C> {
 }
 
 const MAX_ROUNDS: usize = 4;
+
+#[derive(Debug, PartialEq, Eq)]
+enum FormError {
+    TooLarge,
+    /// The body broke off, or names the scope twice.
+    Unreadable,
+    InvalidScope,
+}
+
+/// The `scope` of the form; none when it is absent or empty, or when there is no form.
+async fn form_scope<B: Body>(headers: &HeaderMap, body: B) -> Result<Option<Scopes>, FormError> {
+    if !is_form(headers) {
+        return Ok(None);
+    }
+    let bytes = collect(body, MAX_FORM).await.map_err(|error| match error {
+        CollectError::TooLarge => FormError::TooLarge,
+        CollectError::Broken => FormError::Unreadable,
+    })?;
+    let mut scopes = form_urlencoded::parse(&bytes).filter(|(name, _)| name == "scope");
+    let Some((_, scope)) = scopes.next() else {
+        return Ok(None);
+    };
+    if scopes.next().is_some() {
+        return Err(FormError::Unreadable); // RFC 6749 §3.2: no parameter more than once
+    }
+    let scope = Scopes::new(scope).map_err(|_| FormError::InvalidScope)?;
+    Ok((!scope.is_empty()).then_some(scope))
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    })
+}
+
+const MAX_FORM: usize = 4096;

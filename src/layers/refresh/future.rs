@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
 
-use super::task::{self, Decision, Task};
+use super::plan::{self, Decision, Task};
 use crate::{
     cookies,
     reject::{ByLayer, Refusal, Reject, refuse},
@@ -111,7 +111,7 @@ where
                     match after.take().map(|after| *after) {
                         None => return Poll::Ready(Ok(response)),
                         Some(After::Issue { sessions, minted }) => {
-                            let admission = Box::pin(task::admit(sessions, minted));
+                            let admission = Box::pin(plan::admit(sessions, minted));
                             state.set(State::Admit { admission, response: Some(response) });
                         }
                         Some(After::Clear { sessions }) => {

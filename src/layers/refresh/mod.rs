@@ -1,0 +1,268 @@
+//! `RefreshLayer` and the refresh service: sessions that outlive their access tokens.
+//!
+//! Access tokens live minutes. When one is missing or has expired and the refresh cookie is good,
+//! [`RefreshLayer`] exchanges that, lets the request go on as the signed-in user and sets the new
+//! cookies on the response, of whatever kind that is. The body is never touched. Clients that would
+//! rather refresh by themselves call the [`RefreshService`].
+//!
+//! What a signed-out session leaves behind: access tokens that live until they expire. Where that is
+//! too long, switch on `with_session_check`, or ask [`Sessions::confirm`](crate::Sessions::confirm) in the
+//! handlers that matter.
+//!
+//! # Examples
+//!
+//! An hour later, the same browser is still signed in:
+//!
+//! ```
+//! use std::{convert::Infallible, time::Duration};
+//! use http::{Request, Response, StatusCode};
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions};
+//! # #[cfg(not(feature = "testing"))] fn main() {}
+//! # #[cfg(feature = "testing")]
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use tower_cookie_jwt::testing::TestClock;
+//!
+//! let clock = TestClock::new();
+//! let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+//! let sessions = Sessions::<()>::builder(keys, MemoryStore::new().with_clock(clock.clone()))
+//!     .with_clock(clock.clone())
+//!     .build()?;
+//!
+//! let (parts, ()) = Request::post("https://shop.example/login").body(())?.into_parts();
+//! let mut response = Response::new(());
+//! sessions.sign_in(&parts, "ada", ()).await?.append_to(response.headers_mut());
+//! let cookies = response.headers().get_all("set-cookie").iter();
+//! let cookies: Vec<_> = cookies.map(|c| c.to_str().unwrap().split(';').next().unwrap()).collect();
+//!
+//! clock.advance(Duration::from_secs(3600));
+//! let service = sessions.layer().layer(service_fn(|_: Request<()>| async {
+//!     Ok::<_, Infallible>(Response::new(()))
+//! }));
+//! let response = service.oneshot(Request::get("/").header("cookie", cookies.join("; ")).body(())?).await?;
+//! assert_eq!(response.status(), StatusCode::OK);
+//! assert!(response.headers()["set-cookie"].to_str()?.starts_with("__Host-access="));
+//! # Ok(()) }
+//! ```
+
+mod endpoint;
+mod future;
+mod plan;
+
+pub use self::{
+    endpoint::{EndpointFuture, RefreshService},
+    future::RefreshFuture,
+};
+
+use std::{
+    fmt, mem,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response, request::Parts};
+use serde::{Serialize, de::DeserializeOwned};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use self::{
+    future::{After, Pending, State},
+    plan::{Decision, Plan},
+};
+use crate::{
+    credentials::Exempt,
+    reject::{DefaultReject, Refusal, Reject, refuse},
+    session::Sessions,
+    token::{TokenError, TokenErrorKind},
+};
+
+/// Layer that renews the session of a request whose access token is missing or has expired.
+///
+/// See the [module docs](crate::layers::refresh) for an example.
+#[must_use]
+pub struct RefreshLayer<C, R = DefaultReject> {
+    sessions: Sessions<C>,
+    exempt: Exempt,
+    reject: R,
+}
+
+impl<C> Sessions<C> {
+    /// The layer that refreshes, alone.
+    pub fn refresh_layer(&self) -> RefreshLayer<C> {
+        RefreshLayer { sessions: self.clone(), exempt: Exempt::none(), reject: DefaultReject }
+    }
+}
+
+impl<C, R> RefreshLayer<C, R> {
+    /// Lets requests for which `predicate` holds pass untouched.
+    ///
+    /// The predicate sees what the layer sees: inside of a router that axum's `nest` has mounted below a
+    /// path, the rest of the path alone.
+    ///
+    /// Defaults to none.
+    pub fn with_exempt(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.exempt = Exempt::when(predicate);
+        self
+    }
+
+    /// Answers refused requests with `reject`: those with refresh cookies of several sessions, and
+    /// those that need a refresh while the store is down.
+    ///
+    /// Defaults to [`DefaultReject`]: a bare status.
+    pub fn with_rejection<T>(self, reject: T) -> RefreshLayer<C, T> {
+        RefreshLayer { sessions: self.sessions, exempt: self.exempt, reject }
+    }
+
+    pub(crate) fn with_exemption(mut self, exempt: Exempt) -> Self {
+        self.exempt = exempt;
+        self
+    }
+}
+
+impl<S, C, R: Clone> Layer<S> for RefreshLayer<C, R> {
+    type Service = Refresh<S, C, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Refresh {
+            inner,
+            sessions: self.sessions.clone(),
+            exempt: self.exempt.clone(),
+            reject: self.reject.clone(),
+        }
+    }
+}
+
+impl<C, R: Clone> Clone for RefreshLayer<C, R> {
+    fn clone(&self) -> Self {
+        Self { sessions: self.sessions.clone(), exempt: self.exempt.clone(), reject: self.reject.clone() }
+    }
+}
+
+impl<C, R> fmt::Debug for RefreshLayer<C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefreshLayer").field("sessions", &self.sessions).finish_non_exhaustive()
+    }
+}
+
+/// Service that [`RefreshLayer`](RefreshLayer) makes.
+///
+/// See the [module docs](crate::layers::refresh) for an example.
+pub struct Refresh<S, C, R = DefaultReject> {
+    inner: S,
+    sessions: Sessions<C>,
+    exempt: Exempt,
+    reject: R,
+}
+
+impl<S, C, R, ReqBody, ResBody> Service<Request<ReqBody>> for Refresh<S, C, R>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+    R: Reject<ResBody> + Clone,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = RefreshFuture<S, C, R, ReqBody, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        if self.exempt.holds(&mut request) {
+            self.sessions.inner().authenticator.settle_exempt(&mut request, false);
+            return self.forward(request, None);
+        }
+        match plan::plan(&self.sessions, &mut request) {
+            Plan::Forward => self.forward(request, None),
+            Plan::ForwardAndClear => {
+                let after = After::clear(&self.sessions);
+                self.forward(request, Some(Box::new(after)))
+            }
+            Plan::Confirm(confirmation) => RefreshFuture {
+                state: State::Confirm {
+                    future: self.inner.call(request),
+                    confirmation: Some(confirmation),
+                    response: None,
+                },
+            },
+            Plan::Ambiguous => {
+                self.refuse(request, Refusal::Token(TokenError::new(TokenErrorKind::Ambiguous)))
+            }
+            Plan::CheckLive(claims) => self.decide(request, |sessions| plan::check_live(sessions, claims)),
+            Plan::Refresh { token, still_good, may_clear } => {
+                self.decide(request, |sessions| plan::exchange(sessions, token, still_good, may_clear))
+            }
+        }
+    }
+}
+
+impl<S: Clone, C, R: Clone> Refresh<S, C, R> {
+    /// What nearly all requests need, so it is made where it is to be.
+    #[inline(always)]
+    fn forward<ReqBody, ResBody>(
+        &mut self,
+        request: Request<ReqBody>,
+        after: Option<Box<After<C>>>,
+    ) -> RefreshFuture<S, C, R, ReqBody, ResBody>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    {
+        RefreshFuture { state: State::Handle { future: self.inner.call(request), after } }
+    }
+
+    #[cold]
+    fn refuse<ReqBody, ResBody>(
+        &self,
+        request: Request<ReqBody>,
+        refusal: Refusal,
+    ) -> RefreshFuture<S, C, R, ReqBody, ResBody>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+        R: Reject<ResBody>,
+    {
+        let (parts, _) = request.into_parts();
+        RefreshFuture { state: State::Refused { response: Some(refuse(&self.reject, refusal, &parts)) } }
+    }
+
+    /// Asks the store first. The instance that said it was ready is the one to call afterwards.
+    ///
+    /// Never inlined: the task is large, and its room on the stack would be in the way of all other requests.
+    #[inline(never)]
+    fn decide<ReqBody, ResBody, F>(
+        &mut self,
+        request: Request<ReqBody>,
+        task: impl FnOnce(Sessions<C>) -> F,
+    ) -> RefreshFuture<S, C, R, ReqBody, ResBody>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+        F: Future<Output = Decision<C>> + Send + 'static,
+    {
+        let task = Box::pin(task(self.sessions.clone()));
+        let (parts, body) = request.into_parts();
+        let spare = self.inner.clone();
+        let ready = mem::replace(&mut self.inner, spare);
+        let pending =
+            Pending { ready, parts, body, sessions: self.sessions.clone(), reject: self.reject.clone() };
+        RefreshFuture { state: State::Decide { task, pending: Some(Box::new(pending)) } }
+    }
+}
+
+impl<S: Clone, C, R: Clone> Clone for Refresh<S, C, R> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            sessions: self.sessions.clone(),
+            exempt: self.exempt.clone(),
+            reject: self.reject.clone(),
+        }
+    }
+}
+
+impl<S: fmt::Debug, C, R> fmt::Debug for Refresh<S, C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refresh")
+            .field("inner", &self.inner)
+            .field("sessions", &self.sessions)
+            .finish_non_exhaustive()
+    }
+}
