@@ -99,7 +99,7 @@ compile_error!(
 
 #[cfg(feature = "axum")]
 pub mod axum;
-pub mod bearer;
+pub use self::layers::bearer;
 mod body;
 mod clock;
 pub mod cookies;
@@ -125,7 +125,6 @@ mod trace;
 pub use self::layers::xsrf;
 
 pub use self::{
-    bearer::SetBearerLayer,
     body::JsonBody,
     clock::{Clock, SystemClock},
     cookies::CookiePolicy,
@@ -134,6 +133,7 @@ pub use self::{
     layers::SessionLayer,
     layers::authenticate::CookieJwtLayer,
     layers::authorize::RequireLayer,
+    layers::bearer::SetBearerLayer,
     layers::refresh::RefreshLayer,
     layers::xsrf::XsrfLayer,
     session::Sessions,

@@ -2,6 +2,7 @@
 
 pub mod authenticate;
 pub mod authorize;
+pub mod bearer;
 pub mod refresh;
 mod session;
 pub mod xsrf;

@@ -4,15 +4,54 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::HeaderValue;
+use http::{HeaderValue, request::Parts};
 use serde_json::Map;
 
-use super::service::bearer_value;
 use crate::{
     clock::{Clock, SharedClock, later},
+    cookies,
+    credentials::{Checked, Located, Outcome},
     error::ConfigError,
     token::{Expiry, Issuer, NewToken, Scopes},
 };
+
+/// The token of a request's user, to be passed on to another server: put it into the extensions of the
+/// outgoing request.
+///
+/// `Debug` does not show it.
+#[derive(Clone)]
+pub struct CallerToken(HeaderValue);
+
+impl CallerToken {
+    /// The token that a `CookieJwtLayer` has verified, or that a `RefreshLayer` has just granted; `None` for
+    /// requests without a user.
+    pub fn of(request: &Parts) -> Option<Self> {
+        let checked = request.extensions.get::<Checked>()?;
+        if !matches!(checked.outcome, Outcome::Verified(..)) {
+            return None;
+        }
+        let token = match &checked.token {
+            Located::Nowhere => return None,
+            Located::Granted(token) => token.as_bytes(),
+            Located::Cookie(index) => {
+                cookies::values(&request.headers, &checked.sources.cookie).nth(*index)?
+            }
+            Located::Header => checked.sources.header_token(&request.headers)?,
+        };
+        bearer_value(token).map(Self)
+    }
+
+    /// The value of the `Authorization` header.
+    pub(super) fn header(&self) -> HeaderValue {
+        self.0.clone()
+    }
+}
+
+impl fmt::Debug for CallerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallerToken")
+    }
+}
 
 /// `typ` of service tokens: accepted only by verifiers that name it, `Verifier::with_types`.
 pub const SERVICE_TYPE: &str = "service+jwt";
@@ -126,6 +165,13 @@ impl fmt::Debug for ServiceToken {
             .field("lifetime", &self.lifetime)
             .finish_non_exhaustive()
     }
+}
+
+/// `Bearer TOKEN`, marked so that no log shows it.
+fn bearer_value(token: &[u8]) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(&[b"Bearer ", token].concat()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(5 * 60);
