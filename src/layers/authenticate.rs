@@ -71,7 +71,6 @@ use crate::{
     head::Head,
     origin::is_preflight,
     reject::{DefaultReject, Refusal, Reject, ResponseFuture},
-    session::Sessions,
     token::{Source, TokenError, TokenErrorKind, Verifier},
 };
 
@@ -103,7 +102,7 @@ impl<C> CookieJwtLayer<C> {
         Self::with_authenticator(Authenticator::new(verifier, Sources::new(cookie)).into(), false)
     }
 
-    pub(crate) const fn with_authenticator(
+    pub(super) const fn with_authenticator(
         authenticator: Arc<Authenticator<C>>,
         session_check: bool,
     ) -> Self {
@@ -166,14 +165,12 @@ impl<C, R> CookieJwtLayer<C, R> {
         CookieJwtLayer { authenticator, presence, exempt, session_check, reject }
     }
 
-    pub(crate) fn with_presence(mut self, presence: Presence) -> Self {
+    pub(super) fn set_presence(&mut self, presence: Presence) {
         self.presence = presence;
-        self
     }
 
-    pub(crate) fn with_exemption(mut self, exempt: Exempt) -> Self {
+    pub(super) fn set_exempt(&mut self, exempt: Exempt) {
         self.exempt = exempt;
-        self
     }
 }
 
@@ -189,17 +186,6 @@ impl<S, C, R: Clone> Layer<S> for CookieJwtLayer<C, R> {
             session_check: self.session_check,
             reject: self.reject.clone(),
         }
-    }
-}
-
-impl<C> Sessions<C> {
-    /// The layer that verifies access tokens, alone.
-    ///
-    /// With `with_session_check` the store is asked by [`refresh_layer`](Self::refresh_layer), which
-    /// must then be outside of this one: tokens that it has not confirmed are refused.
-    pub fn cookie_jwt_layer(&self) -> CookieJwtLayer<C> {
-        let inner = self.inner();
-        CookieJwtLayer::with_authenticator(inner.authenticator.clone(), inner.session_check)
     }
 }
 
@@ -225,7 +211,7 @@ impl<C, R> fmt::Debug for CookieJwtLayer<C, R> {
     }
 }
 
-/// Service that [`CookieJwtLayer`](CookieJwtLayer) makes.
+/// Service that [`CookieJwtLayer`] makes.
 ///
 /// See the [module docs](crate::layers::authenticate) for an example.
 pub struct CookieJwt<S, C, R = DefaultReject> {

@@ -210,7 +210,7 @@ impl<C, R> fmt::Debug for RequireLayer<C, R> {
     }
 }
 
-/// Service that [`RequireLayer`](RequireLayer) makes.
+/// Service that [`RequireLayer`] makes.
 ///
 /// See the [module docs](crate::layers::authorize) for an example.
 pub struct Require<S, C, R = DefaultReject> {

@@ -1,4 +1,4 @@
-//! The three layers in one, in the only order that makes sense.
+//! [`SessionLayer`], the three layers in the only order that makes sense, and what [`Sessions`] makes them with.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use http::request::Parts;
 use tower_layer::Layer;
 
 use super::{
-    authenticate::{CookieJwt, Presence},
-    refresh::Refresh,
-    xsrf::Xsrf,
+    authenticate::{CookieJwt, CookieJwtLayer, Presence},
+    refresh::{Refresh, RefreshLayer, RefreshService},
+    xsrf::{Xsrf, XsrfLayer},
 };
 use crate::{credentials::Exempt, reject::DefaultReject, session::Sessions};
 
@@ -49,8 +49,9 @@ pub struct SessionLayer<C, R = DefaultReject> {
     reject: R,
 }
 
+/// The layers of the application, and the service that refreshes.
 impl<C> Sessions<C> {
-    /// The three layers in one: everything inside needs a signed-in user.
+    /// Returns all three layers in one: everything behind it needs a signed-in user.
     pub fn layer(&self) -> SessionLayer<C> {
         SessionLayer {
             sessions: self.clone(),
@@ -58,6 +59,31 @@ impl<C> Sessions<C> {
             exempt: Exempt::none(),
             reject: DefaultReject,
         }
+    }
+
+    /// Returns the layer that refreshes, by itself.
+    pub fn refresh_layer(&self) -> RefreshLayer<C> {
+        RefreshLayer::new(self.clone())
+    }
+
+    /// Returns the layer that verifies access tokens, by itself.
+    ///
+    /// With [`with_session_check`](crate::session::SessionsBuilder::with_session_check), the store is asked by
+    /// [`refresh_layer`](Self::refresh_layer), which must then wrap this layer: tokens whose session it has not
+    /// confirmed are refused.
+    pub fn cookie_jwt_layer(&self) -> CookieJwtLayer<C> {
+        let inner = self.inner();
+        CookieJwtLayer::with_authenticator(inner.authenticator.clone(), inner.session_check)
+    }
+
+    /// Returns the layer that checks the origin and the XSRF header, by itself.
+    pub fn xsrf_layer(&self) -> XsrfLayer {
+        XsrfLayer::with_settings(self.inner().origin.clone(), self.inner().xsrf_header.clone())
+    }
+
+    /// Returns the service that exchanges refresh cookies, for clients that refresh explicitly.
+    pub fn refresh_service(&self) -> RefreshService<C> {
+        RefreshService::new(self.clone())
     }
 }
 
@@ -97,10 +123,12 @@ impl<S, C, R: Clone> Layer<S> for SessionLayer<C, R> {
     fn layer(&self, inner: S) -> Self::Service {
         let Self { sessions, presence, exempt, reject } = self;
         let xsrf = sessions.xsrf_layer().with_rejection(reject.clone());
-        let jwt = sessions.cookie_jwt_layer().with_presence(*presence).with_exemption(exempt.clone());
-        let refresh = sessions.refresh_layer().with_exemption(exempt.clone());
-        let inner = jwt.with_rejection(reject.clone()).layer(xsrf.layer(inner));
-        refresh.with_rejection(reject.clone()).layer(inner)
+        let mut authenticate = sessions.cookie_jwt_layer().with_rejection(reject.clone());
+        authenticate.set_presence(*presence);
+        authenticate.set_exempt(exempt.clone());
+        let mut refresh = sessions.refresh_layer().with_rejection(reject.clone());
+        refresh.set_exempt(exempt.clone());
+        refresh.layer(authenticate.layer(xsrf.layer(inner)))
     }
 }
 

@@ -78,7 +78,6 @@ use crate::{
     head::{Found, Head},
     origin::{OriginPolicy, Provenance, is_handshake, is_unsafe},
     reject::{DefaultReject, Refusal, Reject, ResponseFuture},
-    session::Sessions,
     token::{Source, XsrfError, XsrfErrorKind, verify_xsrf},
 };
 
@@ -115,7 +114,7 @@ impl XsrfLayer {
         layer
     }
 
-    pub(crate) fn with_settings(origin: OriginPolicy, header: HeaderName) -> Self {
+    pub(super) fn with_settings(origin: OriginPolicy, header: HeaderName) -> Self {
         let settings = Settings { origin, header, origin_only: false };
         Self { settings: settings.into(), reject: DefaultReject }
     }
@@ -192,16 +191,9 @@ impl<S, R: Clone> Layer<S> for XsrfLayer<R> {
     }
 }
 
-impl<C> Sessions<C> {
-    /// The layer that checks origin and XSRF header, alone.
-    pub fn xsrf_layer(&self) -> XsrfLayer {
-        XsrfLayer::with_settings(self.inner().origin.clone(), self.inner().xsrf_header.clone())
-    }
-}
-
 const XSRF_HEADER: HeaderName = HeaderName::from_static("x-xsrf-token");
 
-/// Service that [`XsrfLayer`](XsrfLayer) makes.
+/// Service that [`XsrfLayer`] makes.
 ///
 /// See the [module docs](crate::layers::xsrf) for an example.
 #[derive(Clone, Debug)]

@@ -68,10 +68,9 @@ pub struct RefreshService<C> {
     sessions: Sessions<C>,
 }
 
-impl<C> Sessions<C> {
-    /// The service that exchanges refresh cookies, for clients that refresh by themselves.
-    pub fn refresh_service(&self) -> RefreshService<C> {
-        RefreshService { sessions: self.clone() }
+impl<C> RefreshService<C> {
+    pub(in crate::layers) const fn new(sessions: Sessions<C>) -> Self {
+        Self { sessions }
     }
 }
 

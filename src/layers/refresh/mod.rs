@@ -85,10 +85,9 @@ pub struct RefreshLayer<C, R = DefaultReject> {
     reject: R,
 }
 
-impl<C> Sessions<C> {
-    /// The layer that refreshes, alone.
-    pub fn refresh_layer(&self) -> RefreshLayer<C> {
-        RefreshLayer { sessions: self.clone(), exempt: Exempt::none(), reject: DefaultReject }
+impl<C> RefreshLayer<C> {
+    pub(super) const fn new(sessions: Sessions<C>) -> Self {
+        Self { sessions, exempt: Exempt::none(), reject: DefaultReject }
     }
 }
 
@@ -112,9 +111,8 @@ impl<C, R> RefreshLayer<C, R> {
         RefreshLayer { sessions: self.sessions, exempt: self.exempt, reject }
     }
 
-    pub(crate) fn with_exemption(mut self, exempt: Exempt) -> Self {
+    pub(super) fn set_exempt(&mut self, exempt: Exempt) {
         self.exempt = exempt;
-        self
     }
 }
 
@@ -143,7 +141,7 @@ impl<C, R> fmt::Debug for RefreshLayer<C, R> {
     }
 }
 
-/// Service that [`RefreshLayer`](RefreshLayer) makes.
+/// Service that [`RefreshLayer`] makes.
 ///
 /// See the [module docs](crate::layers::refresh) for an example.
 pub struct Refresh<S, C, R = DefaultReject> {
