@@ -100,7 +100,6 @@ compile_error!(
 #[cfg(feature = "axum")]
 pub mod axum;
 pub use self::layers::bearer;
-mod body;
 mod clock;
 pub mod cookies;
 mod credentials;
@@ -125,11 +124,11 @@ mod trace;
 pub use self::layers::xsrf;
 
 pub use self::{
-    body::JsonBody,
     clock::{Clock, SystemClock},
     cookies::CookiePolicy,
     error::ConfigError,
     keys::KeyRing,
+    layers::JsonBody,
     layers::SessionLayer,
     layers::authenticate::CookieJwtLayer,
     layers::authorize::RequireLayer,

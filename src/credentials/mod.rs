@@ -3,7 +3,6 @@
 
 mod authenticator;
 mod checked;
-mod exempt;
 mod refresh_token;
 mod seen;
 mod source;
@@ -11,7 +10,6 @@ mod source;
 pub(crate) use self::{
     authenticator::Authenticator,
     checked::{Checked, Located, Outcome},
-    exempt::Exempt,
     refresh_token::{PresentedRefresh, REFRESH_TYPE, RefreshReader, RefreshToken, SessionSecret},
     source::Sources,
 };

@@ -131,6 +131,12 @@ impl KeyRing {
         }
         Self::verify_only(keys)
     }
+
+    /// Returns the JWK set of the public keys, as JSON.
+    pub fn public_jwks(&self) -> String {
+        let keys: Vec<_> = self.keys().iter().filter_map(Key::public_jwk).collect();
+        json!({ "keys": keys }).to_string()
+    }
 }
 
 fn from_jwk(jwk: &Jwk) -> Result<Key, ConfigError> {

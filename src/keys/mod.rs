@@ -30,14 +30,14 @@
 mod algorithm;
 pub(crate) mod crypto;
 mod jwk;
-mod jwks;
 mod key;
 mod prepared;
-#[cfg(feature = "jwks-remote")]
-mod remote;
 mod ring;
 
-#[cfg(feature = "jwks-remote")]
-pub use self::remote::RemoteJwks;
 pub(crate) use self::ring::Epoch;
-pub use self::{algorithm::Algorithm, jwks::JwksService, key::Key, ring::KeyRing};
+#[cfg(feature = "jwks-remote")]
+pub(crate) use self::ring::SharedKeys;
+pub use self::{algorithm::Algorithm, key::Key, ring::KeyRing};
+pub use crate::layers::jwks::JwksService;
+#[cfg(feature = "jwks-remote")]
+pub use crate::layers::jwks::RemoteJwks;

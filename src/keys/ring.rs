@@ -34,10 +34,10 @@ use crate::error::ConfigError;
 /// ```
 #[derive(Clone)]
 pub struct KeyRing {
-    shared: Arc<Shared>,
+    shared: Arc<SharedKeys>,
 }
 
-pub(super) struct Shared {
+pub(crate) struct SharedKeys {
     keys: RwLock<Arc<Keys>>,
     /// That of `keys`, to be asked without a lock.
     epoch: AtomicU64,
@@ -168,26 +168,26 @@ impl KeyRing {
     }
 
     fn from_keys(keys: Keys) -> Self {
-        Self { shared: Arc::new(Shared::new(keys, None)) }
+        Self { shared: Arc::new(SharedKeys::new(keys, None)) }
     }
 
     /// A ring whose keys are still to come.
     #[cfg(feature = "jwks-remote")]
-    pub(super) fn awaited(on_unknown: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn awaited(on_unknown: impl Fn() + Send + Sync + 'static) -> Self {
         let keys = Keys { freshness: Freshness::NotYet, ..Keys::default() };
-        Self { shared: Arc::new(Shared::new(keys, Some(Box::new(on_unknown)))) }
+        Self { shared: Arc::new(SharedKeys::new(keys, Some(Box::new(on_unknown)))) }
     }
 
     /// Does not keep the ring alive.
     #[cfg(feature = "jwks-remote")]
-    pub(super) fn downgrade(&self) -> Weak<Shared> {
+    pub(crate) fn downgrade(&self) -> Weak<SharedKeys> {
         Arc::downgrade(&self.shared)
     }
 }
 
 type OnUnknown = Box<dyn Fn() + Send + Sync>;
 
-impl Shared {
+impl SharedKeys {
     fn new(keys: Keys, on_unknown: Option<OnUnknown>) -> Self {
         Self { epoch: AtomicU64::new(keys.epoch), keys: RwLock::new(Arc::new(keys)), on_unknown }
     }
@@ -202,7 +202,7 @@ impl Shared {
 
     /// Takes the keys of `ring`, to be used until then.
     #[cfg(feature = "jwks-remote")]
-    pub(super) fn take(&self, ring: &KeyRing, until: Instant) {
+    pub(crate) fn take(&self, ring: &KeyRing, until: Instant) {
         let keys = Keys { freshness: Freshness::Until(until), ..(*ring.keys()).clone() };
         self.set(&keys);
     }

@@ -65,12 +65,13 @@ use serde::de::DeserializeOwned;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::{exempt::Exempt, future::ResponseFuture};
 use crate::{
     cookies::{DEFAULT_ACCESS_NAME, Prefix},
-    credentials::{Authenticator, Exempt, Sources},
+    credentials::{Authenticator, Sources},
     head::Head,
     origin::is_preflight,
-    reject::{DefaultReject, Refusal, Reject, ResponseFuture},
+    reject::{DefaultReject, Refusal, Reject},
     token::{Source, TokenError, TokenErrorKind, Verifier},
 };
 

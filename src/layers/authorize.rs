@@ -56,11 +56,12 @@ use http::{Extensions, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::future::ResponseFuture;
 use crate::{
     clock::{Clock, SharedClock, since_epoch},
     credentials::Checked,
     origin::is_preflight,
-    reject::{DefaultReject, Refusal, Reject, ResponseFuture},
+    reject::{DefaultReject, Refusal, Reject},
     token::{Claims, InsufficientScope, InvalidScope, Scopes, StaleSignIn, TokenError, TokenErrorKind},
 };
 

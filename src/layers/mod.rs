@@ -3,8 +3,12 @@
 pub mod authenticate;
 pub mod authorize;
 pub mod bearer;
+mod body;
+mod exempt;
+mod future;
+pub mod jwks;
 pub mod refresh;
 mod session;
 pub mod xsrf;
 
-pub use self::session::SessionLayer;
+pub use self::{body::JsonBody, future::ResponseFuture, session::SessionLayer};

@@ -7,10 +7,11 @@ use tower_layer::Layer;
 
 use super::{
     authenticate::{CookieJwt, CookieJwtLayer, Presence},
+    exempt::Exempt,
     refresh::{Refresh, RefreshLayer, RefreshService},
     xsrf::{Xsrf, XsrfLayer},
 };
-use crate::{credentials::Exempt, reject::DefaultReject, session::Sessions};
+use crate::{reject::DefaultReject, session::Sessions};
 
 /// Refresh, then verify, then check XSRF: the three layers as one of a nameable type.
 ///

@@ -72,12 +72,13 @@ use http::{Extensions, HeaderMap, HeaderName, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::future::ResponseFuture;
 use crate::{
     credentials::{Checked, Outcome},
     error::ConfigError,
     head::{Found, Head},
     origin::{OriginPolicy, Provenance, is_handshake, is_unsafe},
-    reject::{DefaultReject, Refusal, Reject, ResponseFuture},
+    reject::{DefaultReject, Refusal, Reject},
     token::{Source, XsrfError, XsrfErrorKind, verify_xsrf},
 };
 

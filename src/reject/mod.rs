@@ -35,13 +35,11 @@
 //! assert_eq!(hook.reject(&Refusal::Unavailable, &parts).body(), "refused: store_unavailable");
 //! ```
 
-mod future;
 mod hooks;
 mod login;
 mod refusal;
 
 pub use self::{
-    future::ResponseFuture,
     hooks::{DefaultReject, GrpcStatus, ProblemJson, Reject, RejectFn, reject_fn},
     login::RedirectToLogin,
     refusal::Refusal,

@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 use tower_service::Service;
 
 use crate::{
-    body::{CollectError, JsonBody, collect},
     clock::unix_seconds,
     cookies,
     credentials::{PresentedRefresh, RefreshToken},
+    layers::body::{CollectError, JsonBody, collect},
     reject::{ProblemJson, Refusal, refuse},
     session::{Admitted, Narrowed, Sessions, Unavailable},
     store::BoxFuture,

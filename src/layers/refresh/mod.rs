@@ -68,8 +68,8 @@ use self::{
     future::{After, Pending, State},
     plan::{Decision, Plan},
 };
+use super::exempt::Exempt;
 use crate::{
-    credentials::Exempt,
     reject::{DefaultReject, Refusal, Reject, refuse},
     session::Sessions,
     token::{TokenError, TokenErrorKind},

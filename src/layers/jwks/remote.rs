@@ -19,10 +19,10 @@ use tokio::{
 };
 use tower_service::Service;
 
-use super::ring::{KeyRing, Shared};
 use crate::{
-    body::{CollectError, collect},
     error::ConfigError,
+    keys::{KeyRing, SharedKeys},
+    layers::body::{CollectError, collect},
     origin::is_loopback,
 };
 
@@ -163,7 +163,7 @@ impl RemoteJwks {
         (ring, follow)
     }
 
-    async fn run<S, ReqBody, ResBody>(&self, mut client: S, shared: Weak<Shared>, unknown: &Notify)
+    async fn run<S, ReqBody, ResBody>(&self, mut client: S, shared: Weak<SharedKeys>, unknown: &Notify)
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
         S::Error: fmt::Display,

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{hooks::Reject, refusal::Refusal, refuse};
+use crate::reject::{Refusal, Reject, refuse};
 
 pin_project! {
     /// Response future of the services that decide at once: the inner future, or a refusal.

@@ -1,4 +1,11 @@
-//! The service that publishes a ring's public keys.
+//! JSON Web Key Sets: [`JwksService`] publishes the public keys of a ring, and `RemoteJwks` (feature
+//! `jwks-remote`) follows the set of another server.
+
+#[cfg(feature = "jwks-remote")]
+mod remote;
+
+#[cfg(feature = "jwks-remote")]
+pub use self::remote::RemoteJwks;
 
 use std::{
     convert::Infallible,
@@ -12,11 +19,10 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
 };
-use serde_json::json;
 use tower_service::Service;
 
-use super::{crypto::sha256, ring::KeyRing};
-use crate::body::JsonBody;
+use super::body::JsonBody;
+use crate::keys::{KeyRing, crypto::sha256};
 
 /// Service that publishes the public keys of a ring as a JWK set: mount it at
 /// `GET /.well-known/jwks.json`.
@@ -49,12 +55,6 @@ impl KeyRing {
     /// other servers learn a key before it signs.
     pub fn jwks_service(&self) -> JwksService {
         JwksService { keys: self.clone() }
-    }
-
-    /// The JWK set of the public keys.
-    pub fn public_jwks(&self) -> String {
-        let keys: Vec<_> = self.keys().iter().filter_map(super::Key::public_jwk).collect();
-        json!({ "keys": keys }).to_string()
     }
 }
 
