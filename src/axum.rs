@@ -47,8 +47,8 @@ use axum_core::{
 use http::{Extensions, StatusCode, request::Parts};
 
 use crate::{
-    credentials::{Checked, Outcome},
     reject::{ProblemJson, Refusal, Reject},
+    request::{Checked, Outcome},
     session::{SessionError, SignedIn, SignedOut, UpdatedClaims},
     token::{Claims, TokenError, TokenErrorKind},
 };

@@ -102,16 +102,13 @@ pub mod axum;
 pub use self::layers::bearer;
 mod clock;
 pub mod cookies;
-mod credentials;
 mod error;
-mod flag;
-mod head;
 pub use self::layers::authenticate as jwt;
 pub mod keys;
 pub mod layers;
-pub mod origin;
 pub use self::layers::refresh;
 pub mod reject;
+mod request;
 pub use self::layers::authorize as require;
 pub mod session;
 pub mod store;
@@ -122,6 +119,11 @@ pub mod token;
 pub mod tonic;
 mod trace;
 pub use self::layers::xsrf;
+
+/// The origin check's errors.
+pub mod origin {
+    pub use crate::request::{OriginError, OriginErrorKind};
+}
 
 pub use self::{
     clock::{Clock, SystemClock},

@@ -29,8 +29,8 @@ use http::StatusCode;
 use tonic::{Code, Request, Status};
 
 use crate::{
-    credentials::{Checked, Outcome},
     reject::Refusal,
+    request::{Checked, Outcome},
     session::SessionError,
     token::{Claims, InsufficientScope, TokenErrorKind},
 };

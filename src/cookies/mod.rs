@@ -4,16 +4,12 @@
 //! website of one host.
 
 mod policy;
-mod read;
 mod spec;
-#[cfg(test)]
-mod tests;
 mod write;
 
 pub use self::policy::{CookiePolicy, SameSite};
 pub(crate) use self::{
     policy::{Cookies, DEFAULT_ACCESS_NAME},
-    read::{values, values_in},
     spec::Prefix,
     write::{append, append_missing},
 };

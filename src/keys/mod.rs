@@ -38,6 +38,6 @@ pub(crate) use self::ring::Epoch;
 #[cfg(feature = "jwks-remote")]
 pub(crate) use self::ring::SharedKeys;
 pub use self::{algorithm::Algorithm, key::Key, ring::KeyRing};
-pub use crate::layers::jwks::JwksService;
+pub use super::layers::jwks::JwksService;
 #[cfg(feature = "jwks-remote")]
-pub use crate::layers::jwks::RemoteJwks;
+pub use super::layers::jwks::RemoteJwks;

@@ -68,10 +68,8 @@ use tower_service::Service;
 use super::{exempt::Exempt, future::ResponseFuture};
 use crate::{
     cookies::{DEFAULT_ACCESS_NAME, Prefix},
-    credentials::{Authenticator, Sources},
-    head::Head,
-    origin::is_preflight,
     reject::{DefaultReject, Refusal, Reject},
+    request::{Authenticator, Head, Sources, is_preflight},
     token::{Source, TokenError, TokenErrorKind, Verifier},
 };
 

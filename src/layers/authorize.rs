@@ -59,9 +59,8 @@ use tower_service::Service;
 use super::future::ResponseFuture;
 use crate::{
     clock::{Clock, SharedClock, since_epoch},
-    credentials::Checked,
-    origin::is_preflight,
     reject::{DefaultReject, Refusal, Reject},
+    request::{Checked, is_preflight},
     token::{Claims, InsufficientScope, InvalidScope, Scopes, StaleSignIn, TokenError, TokenErrorKind},
 };
 

@@ -74,11 +74,9 @@ use tower_service::Service;
 
 use super::future::ResponseFuture;
 use crate::{
-    credentials::{Checked, Outcome},
     error::ConfigError,
-    head::{Found, Head},
-    origin::{OriginPolicy, Provenance, is_handshake, is_unsafe},
     reject::{DefaultReject, Refusal, Reject},
+    request::{Checked, Found, Head, OriginPolicy, Outcome, Provenance, is_handshake, is_unsafe},
     token::{Source, XsrfError, XsrfErrorKind, verify_xsrf},
 };
 

@@ -44,6 +44,7 @@ pub use self::{
     login::RedirectToLogin,
     refusal::Refusal,
 };
+pub use super::request::{OriginError, OriginErrorKind};
 
 use http::{Response, request::Parts};
 

@@ -6,7 +6,7 @@ use http::{
 };
 
 use crate::{
-    origin::OriginError,
+    request::OriginError,
     token::{InsufficientScope, Scopes, StaleSignIn, TokenError, TokenErrorKind, XsrfError, XsrfErrorKind},
 };
 

@@ -13,10 +13,9 @@ use super::{
 use crate::{
     clock::{Clock, SharedClock},
     cookies::CookiePolicy,
-    credentials::{Authenticator, REFRESH_TYPE, RefreshReader, Sources},
     error::ConfigError,
     keys::KeyRing,
-    origin::OriginPolicy,
+    request::{Authenticator, OriginPolicy, REFRESH_TYPE, RefreshReader, Sources},
     store::{ErasedStore, RefreshStore},
     token::{ACCESS_TYPE, Issuer, RESERVED, Verifier, XSRF_CLAIM},
 };

@@ -1,8 +1,8 @@
 use std::{error::Error as StdError, fmt};
 
 use crate::{
-    origin::OriginError,
     reject::Refusal,
+    request::OriginError,
     token::{IssueError, TokenError, TokenErrorKind},
 };
 

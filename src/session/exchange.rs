@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::unix_seconds,
-    credentials::RefreshToken,
+    request::RefreshToken,
     store::{SessionId, SessionRecord, Snapshot, Update},
     token::{Claims, IssueError, IssueErrorKind, TokenError, TokenErrorKind, to_object},
 };

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use super::sessions::{Lifetimes, Sessions};
 use crate::{
     clock::{later, unix_seconds},
-    credentials::{REFRESH_TYPE, RefreshToken, SessionSecret},
     keys::crypto::random,
+    request::{REFRESH_TYPE, RefreshToken, SessionSecret},
     store::{SessionId, SessionRecord},
     token::{ACCESS_TYPE, Expiry, IssueError, NewToken, Scopes},
 };

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::unix_seconds,
-    credentials::RefreshToken,
+    request::RefreshToken,
     store::{SessionId, Snapshot},
     token::{Scopes, TokenErrorKind},
 };

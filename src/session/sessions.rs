@@ -16,9 +16,8 @@ use super::{
 use crate::{
     clock::SharedClock,
     cookies::Cookies,
-    credentials::{Authenticator, RefreshReader},
     keys::KeyRing,
-    origin::OriginPolicy,
+    request::{Authenticator, OriginPolicy, RefreshReader},
     store::{BoxError, BoxFuture, ErasedStore, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
     token::{Claims, Issuer, Source, to_object, xsrf},
 };

@@ -10,7 +10,7 @@ use super::{
     sessions::{Sessions, store_failed},
 };
 use crate::{
-    credentials::{PresentedRefresh, RefreshToken, SessionSecret},
+    request::{PresentedRefresh, RefreshToken, SessionSecret},
     store::{Created, NewRecord, SessionId, SessionRecord},
     token::{Budget, IssueError, IssueErrorKind, Scopes, to_object, xsrf},
 };

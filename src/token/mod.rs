@@ -57,7 +57,7 @@ mod wire;
 pub(crate) mod xsrf;
 
 pub(crate) use self::{
-    budget::{Budget, MAX_SIGNATURE_CHECKS},
+    budget::{Budget, Seen},
     claims::{ErasedClaims, verify_xsrf},
     issuer::{ACCESS_TYPE, Expiry, to_object},
     registered::Registered,

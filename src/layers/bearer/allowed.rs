@@ -2,7 +2,7 @@ use http::Uri;
 
 use crate::{
     error::ConfigError,
-    origin::{is_loopback, normalize, without_default_port},
+    request::{is_loopback, normalize, without_default_port},
 };
 
 /// The origins that may get a token.

@@ -9,9 +9,8 @@ use serde_json::Map;
 
 use crate::{
     clock::{Clock, SharedClock, later},
-    cookies,
-    credentials::{Checked, Located, Outcome},
     error::ConfigError,
+    request::{Checked, Located, Outcome, cookie_values},
     token::{Expiry, Issuer, NewToken, Scopes},
 };
 
@@ -33,9 +32,7 @@ impl CallerToken {
         let token = match &checked.token {
             Located::Nowhere => return None,
             Located::Granted(token) => token.as_bytes(),
-            Located::Cookie(index) => {
-                cookies::values(&request.headers, &checked.sources.cookie).nth(*index)?
-            }
+            Located::Cookie(index) => cookie_values(&request.headers, &checked.sources.cookie).nth(*index)?,
             Located::Header => checked.sources.header_token(&request.headers)?,
         };
         bearer_value(token).map(Self)

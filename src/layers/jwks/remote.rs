@@ -23,7 +23,7 @@ use crate::{
     error::ConfigError,
     keys::{KeyRing, SharedKeys},
     layers::body::{CollectError, collect},
-    origin::is_loopback,
+    request::is_loopback,
 };
 
 /// Follows the JWK set of an authorization server over any Tower HTTP client.

@@ -21,9 +21,9 @@ use tower_service::Service;
 use crate::{
     clock::unix_seconds,
     cookies,
-    credentials::{PresentedRefresh, RefreshToken},
     layers::body::{CollectError, JsonBody, collect},
     reject::{ProblemJson, Refusal, refuse},
+    request::{PresentedRefresh, RefreshToken, cookie_values},
     session::{Admitted, Narrowed, Sessions, Unavailable},
     store::BoxFuture,
     token::{Budget, Scopes, TokenErrorKind},
@@ -128,9 +128,7 @@ fn presented<C>(sessions: &Sessions<C>, headers: &HeaderMap) -> Result<RefreshTo
         PresentedRefresh::One(token) => Ok(token),
         PresentedRefresh::Expired => Err(TokenErrorKind::Expired),
         PresentedRefresh::Ambiguous(_) => Err(TokenErrorKind::Ambiguous),
-        PresentedRefresh::Nothing
-            if cookies::values(headers, &inner.cookies.refresh.name).next().is_some() =>
-        {
+        PresentedRefresh::Nothing if cookie_values(headers, &inner.cookies.refresh.name).next().is_some() => {
             Err(TokenErrorKind::BadSignature)
         }
         PresentedRefresh::Nothing => Err(TokenErrorKind::Missing),

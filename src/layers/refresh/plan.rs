@@ -4,9 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     clock::since_epoch,
-    credentials::{PresentedRefresh, RefreshToken},
-    head::Head,
-    origin::{is_preflight, is_top_level_navigation},
+    request::{Head, PresentedRefresh, RefreshToken, is_preflight, is_top_level_navigation},
     session::{Admitted, Minted, Sessions, Unavailable},
     store::BoxFuture,
     token::{Claims, TokenErrorKind},

@@ -13,8 +13,8 @@ use futures_util::future::{join, join_all};
 use super::rule::*;
 use crate::{
     clock::{Clock, SystemClock},
-    credentials::{RefreshToken, SessionSecret},
     keys::{KeyRing, crypto::random},
+    request::{RefreshToken, SessionSecret},
     session::{Exchanged, SessionEvent, Sessions},
     store::{NewRecord, RefreshStore, SessionRecord, Update},
 };

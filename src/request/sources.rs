@@ -3,7 +3,8 @@ use http::{
     header::{AUTHORIZATION, COOKIE},
 };
 
-use crate::{cookies, head::Found, token::Source};
+use super::{cookies::cookie_values_in, head::Found};
+use crate::token::Source;
 
 /// Where a request's token is looked for, in order, and the name of its cookie.
 ///
@@ -53,7 +54,7 @@ impl<'h> Carriers<'h> {
 
     /// The values of all cookies of this name.
     pub(super) fn cookies(&self, name: &'h str) -> impl Iterator<Item = &'h [u8]> + use<'h> {
-        cookies::values_in(self.cookies, self.headers, name)
+        cookie_values_in(self.cookies, self.headers, name)
     }
 
     /// The token that the header of this source carries; cookies are looked through by name.

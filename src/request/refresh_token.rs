@@ -3,11 +3,10 @@ use std::{fmt, sync::Arc};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderMap;
 
-use super::seen::Seen;
+use super::cookies::cookie_values;
 use crate::{
-    cookies,
     keys::crypto::{random, sha256},
-    token::{Budget, Registered, Source, TokenErrorKind, Verifier},
+    token::{Budget, Registered, Seen, Source, TokenErrorKind, Verifier},
 };
 
 /// `typ` of refresh tokens. An access token is never accepted as one, nor the other way round.
@@ -88,7 +87,7 @@ impl RefreshReader {
         let (mut expired, mut other) = (false, false);
         budget.take_overdrawn();
         let mut seen = Seen::new();
-        for value in cookies::values(headers, &self.cookie) {
+        for value in cookie_values(headers, &self.cookie) {
             let outcome = seen.first_time(value, budget, |budget| {
                 self.verifier.verify_within(value, Source::Cookie, budget)
             });
@@ -104,7 +103,7 @@ impl RefreshReader {
                 None => {}
             }
         }
-        let several = || cookies::values(headers, &self.cookie).nth(1).is_some();
+        let several = || cookie_values(headers, &self.cookie).nth(1).is_some();
         if budget.take_overdrawn() && several() {
             return PresentedRefresh::Ambiguous(tokens);
         }

@@ -1,15 +1,15 @@
 use http::{HeaderMap, header::COOKIE};
 use memchr::memchr;
 
-use crate::head::{Found, Values};
+use super::head::{Found, Values};
 
 /// The values of all cookies of this name, undecoded; quotes around a value are taken off (RFC 6265 §4.1.1).
-pub(crate) fn values<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
-    values_in(Found::of(headers, &COOKIE), headers, name)
+pub(crate) fn cookie_values<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
+    cookie_values_in(Found::of(headers, &COOKIE), headers, name)
 }
 
 /// The same, where the `Cookie` headers have been found already.
-pub(crate) fn values_in<'h>(
+pub(crate) fn cookie_values_in<'h>(
     cookies: Found<'h>,
     headers: &'h HeaderMap,
     name: &'h str,

@@ -4,16 +4,12 @@ use http::HeaderMap;
 use serde::de::DeserializeOwned;
 
 use super::{
-    checked::{Checked, Located, Outcome},
-    refresh_token::{PresentedRefresh, RefreshReader},
-    seen::Seen,
-    source::{Carriers, Sources},
-};
-use crate::{
-    flag::Flag,
+    auth_state::{Checked, Flag, Located, Outcome},
     head::Head,
-    token::{Budget, Claims, Source, TokenError, TokenErrorKind, Verifier},
+    refresh_token::{PresentedRefresh, RefreshReader},
+    sources::{Carriers, Sources},
 };
+use crate::token::{Budget, Claims, Seen, Source, TokenError, TokenErrorKind, Verifier};
 
 /// Finds and verifies a request's access token, once for all the layers that share it.
 pub(crate) struct Authenticator<C> {

@@ -1,12 +1,14 @@
-use std::sync::Arc;
+//! What may be noted of something that is only lent.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use http::Extensions;
 
-use super::{refresh_token::PresentedRefresh, source::Sources};
-use crate::{
-    flag::Flag,
-    token::{Budget, ErasedClaims, Source, TokenError, VerifierId},
-};
+use super::{refresh_token::PresentedRefresh, sources::Sources};
+use crate::token::{Budget, ErasedClaims, Source, TokenError, VerifierId};
 
 /// What the layers share about a request, in one extension: the outcome of verifying its token,
 /// and by which verifier.
@@ -97,5 +99,29 @@ impl TokenError {
             Outcome::Refused(error) => Some(error),
             Outcome::Verified(..) | Outcome::Exempt => None,
         }
+    }
+}
+
+/// Is set once and stays set; tells nothing about what happened before or after.
+#[derive(Debug)]
+pub(crate) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(crate) const fn new(set: bool) -> Self {
+        Self(AtomicBool::new(set))
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Clone for Flag {
+    fn clone(&self) -> Self {
+        Self::new(self.is_set())
     }
 }

@@ -3,8 +3,10 @@
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 use serde_json::Value;
 
-use super::read::{pieces, values};
-use crate::head::Found;
+use super::{
+    cookies::{cookie_values, pieces},
+    head::Found,
+};
 
 const FACTS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/cookie_header_facts.json"));
@@ -44,7 +46,7 @@ fn first_of_each_name(all: Pairs) -> Pairs {
 /// Names and values by the rule alone, to be compared with what is found by name.
 fn pairs(headers: &HeaderMap) -> Pairs {
     let trimmed = |part: &[u8]| text(part).trim_matches([' ', '\t']).to_owned();
-    let pairs = pieces(Found::of(headers, &COOKIE).values(headers, &COOKIE)).filter_map(|piece| {
+    let pairs = pieces(Found::of(headers, &COOKIE).cookie_values(headers, &COOKIE)).filter_map(|piece| {
         let equals = piece.iter().position(|byte| *byte == b'=')?;
         Some((trimmed(&piece[..equals]), trimmed(&piece[equals + 1..])))
     });
@@ -59,7 +61,7 @@ fn assert_found_by_name(headers: &HeaderMap, pairs: &Pairs) {
             let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
             inner.unwrap_or(value).to_owned()
         });
-        let found: Vec<_> = values(headers, name).map(text).collect();
+        let found: Vec<_> = cookie_values(headers, name).map(text).collect();
         assert_eq!(found, unquoted.collect::<Vec<_>>(), "{name} of {headers:?}");
     }
 }
@@ -83,7 +85,8 @@ fn cookie_headers_hold_the_pairs_that_other_projects_tests_say() {
             continue;
         };
         if let Some(name) = fact["filter"].as_str() {
-            let found: Pairs = values(&headers, name).map(|value| (name.to_owned(), text(value))).collect();
+            let found: Pairs =
+                cookie_values(&headers, name).map(|value| (name.to_owned(), text(value))).collect();
             assert_eq!(found, expected, "by name: {fact}");
         } else if let Some(raw) = listed(&fact["raw"]) {
             assert_eq!(found, raw, "undecoded: {fact}");
@@ -95,7 +98,7 @@ fn cookie_headers_hold_the_pairs_that_other_projects_tests_say() {
             let names: Vec<_> = found.iter().map(|(name, _)| name.clone()).collect();
             assert_eq!(names, expected.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), "{fact}");
             for (name, value) in &expected {
-                let found: Vec<_> = values(&headers, name).map(text).collect();
+                let found: Vec<_> = cookie_values(&headers, name).map(text).collect();
                 assert_eq!(found, [value.as_str()], "unquoted: {fact}");
             }
         } else {
@@ -111,7 +114,7 @@ fn all_values_of_a_name_are_found_in_order() {
     for line in ["a=1; b=2; a=\"3\"", "A=4;a=", "aa=5", "a=6"] {
         headers.append(COOKIE, HeaderValue::from_static(line));
     }
-    let found: Vec<_> = values(&headers, "a").map(text).collect();
+    let found: Vec<_> = cookie_values(&headers, "a").map(text).collect();
     assert_eq!(found, ["1", "3", "", "6"]);
 }
 
@@ -119,6 +122,6 @@ fn all_values_of_a_name_are_found_in_order() {
 fn bytes_beyond_ascii_hide_no_other_cookie() {
     let mut headers = HeaderMap::new();
     headers.append(COOKIE, HeaderValue::from_bytes(b"a=\xff\xfe; own=1; \xff=2").expect("opaque bytes"));
-    assert_eq!(values(&headers, "own").map(text).collect::<Vec<_>>(), ["1"]);
-    assert_eq!(values(&headers, "a").collect::<Vec<_>>(), [b"\xff\xfe"]);
+    assert_eq!(cookie_values(&headers, "own").map(text).collect::<Vec<_>>(), ["1"]);
+    assert_eq!(cookie_values(&headers, "a").collect::<Vec<_>>(), [b"\xff\xfe"]);
 }

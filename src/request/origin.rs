@@ -1,0 +1,227 @@
+use std::{error::Error as StdError, fmt, net::IpAddr};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{HOST, ORIGIN},
+};
+
+use super::head::{Found, Head, is_handshake};
+use crate::error::ConfigError;
+
+/// Why the origin of a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginError {
+    kind: OriginErrorKind,
+}
+
+/// The kinds of [`OriginError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OriginErrorKind {
+    /// The browser says that another site, or another origin of the site, made the request.
+    CrossSite,
+    /// `Origin` is neither trusted nor the application's own.
+    Foreign,
+    /// A WebSocket handshake without `Origin`.
+    Missing,
+}
+
+impl OriginError {
+    /// What was wrong.
+    pub const fn kind(&self) -> OriginErrorKind {
+        self.kind
+    }
+
+    pub(crate) const fn new(kind: OriginErrorKind) -> Self {
+        Self { kind }
+    }
+}
+
+impl fmt::Display for OriginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            OriginErrorKind::CrossSite => "the request was made by another site or origin",
+            OriginErrorKind::Foreign => "the request's origin is not the application's",
+            OriginErrorKind::Missing => "the handshake has no origin",
+        })
+    }
+}
+
+impl StdError for OriginError {}
+
+/// Which origins count as the application's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OriginPolicy {
+    pub(super) public: Option<Box<str>>,
+    pub(super) trusted: Vec<Box<str>>,
+    pub(super) handshakes_without_origin: bool,
+}
+
+impl OriginPolicy {
+    pub(crate) fn set_public(&mut self, origin: &str) -> Result<(), ConfigError> {
+        self.public = Some(normalize(origin)?);
+        Ok(())
+    }
+
+    pub(crate) fn trust(&mut self, origin: &str) -> Result<(), ConfigError> {
+        self.trusted.push(normalize(origin)?);
+        Ok(())
+    }
+
+    pub(crate) const fn allow_handshakes_without_origin(&mut self) {
+        self.handshakes_without_origin = true;
+    }
+}
+
+/// An origin as browsers serialize it: lower case, without the scheme's default port (RFC 6454 §6.2).
+pub(crate) fn normalize(origin: &str) -> Result<Box<str>, ConfigError> {
+    let invalid = || {
+        ConfigError::new(format!(
+            "`{}` is no origin: give scheme, host and port alone, such as `https://shop.example`",
+            origin.escape_debug()
+        ))
+    };
+    let lower = origin.to_ascii_lowercase();
+    let (scheme, authority) = lower.split_once("://").ok_or_else(invalid)?;
+    let scheme_ok =
+        !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    if !scheme_ok || !is_host_and_port(authority) {
+        return Err(invalid());
+    }
+    Ok(format!("{scheme}://{}", without_default_port(scheme, authority)).into_boxed_str())
+}
+
+/// Whether browsers could write this: no user info, no wildcard, no port that is none.
+fn is_host_and_port(authority: &str) -> bool {
+    let Ok(parsed) = authority.parse::<http::uri::Authority>() else {
+        return false;
+    };
+    let host = parsed.host();
+    let host_ok = host.starts_with('[')
+        || (!host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)));
+    let port_ok = match authority.strip_prefix(host) {
+        Some("") => true,
+        Some(rest) => rest
+            .strip_prefix(':')
+            .is_some_and(|port| port.parse::<u16>().is_ok_and(|number| number.to_string() == port)),
+        None => false, // user info
+    };
+    host_ok && port_ok
+}
+
+/// Whether the host of `authority` is this machine.
+pub(crate) fn is_loopback(authority: &str) -> bool {
+    let Ok(authority) = authority.parse::<http::uri::Authority>() else {
+        return false;
+    };
+    let host = authority.host();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The authority without `:443` or `:80` where that is the scheme's own.
+pub(crate) fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
+    let port = match scheme {
+        "https" | "wss" => ":443",
+        "http" | "ws" => ":80",
+        _ => return authority,
+    };
+    authority.strip_suffix(port).unwrap_or(authority)
+}
+
+impl OriginPolicy {
+    /// Whether the request was made by a page of the application, or by no browser at all.
+    ///
+    /// 1. An `Origin` that is exactly a trusted one passes.
+    /// 2. Else `Sec-Fetch-Site` decides: `same-origin` and `none` pass.
+    /// 3. Without it, `Origin` must be the configured public origin, or else that of the request.
+    /// 4. With neither header no browser is asking. A WebSocket handshake always has an `Origin`
+    ///    from a browser, and is refused without.
+    pub(crate) fn check(&self, request: &impl Head) -> Result<(), OriginError> {
+        let mut provenance = Provenance::default();
+        for (name, value) in request.headers() {
+            provenance.note(name, value);
+        }
+        self.judge(provenance, request)
+    }
+
+    /// The same, where somebody else has walked over the headers.
+    pub(crate) fn judge(&self, provenance: Provenance<'_>, request: &impl Head) -> Result<(), OriginError> {
+        self.verdict(provenance, request).map_err(OriginError::new)
+    }
+
+    fn verdict(
+        &self,
+        Provenance { origin, site }: Provenance<'_>,
+        request: &impl Head,
+    ) -> Result<(), OriginErrorKind> {
+        let origin = single(origin).map_err(|Several| OriginErrorKind::Foreign)?;
+        if let Some(origin) = origin
+            && self.trusted.iter().any(|trusted| trusted.as_bytes() == origin.as_bytes())
+        {
+            return Ok(());
+        }
+        let site = single(site).map_err(|Several| OriginErrorKind::CrossSite)?;
+        match (site, origin) {
+            (Some(site), _) if site == "same-origin" || site == "none" => Ok(()),
+            (Some(_), _) => Err(OriginErrorKind::CrossSite),
+            (None, Some(origin)) if self.is_own(origin, request) => Ok(()),
+            (None, Some(_)) => Err(OriginErrorKind::Foreign),
+            (None, None) if is_handshake(request) && !self.handshakes_without_origin => {
+                Err(OriginErrorKind::Missing)
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn is_own(&self, origin: &HeaderValue, request: &impl Head) -> bool {
+        let Ok(origin) = origin.to_str() else {
+            return false;
+        };
+        if let Some(public) = &self.public {
+            return **public == *origin;
+        }
+        let Some((scheme, host)) = origin.split_once("://") else {
+            return false; // `null` among others
+        };
+        let own = match request.uri().authority() {
+            Some(authority) => Some(authority.as_str()),
+            None => addressed_host(request.headers()),
+        };
+        own.is_some_and(|own| {
+            !own.is_empty()
+                && without_default_port(scheme, own).eq_ignore_ascii_case(without_default_port(scheme, host))
+        })
+    }
+}
+
+/// What a browser says about who makes a request.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Provenance<'h> {
+    origin: Found<'h>,
+    site: Found<'h>,
+}
+
+impl<'h> Provenance<'h> {
+    /// A walk over the headers has come by this one.
+    pub(crate) fn note(&mut self, name: &HeaderName, value: &'h HeaderValue) {
+        if *name == ORIGIN {
+            self.origin.note(value);
+        } else if *name == SEC_FETCH_SITE {
+            self.site.note(value);
+        }
+    }
+}
+
+/// Several values of a header that must be one.
+struct Several;
+
+fn single(found: Found<'_>) -> Result<Option<&HeaderValue>, Several> {
+    if found.again { Err(Several) } else { Ok(found.first) }
+}
+
+fn addressed_host(headers: &HeaderMap) -> Option<&str> {
+    single(Found::of(headers, &HOST)).ok()??.to_str().ok()
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
