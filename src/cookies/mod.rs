@@ -4,12 +4,10 @@
 //! website of one host.
 
 mod policy;
-mod spec;
-mod write;
+mod set_cookie;
 
-pub use self::policy::{CookiePolicy, SameSite};
+pub use self::{policy::CookiePolicy, set_cookie::SameSite};
 pub(crate) use self::{
     policy::{Cookies, DEFAULT_ACCESS_NAME},
-    spec::Prefix,
-    write::{append, append_missing},
+    set_cookie::{Prefix, append, append_missing},
 };

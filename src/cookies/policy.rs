@@ -1,17 +1,5 @@
-use super::spec::{CookieSpec, Prefix};
+use super::set_cookie::{CookieSpec, Prefix, SameSite};
 use crate::error::ConfigError;
-
-/// The `SameSite` attribute (RFC 6265bis §5.6.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SameSite {
-    /// Sent on requests from the same site only.
-    Strict,
-    /// Also sent on top-level navigations from other sites.
-    Lax,
-    /// Sent on every request; needs `Secure`.
-    None,
-}
 
 /// Names and attributes of the three cookies.
 ///

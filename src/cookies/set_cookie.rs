@@ -1,13 +1,27 @@
 use std::{fmt::Write, time::Duration};
 
 use cookie::{Cookie, time::Duration as CookieDuration};
-use http::HeaderValue;
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CACHE_CONTROL, SET_COOKIE},
+};
 
-use super::policy::SameSite;
 use crate::{
     error::ConfigError,
     token::{IssueError, IssueErrorKind},
 };
+
+/// The `SameSite` attribute (RFC 6265bis §5.6.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SameSite {
+    /// Sent on requests from the same site only.
+    Strict,
+    /// Also sent on top-level navigations from other sites.
+    Lax,
+    /// Sent on every request; needs `Secure`.
+    None,
+}
 
 /// How one cookie is set and cleared: always by the same specification.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,3 +165,38 @@ const ATTRIBUTES_ROOM: usize = 96;
 
 /// Browsers ignore a cookie whose name and value together are longer (RFC 6265bis §5.6).
 pub(crate) const MAX_NAME_AND_VALUE: usize = 4096;
+
+/// Adds the cookies to a response, which must then not be stored anywhere.
+pub(crate) fn append(headers: &mut HeaderMap, cookies: impl IntoIterator<Item = HeaderValue>) {
+    let mut any = false;
+    for cookie in cookies {
+        headers.append(SET_COOKIE, cookie);
+        any = true;
+    }
+    if any {
+        forbid_storing(headers);
+    }
+}
+
+/// As [`append`], but a cookie that the handler has set or cleared itself wins.
+pub(crate) fn append_missing(headers: &mut HeaderMap, cookies: impl IntoIterator<Item = HeaderValue>) {
+    let by_handler: Vec<Vec<u8>> =
+        headers.get_all(SET_COOKIE).iter().map(|cookie| name(cookie).to_vec()).collect();
+    append(headers, cookies.into_iter().filter(|cookie| !by_handler.iter().any(|set| set == name(cookie))));
+}
+
+/// A shared cache must not hand one user's cookies to another (RFC 9111 §5.2.2.5, RFC 9213).
+fn forbid_storing(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.remove(CDN_CACHE_CONTROL);
+    headers.remove(SURROGATE_CONTROL);
+}
+
+fn name(set_cookie: &HeaderValue) -> &[u8] {
+    let bytes = set_cookie.as_bytes();
+    let end = bytes.iter().position(|byte| matches!(byte, b'=' | b';')).unwrap_or(bytes.len());
+    bytes[..end].trim_ascii()
+}
+
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
