@@ -77,7 +77,7 @@ use crate::{
     error::ConfigError,
     reject::{DefaultReject, Refusal, Reject},
     request::{Checked, Found, Head, OriginPolicy, Outcome, Provenance, is_handshake, is_unsafe},
-    token::{Source, XsrfError, XsrfErrorKind, verify_xsrf},
+    token::{Source, XsrfError, XsrfErrorKind, xsrf},
 };
 
 /// Layer that refuses requests which another site made in the user's name.
@@ -263,7 +263,7 @@ impl Settings {
         };
         for claims in checked.others.iter().chain(own) {
             let presented = single(header, request.headers(), &self.header)?;
-            verify_xsrf(&claims.registered, presented).map_err(XsrfError::new)?;
+            xsrf::verify(&claims.registered, presented).map_err(XsrfError::new)?;
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ fn first_of_each_name(all: Pairs) -> Pairs {
 /// Names and values by the rule alone, to be compared with what is found by name.
 fn pairs(headers: &HeaderMap) -> Pairs {
     let trimmed = |part: &[u8]| text(part).trim_matches([' ', '\t']).to_owned();
-    let pairs = pieces(Found::of(headers, &COOKIE).cookie_values(headers, &COOKIE)).filter_map(|piece| {
+    let pairs = pieces(Found::of(headers, &COOKIE).values(headers, &COOKIE)).filter_map(|piece| {
         let equals = piece.iter().position(|byte| *byte == b'=')?;
         Some((trimmed(&piece[..equals]), trimmed(&piece[equals + 1..])))
     });

@@ -9,10 +9,9 @@ use std::{
 };
 
 use super::{
-    error::{InsufficientScope, XsrfError, XsrfErrorKind},
     registered::Registered,
-    scope::{self, Scopes},
-    xsrf,
+    scope::{self, InsufficientScope, Scopes},
+    xsrf::{self, XsrfError},
 };
 use crate::{clock::from_epoch, keys::Epoch};
 
@@ -213,7 +212,7 @@ impl<C> Claims<C> {
     ///
     /// [`XsrfError`] when the value is not that of the session, is empty, or the claim is absent.
     pub fn verify_xsrf(&self, presented: &str) -> Result<(), XsrfError> {
-        verify_xsrf(self.registered(), presented.as_bytes()).map_err(XsrfError::new)
+        xsrf::verify(self.registered(), presented.as_bytes()).map_err(XsrfError::new)
     }
 }
 
@@ -226,15 +225,6 @@ impl<C: Send + Sync + 'static> Claims<C> {
     pub(crate) fn is(&self, erased: &ErasedClaims) -> bool {
         std::ptr::addr_eq(Arc::as_ptr(&self.verified), Arc::as_ptr(erased))
     }
-}
-
-/// The rule behind [`Claims::verify_xsrf`] and the layer's header check.
-pub(crate) fn verify_xsrf(registered: &Registered, presented: &[u8]) -> Result<(), XsrfErrorKind> {
-    let claim = registered.xsrf_token().ok_or(XsrfErrorKind::NoClaim)?;
-    if presented.is_empty() {
-        return Err(XsrfErrorKind::Missing);
-    }
-    if xsrf::matches(claim, presented) { Ok(()) } else { Err(XsrfErrorKind::Mismatch) }
 }
 
 impl<C> Clone for Claims<C> {

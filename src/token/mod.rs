@@ -43,37 +43,31 @@
 mod budget;
 mod cache;
 mod claims;
-mod compact;
 mod error;
-mod header;
 mod issuer;
-mod json;
+mod jws;
+mod payload;
 #[cfg(test)]
 mod published_vectors;
 mod registered;
 mod scope;
 mod verifier;
-mod wire;
 pub(crate) mod xsrf;
 
 pub(crate) use self::{
     budget::{Budget, Seen},
-    claims::{ErasedClaims, verify_xsrf},
+    claims::ErasedClaims,
     issuer::{ACCESS_TYPE, Expiry, to_object},
+    payload::RESERVED,
     registered::Registered,
     verifier::{VerifierId, XSRF_CLAIM},
-    wire::RESERVED,
 };
 pub use self::{
     claims::{Claims, Source},
-    error::{
-        InsufficientScope, IssueError, IssueErrorKind, StaleSignIn, TokenError, TokenErrorKind, XsrfError,
-        XsrfErrorKind,
-    },
+    error::{IssueError, IssueErrorKind, StaleSignIn, TokenError, TokenErrorKind},
     issuer::{Issuer, NewToken},
-    scope::{InvalidScope, Scopes},
+    jws::MAX_TOKEN_LEN,
+    scope::{InsufficientScope, InvalidScope, Scopes},
     verifier::Verifier,
+    xsrf::{XsrfError, XsrfErrorKind},
 };
-
-/// Longest token in bytes that is looked at; a longer one is refused before any cryptography.
-pub const MAX_TOKEN_LEN: usize = 8 * 1024;

@@ -1,10 +1,16 @@
-//! The registered claims of a token, kept in few pieces: they stay in memory for as long as a token is
-//! remembered, and are made and dropped with each one that is not.
+//! The registered claims of a token: as they are parsed, and as they are kept.
+//!
+//! They stay in memory for as long as a token is cached, and are allocated and freed with each token that is not,
+//! so they are kept in few allocations.
 
-use super::{
-    json::{Audience, NumericDate, Text},
-    wire::Presented,
+use std::{borrow::Cow, fmt, ops::Deref, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer},
 };
+
+use crate::clock::END_OF_YEAR_9999;
 
 /// The registered claims of a token and those that this crate adds.
 #[derive(Clone, Default)]
@@ -81,14 +87,14 @@ impl Registered {
 
 impl Registered {
     /// The claims as they are kept; `None` without `exp`, which every token must have.
-    pub(super) fn keep(presented: Presented<'_>) -> Option<Self> {
-        let expires_at = presented.expires_at?;
-        let mut texts = String::with_capacity(presented.text_len());
+    pub(super) fn keep(parsed: ParsedClaims<'_>) -> Option<Self> {
+        let expires_at = parsed.expires_at?;
+        let mut texts = String::with_capacity(parsed.text_len());
         let mut keep = |text: Option<Text<'_>>| text.map(|text| append(&mut texts, &text));
-        let (issuer, subject) = (keep(presented.issuer), keep(presented.subject));
-        let (token_id, session_id) = (keep(presented.token_id), keep(presented.session_id));
-        let (scope, xsrf_token) = (keep(presented.scope), keep(presented.xsrf_token));
-        let audience = match presented.audience {
+        let (issuer, subject) = (keep(parsed.issuer), keep(parsed.subject));
+        let (token_id, session_id) = (keep(parsed.token_id), keep(parsed.session_id));
+        let (scope, xsrf_token) = (keep(parsed.scope), keep(parsed.xsrf_token));
+        let audience = match parsed.audience {
             Some(Audience::One(name)) => Spans::One(append(&mut texts, &name)),
             Some(Audience::Several(names)) => {
                 Spans::Several(names.iter().map(|name| append(&mut texts, name)).collect())
@@ -97,10 +103,10 @@ impl Registered {
         };
         Some(Self {
             expires_at,
-            not_before: presented.not_before,
-            issued_at: presented.issued_at,
-            authenticated_at: presented.authenticated_at,
-            generation: presented.generation,
+            not_before: parsed.not_before,
+            issued_at: parsed.issued_at,
+            authenticated_at: parsed.authenticated_at,
+            generation: parsed.generation,
             texts: texts.into_boxed_str(),
             issuer,
             subject,
@@ -122,5 +128,149 @@ fn append(texts: &mut String, text: &str) -> Span {
 impl Default for Spans {
     fn default() -> Self {
         Self::Several(Vec::new())
+    }
+}
+
+/// The registered claims as they stand in the text, and those that this crate adds.
+#[derive(Default)]
+pub(super) struct ParsedClaims<'de> {
+    pub(super) issuer: Option<Text<'de>>,
+    pub(super) subject: Option<Text<'de>>,
+    pub(super) audience: Option<Audience<'de>>,
+    pub(super) expires_at: Option<NumericDate>,
+    pub(super) not_before: Option<NumericDate>,
+    pub(super) issued_at: Option<NumericDate>,
+    pub(super) authenticated_at: Option<NumericDate>,
+    pub(super) token_id: Option<Text<'de>>,
+    pub(super) session_id: Option<Text<'de>>,
+    pub(super) generation: Option<u32>,
+    pub(super) scope: Option<Text<'de>>,
+    pub(super) xsrf_token: Option<Text<'de>>,
+}
+
+impl ParsedClaims<'_> {
+    /// Bytes of all texts together.
+    pub(super) fn text_len(&self) -> usize {
+        let Self { issuer, subject, token_id, session_id, scope, xsrf_token, audience, .. } = self;
+        let texts = [issuer, subject, token_id, session_id, scope, xsrf_token].into_iter().flatten();
+        let names = audience.as_ref().map_or(&[][..], Audience::names);
+        texts.chain(names).map(|text| text.len()).sum()
+    }
+}
+
+/// A NumericDate (RFC 7519 §2): an integer or a fraction, not negative, not after the year 9999.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NumericDate(pub(crate) Duration);
+
+impl<'de> Deserialize<'de> for NumericDate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct DateVisitor;
+        impl Visitor<'_> for DateVisitor {
+            type Value = NumericDate;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a NumericDate")
+            }
+
+            fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<NumericDate, E> {
+                if seconds > END_OF_YEAR_9999 {
+                    return Err(E::custom("date after the year 9999"));
+                }
+                Ok(NumericDate(Duration::from_secs(seconds)))
+            }
+
+            fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<NumericDate, E> {
+                u64::try_from(seconds)
+                    .map_err(|_| E::custom("date before the epoch"))
+                    .and_then(|seconds| self.visit_u64(seconds))
+            }
+
+            fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<NumericDate, E> {
+                // The comparison is false for anything that is no number.
+                if !(seconds >= 0.0 && seconds < (END_OF_YEAR_9999 + 1) as f64) {
+                    return Err(E::custom("date out of range"));
+                }
+                Duration::try_from_secs_f64(seconds).map(NumericDate).map_err(E::custom)
+            }
+        }
+        // Asks for a number, not for anything: `arbitrary_precision` of serde_json, which another
+        // crate may enable, would else present numbers as maps.
+        deserializer.deserialize_f64(DateVisitor)
+    }
+}
+
+/// A text, or the name of a member; borrowed unless it has escapes.
+pub(super) struct Text<'de>(pub(super) Cow<'de, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(text.to_owned())))
+    }
+}
+
+/// `aud`: one string or an array of strings (RFC 7519 §4.1.3).
+pub(super) enum Audience<'de> {
+    One(Text<'de>),
+    Several(Vec<Text<'de>>),
+}
+
+impl<'de> Audience<'de> {
+    pub(super) fn names(&self) -> &[Text<'de>] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Audience<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AudienceVisitor;
+        impl<'de> Visitor<'de> for AudienceVisitor {
+            type Value = Audience<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or an array of strings")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Audience<'de>, E> {
+                TextVisitor.visit_borrowed_str(name).map(Audience::One)
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Audience<'de>, E> {
+                TextVisitor.visit_str(name).map(Audience::One)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, names: A) -> Result<Audience<'de>, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(names)).map(Audience::Several)
+            }
+        }
+        deserializer.deserialize_any(AudienceVisitor)
     }
 }

@@ -90,6 +90,36 @@ impl fmt::Display for InvalidScope {
 
 impl std::error::Error for InvalidScope {}
 
+/// The request's token was not granted enough: a scope, a role, or what else was demanded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InsufficientScope {
+    scope: Option<Box<str>>,
+}
+
+impl InsufficientScope {
+    /// For a demand that is no scope, such as a role.
+    pub(crate) const fn new() -> Self {
+        Self { scope: None }
+    }
+
+    pub(crate) fn of(scope: &str) -> Self {
+        Self { scope: Some(scope.into()) }
+    }
+
+    /// The scope that was demanded, where it was one.
+    pub fn scope(&self) -> Option<&str> {
+        self.scope.as_deref()
+    }
+}
+
+impl fmt::Display for InsufficientScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the token was not granted enough")
+    }
+}
+
+impl std::error::Error for InsufficientScope {}
+
 /// Whether a space-separated list, as it stands in a token, holds exactly `scope`.
 pub(super) fn list_contains(list: &str, scope: &str) -> bool {
     !scope.is_empty() && list.split(' ').any(|granted| granted == scope)

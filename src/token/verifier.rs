@@ -10,15 +10,13 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    MAX_TOKEN_LEN,
     budget::Budget,
     cache::TokenCache,
     claims::{Claims, Source, Verified},
-    compact::{Encoded, decode, split, with_decoded},
     error::{TokenError, TokenErrorKind},
-    header::{Header, KnownHeaders, same_media_type},
+    jws::{Encoded, Header, KnownHeaders, MAX_TOKEN_LEN, decode, same_media_type, split, with_decoded},
+    payload::{self, Unreadable},
     registered::Registered,
-    wire::{self, Unreadable},
 };
 use crate::{
     clock::{Clock, SharedClock, since_epoch},
@@ -216,7 +214,7 @@ impl<C: DeserializeOwned> Verifier<C> {
         let checked = self.policy.check_jws(token.as_bytes(), &mut Budget::default(), &self.memory.headers);
         checked.is_ok_and(|(payload, epoch)| {
             decode(payload)
-                .is_ok_and(|claims| wire::read::<C>(&claims, &self.policy.xsrf_claim, epoch).is_ok())
+                .is_ok_and(|claims| payload::read::<C>(&claims, &self.policy.xsrf_claim, epoch).is_ok())
         })
     }
 
@@ -330,7 +328,7 @@ impl Policy {
         epoch: Epoch,
         now: Duration,
     ) -> Result<Arc<Verified<C>>, TokenErrorKind> {
-        match wire::read::<C>(payload, &self.xsrf_claim, epoch) {
+        match payload::read::<C>(payload, &self.xsrf_claim, epoch) {
             Ok(verified) => {
                 self.check(&verified.registered, now)?;
                 Ok(verified)

@@ -1,8 +1,11 @@
 //! The XSRF token: its making, masking and comparing.
 
+use std::{error::Error as StdError, fmt};
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq;
 
+use super::registered::Registered;
 use crate::keys::crypto::random;
 
 /// Bytes of randomness in a token of ours: 144 bits.
@@ -27,11 +30,20 @@ pub(crate) fn mask(value: &str) -> Option<String> {
     Some(URL_SAFE_NO_PAD.encode(pad) + &URL_SAFE_NO_PAD.encode(masked))
 }
 
+/// The rule behind [`Claims::verify_xsrf`] and the layer's header check.
+pub(crate) fn verify(registered: &Registered, presented: &[u8]) -> Result<(), XsrfErrorKind> {
+    let claim = registered.xsrf_token().ok_or(XsrfErrorKind::NoClaim)?;
+    if presented.is_empty() {
+        return Err(XsrfErrorKind::Missing);
+    }
+    if matches(claim, presented) { Ok(()) } else { Err(XsrfErrorKind::Mismatch) }
+}
+
 /// Whether `presented` proves knowledge of `claim`; in constant time.
 ///
 /// As long as the claim, it is compared as it is; 48 characters against a claim of 24 are unmasked
 /// first; anything else, and an empty claim, is no proof.
-pub(super) fn matches(claim: &str, presented: &[u8]) -> bool {
+fn matches(claim: &str, presented: &[u8]) -> bool {
     if claim.is_empty() {
         return false;
     }
@@ -64,6 +76,50 @@ fn unmask(masked: &[u8]) -> Option<String> {
 fn decode(text: &[u8]) -> Option<[u8; RAW_LEN]> {
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
+
+/// Why an XSRF token was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XsrfError {
+    kind: XsrfErrorKind,
+}
+
+/// The kinds of [`XsrfError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum XsrfErrorKind {
+    /// The request does not carry the XSRF token.
+    Missing,
+    /// The value is not that of the session, or two different ones were sent.
+    Mismatch,
+    /// The token that authenticated the request has no XSRF claim, so nothing can be proven.
+    NoClaim,
+    /// No `CookieJwtLayer` ran before the `XsrfLayer`: a mistake in the application's set-up.
+    LayerMissing,
+}
+
+impl XsrfError {
+    /// What was wrong.
+    pub const fn kind(&self) -> XsrfErrorKind {
+        self.kind
+    }
+
+    pub(crate) const fn new(kind: XsrfErrorKind) -> Self {
+        Self { kind }
+    }
+}
+
+impl fmt::Display for XsrfError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            XsrfErrorKind::Missing => "the request carries no XSRF token",
+            XsrfErrorKind::Mismatch => "the XSRF token is not that of the session",
+            XsrfErrorKind::NoClaim => "the access token has no XSRF claim",
+            XsrfErrorKind::LayerMissing => "no CookieJwtLayer ran before the XsrfLayer",
+        })
+    }
+}
+
+impl StdError for XsrfError {}
 
 #[cfg(test)]
 mod tests {

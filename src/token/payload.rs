@@ -18,37 +18,10 @@ use serde::{
 
 use super::{
     claims::Verified,
-    json::{Audience, NumericDate, Text, is_object},
-    registered::Registered,
+    jws::is_object,
+    registered::{ParsedClaims, Registered, Text},
 };
 use crate::keys::Epoch;
-
-/// The registered claims as they stand in the text, and those that this crate adds.
-#[derive(Default)]
-pub(super) struct Presented<'de> {
-    pub(super) issuer: Option<Text<'de>>,
-    pub(super) subject: Option<Text<'de>>,
-    pub(super) audience: Option<Audience<'de>>,
-    pub(super) expires_at: Option<NumericDate>,
-    pub(super) not_before: Option<NumericDate>,
-    pub(super) issued_at: Option<NumericDate>,
-    pub(super) authenticated_at: Option<NumericDate>,
-    pub(super) token_id: Option<Text<'de>>,
-    pub(super) session_id: Option<Text<'de>>,
-    pub(super) generation: Option<u32>,
-    pub(super) scope: Option<Text<'de>>,
-    pub(super) xsrf_token: Option<Text<'de>>,
-}
-
-impl Presented<'_> {
-    /// Bytes of all texts together.
-    pub(super) fn text_len(&self) -> usize {
-        let Self { issuer, subject, token_id, session_id, scope, xsrf_token, audience, .. } = self;
-        let texts = [issuer, subject, token_id, session_id, scope, xsrf_token].into_iter().flatten();
-        let names = audience.as_ref().map_or(&[][..], Audience::names);
-        texts.chain(names).map(|text| text.len()).sum()
-    }
-}
 
 /// The names that the application's own claims may not have, besides the XSRF claim's.
 pub(crate) const RESERVED: [&str; 11] =
@@ -91,19 +64,18 @@ fn read_in_one_pass<'de, C: Deserialize<'de>>(
     if !is_object(json.as_bytes()) {
         return Err(de::Error::custom("claims are not an object"));
     }
-    let mut presented = Presented::default();
+    let mut parsed = ParsedClaims::default();
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let custom =
-        C::deserialize(Own { deserializer: &mut deserializer, presented: &mut presented, xsrf_claim })?;
+    let custom = C::deserialize(Own { deserializer: &mut deserializer, parsed: &mut parsed, xsrf_claim })?;
     deserializer.end()?;
-    let registered = Registered::keep(presented).ok_or_else(|| de::Error::custom("a token without `exp`"))?;
+    let registered = Registered::keep(parsed).ok_or_else(|| de::Error::custom("a token without `exp`"))?;
     Ok(Arc::new(Verified::new(epoch, registered, custom)))
 }
 
 /// A deserializer of the claims set that shows only the application's own claims.
 struct Own<'r, 'de, D> {
     deserializer: D,
-    presented: &'r mut Presented<'de>,
+    parsed: &'r mut ParsedClaims<'de>,
     xsrf_claim: &'r str,
 }
 
@@ -115,7 +87,7 @@ impl<'de, D> Own<'_, 'de, D> {
         self.deserializer.deserialize_map(OwnVisitor {
             visitor,
             shape,
-            presented: self.presented,
+            parsed: self.parsed,
             xsrf_claim: self.xsrf_claim,
         })
     }
@@ -178,7 +150,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Own<'_, 'de, D> {
 struct OwnVisitor<'r, 'de, V> {
     visitor: V,
     shape: Shape,
-    presented: &'r mut Presented<'de>,
+    parsed: &'r mut ParsedClaims<'de>,
     xsrf_claim: &'r str,
 }
 
@@ -190,7 +162,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for OwnVisitor<'_, 'de, V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        let mut own = OwnMap { map, presented: self.presented, xsrf_claim: self.xsrf_claim };
+        let mut own = OwnMap { map, parsed: self.parsed, xsrf_claim: self.xsrf_claim };
         let value = match self.shape {
             Shape::Map => self.visitor.visit_map(&mut own)?,
             Shape::Enum => self.visitor.visit_enum(MapAccessDeserializer::new(&mut own))?,
@@ -204,7 +176,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for OwnVisitor<'_, 'de, V> {
 
 struct OwnMap<'r, 'de, A> {
     map: A,
-    presented: &'r mut Presented<'de>,
+    parsed: &'r mut ParsedClaims<'de>,
     xsrf_claim: &'r str,
 }
 
@@ -228,20 +200,20 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for OwnMap<'_, 'de, A> {
 impl<'de, A: MapAccess<'de>> OwnMap<'_, 'de, A> {
     /// Takes the value of a registered claim; false when `name` is the application's.
     fn take(&mut self, name: &str) -> Result<bool, A::Error> {
-        let Self { map, presented, xsrf_claim, .. } = self;
+        let Self { map, parsed, xsrf_claim, .. } = self;
         match name {
-            _ if name == *xsrf_claim => once(map, &mut presented.xsrf_token)?,
-            "iss" => once(map, &mut presented.issuer)?,
-            "sub" => once(map, &mut presented.subject)?,
-            "aud" => once(map, &mut presented.audience)?,
-            "exp" => once(map, &mut presented.expires_at)?,
-            "nbf" => once(map, &mut presented.not_before)?,
-            "iat" => once(map, &mut presented.issued_at)?,
-            "auth_time" => once(map, &mut presented.authenticated_at)?,
-            "jti" => once(map, &mut presented.token_id)?,
-            "sid" => once(map, &mut presented.session_id)?,
-            "gen" => once(map, &mut presented.generation)?,
-            "scope" => once(map, &mut presented.scope)?,
+            _ if name == *xsrf_claim => once(map, &mut parsed.xsrf_token)?,
+            "iss" => once(map, &mut parsed.issuer)?,
+            "sub" => once(map, &mut parsed.subject)?,
+            "aud" => once(map, &mut parsed.audience)?,
+            "exp" => once(map, &mut parsed.expires_at)?,
+            "nbf" => once(map, &mut parsed.not_before)?,
+            "iat" => once(map, &mut parsed.issued_at)?,
+            "auth_time" => once(map, &mut parsed.authenticated_at)?,
+            "jti" => once(map, &mut parsed.token_id)?,
+            "sid" => once(map, &mut parsed.session_id)?,
+            "gen" => once(map, &mut parsed.generation)?,
+            "scope" => once(map, &mut parsed.scope)?,
             _ => return Ok(false),
         }
         Ok(true)
