@@ -7,8 +7,7 @@ use jsonwebtoken::{DecodingKey, DecodingKeyKind, EncodingKey, jwk::EllipticCurve
 
 use super::{
     algorithm::{Algorithm, Family},
-    crypto::{provider, random},
-    prepared,
+    crypto::{self, provider, random},
 };
 use crate::error::ConfigError;
 
@@ -215,7 +214,7 @@ impl Key {
 
     /// Whether `signature` is this key's signature of `message`; in constant time for HMAC.
     pub(crate) fn verifies(&self, message: &[u8], signature: &Vec<u8>) -> bool {
-        prepared::verify(self.uid, self.algorithm, &self.verifying, message, signature)
+        crypto::verify(self.uid, self.algorithm, &self.verifying, message, signature)
     }
 
     /// A private ECDSA key by its scalar.

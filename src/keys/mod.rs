@@ -31,7 +31,6 @@ mod algorithm;
 pub(crate) mod crypto;
 mod jwk;
 mod key;
-mod prepared;
 mod ring;
 
 pub(crate) use self::ring::Epoch;

@@ -1,6 +1,5 @@
-//! A request as the layers look at it, whether it is in one piece or has been taken apart.
-// JOINED DOC:
-// What kind of request a browser is making.
+//! The head of a request, whether the request is whole or has been taken apart, and what kind of request it is:
+//! unsafe, a handshake, a preflight, a navigation.
 
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
