@@ -1,7 +1,6 @@
 #![doc = include_str!("../../docs/stores.md")]
 
 mod contract;
-mod erased;
 mod memory;
 mod millis;
 #[cfg(feature = "postgres")]
@@ -14,7 +13,7 @@ mod sqlite;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sweep;
 
-pub(crate) use self::erased::{BoxError, BoxFuture, ErasedStore};
+pub(crate) use self::contract::{BoxError, BoxFuture, ErasedStore};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresStore, PostgresStoreError, PostgresStoreOptions};
 #[cfg(feature = "redis")]

@@ -1,5 +1,132 @@
-mod packed;
-mod store;
 mod table;
 
-pub use self::store::MemoryStore;
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use self::table::Table;
+use super::{
+    contract::{Created, RefreshStore, Snapshot, Update},
+    millis::{as_stored, ends},
+    record::{NewRecord, SessionId, SessionRecord},
+};
+use crate::clock::{Clock, SharedClock};
+
+/// Sessions in the memory of one process: for tests, and for applications whose users may sign in
+/// again after a restart.
+///
+/// Expired sessions are purged as others come. When it is full, sign-in is refused and nobody is
+/// evicted. A session with small claims takes about half a KiB. Clones share the sessions.
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions};
+///
+/// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// let sessions = Sessions::<()>::builder(keys, MemoryStore::new().with_capacity(10_000)).build()?;
+/// # Ok::<(), tower_cookie_jwt::ConfigError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    sessions: Arc<Mutex<Table>>,
+    clock: SharedClock,
+    capacity: Option<usize>,
+}
+
+impl MemoryStore {
+    /// An empty store for up to a million sessions.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Refuses new sessions while it holds this many live ones.
+    ///
+    /// Defaults to 1,000,000.
+    #[must_use]
+    pub const fn with_capacity(mut self, sessions: usize) -> Self {
+        self.capacity = Some(sessions);
+        self
+    }
+
+    /// Takes the time from `clock`.
+    ///
+    /// Defaults to the operating system's clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = SharedClock::new(clock);
+        self
+    }
+
+    /// How many sessions it holds, expired ones that have not been purged yet included.
+    pub fn len(&self) -> usize {
+        self.table().len()
+    }
+
+    /// Whether it holds no session.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // A panic while the lock is held cannot leave a record half written.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RefreshStore for MemoryStore {
+    type Error = Infallible;
+
+    async fn create(&self, session: NewRecord) -> Result<Created, Infallible> {
+        let now = self.clock.now();
+        let mut table = self.table();
+        table.purge(ends(now));
+        let full = table.len() >= self.capacity.unwrap_or(DEFAULT_CAPACITY);
+        if full || table.contains(&session.id) {
+            return Ok(Created::Full);
+        }
+        let record = as_stored(session.begin(now));
+        table.insert(&record);
+        Ok(Created::Done(record))
+    }
+
+    async fn read(&self, id: &SessionId) -> Result<Snapshot, Infallible> {
+        let now = self.clock.now();
+        Ok(Snapshot { record: self.table().read(id), now })
+    }
+
+    async fn update(&self, record: &SessionRecord) -> Result<Update, Infallible> {
+        Ok(self.table().update(record))
+    }
+
+    async fn remove(&self, id: &SessionId) -> Result<bool, Infallible> {
+        Ok(self.table().remove(id))
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, Infallible> {
+        let now = ends(self.clock.now());
+        let table = self.table();
+        let live = table.of_subject(subject).filter(|(_, session)| session.expires_at() > now);
+        let mut live: Vec<_> = live.map(|(id, session)| session.unpack(id)).collect();
+        drop(table);
+        live.sort_by(SessionRecord::by_sign_in);
+        Ok(live)
+    }
+
+    async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, Infallible> {
+        let mut table = self.table();
+        let ids: Vec<SessionId> = table.of_subject(subject).map(|(id, _)| id.clone()).collect();
+        let removed = ids.iter().filter(|id| Some(*id) != keep && table.remove(id)).count();
+        Ok(removed as u64)
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("capacity", &self.capacity).finish_non_exhaustive()
+    }
+}
+
+const DEFAULT_CAPACITY: usize = 1_000_000;

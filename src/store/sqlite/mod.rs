@@ -1,6 +1,241 @@
 mod error;
 mod rows;
-mod sql;
-mod store;
 
-pub use self::{error::SqliteStoreError, store::SqliteStore};
+pub use self::error::SqliteStoreError;
+
+use std::{
+    fmt,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use sqlx::{
+    ConnectOptions, Connection, Executor, SqlSafeStr,
+    sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use self::{
+    error::{Reason, is_busy},
+    rows::{
+        DELETE, DELETE_ALL, EXISTS, INSERT, LIST, SCHEMA, SELECT, SWEEP, UPDATE, WAL, bind_fields, from_row,
+    },
+};
+use super::{
+    contract::{Created, RefreshStore, Snapshot, Update},
+    millis::{as_stored, ends},
+    record::{NewRecord, SessionId, SessionRecord},
+    sweep::Sweeps,
+};
+use crate::clock::{Clock, SharedClock};
+
+/// Sessions in one SQLite file: for applications on one machine whose users stay signed in over a
+/// restart.
+///
+/// Several processes of one machine may share the file; a network file system must not hold it.
+/// The time is the machine's. Every write has reached the disk before it is answered, because a
+/// sign-out that a power failure undoes would revive the session. There is no limit to the number
+/// of sessions; expired ones are removed beside the requests, some at a time. Clones share the
+/// connections.
+///
+/// The file holds hashes of secrets, but claims and XSRF tokens as they are: let nobody else read
+/// it. Two files named after it, with `-wal` and `-shm` at the end, belong to it.
+///
+/// Comes with the feature `sqlite`, which needs Rust 1.94 and runs on Tokio only.
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::store::{RefreshStore, SqliteStore};
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     # let directory = std::env::temp_dir().join(format!("tower-cookie-jwt-{}", std::process::id()));
+///     # std::fs::create_dir_all(&directory)?;
+///     let store = SqliteStore::open(directory.join("sessions.sqlite")).await?;
+///     assert!(store.list("ada").await?.is_empty());
+///     # std::fs::remove_dir_all(&directory)?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct SqliteStore {
+    reader: SqlitePool,
+    /// One connection when the pools are ours: writers of one process then queue in order, instead
+    /// of polling SQLite's lock against each other.
+    writer: SqlitePool,
+    clock: SharedClock,
+    sweeps: Sweeps,
+}
+
+impl SqliteStore {
+    /// Opens the sessions in the file at `path`, and creates file and table when they are missing.
+    ///
+    /// The directory must exist. Each call waits at most 5 seconds for a connection and 5 more for
+    /// other processes that write to the file, then it fails.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened or created, when it is not a SQLite database in a real file
+    /// (`:memory:` is none), or when it has a table `sessions` of another shape.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteStoreError> {
+        let options = options_for(path.as_ref())?;
+        let mut first = options.clone().create_if_missing(true).connect().await?;
+        enter_wal(&mut first).await?;
+        create_schema(&mut first).await?;
+        let writer = pool_of(1).connect_with(options.clone()).await?;
+        let reader = pool_of(READERS).connect_lazy_with(options);
+        first.close().await?;
+        Ok(Self::new(reader, writer))
+    }
+
+    /// Keeps the sessions in the database of `pool`, in a table `sessions` that is created when it
+    /// is missing.
+    ///
+    /// How the connections are set up is the pool's business. To keep what [`open`](Self::open)
+    /// gives, let them use the journal mode WAL, `synchronous` FULL, and short timeouts: sqlx waits
+    /// 30 seconds for a connection by default. A pool over `:memory:` works with exactly one
+    /// connection that is never closed, because each has a database of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be written, or when it has a table `sessions` of another shape.
+    pub async fn from_pool(pool: SqlitePool) -> Result<Self, SqliteStoreError> {
+        let mut connection = pool.acquire().await?;
+        create_schema(&mut connection).await?;
+        drop(connection);
+        Ok(Self::new(pool.clone(), pool))
+    }
+
+    /// Takes the time from `clock`.
+    ///
+    /// Defaults to the operating system's clock. All processes that share the file must agree on
+    /// the time.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = SharedClock::new(clock);
+        self
+    }
+
+    fn new(reader: SqlitePool, writer: SqlitePool) -> Self {
+        Self { reader, writer, clock: SharedClock::default(), sweeps: Sweeps::default() }
+    }
+
+    /// Removes expired sessions beside the requests, and lets other writers in between.
+    fn sweep(&self) {
+        let store = self.clone();
+        self.sweeps.start(move || {
+            let store = store.clone();
+            async move {
+                let sweep = sqlx::query(SWEEP).bind(ends(store.clock.now())).bind(SWEEP_SIZE);
+                // A failure is left to the next sweep: the sessions are dead anyway.
+                let removed = sweep.execute(&store.writer).await;
+                removed.is_ok_and(|done| done.rows_affected() >= SWEEP_SIZE.unsigned_abs().into())
+            }
+        });
+    }
+}
+
+impl RefreshStore for SqliteStore {
+    type Error = SqliteStoreError;
+
+    async fn create(&self, session: NewRecord) -> Result<Created, SqliteStoreError> {
+        // Not before it is our turn to write: sessions begin in the order of their times.
+        let mut connection = self.writer.acquire().await?;
+        let record = as_stored(session.begin(self.clock.now()));
+        bind_fields(sqlx::query(INSERT).bind(record.id.as_str()), &record)
+            .bind(record.signed_version())
+            .execute(&mut *connection)
+            .await?;
+        drop(connection);
+        self.sweep();
+        Ok(Created::Done(record))
+    }
+
+    async fn read(&self, id: &SessionId) -> Result<Snapshot, SqliteStoreError> {
+        let row = sqlx::query(SELECT).bind(id.as_str()).fetch_optional(&self.reader).await?;
+        let record = row.as_ref().map(from_row).transpose()?;
+        Ok(Snapshot { record, now: self.clock.now() })
+    }
+
+    async fn update(&self, record: &SessionRecord) -> Result<Update, SqliteStoreError> {
+        let updated = bind_fields(sqlx::query(UPDATE), record)
+            .bind(record.id.as_str())
+            .bind(record.signed_version())
+            .execute(&self.writer)
+            .await?;
+        if updated.rows_affected() > 0 {
+            return Ok(Update::Done);
+        }
+        // Ids are never used again and versions only grow: what is true now was true a moment ago,
+        // or the session has been removed since, which is as true an answer.
+        let exists =
+            sqlx::query(EXISTS).bind(record.id.as_str()).fetch_optional(&self.reader).await?.is_some();
+        Ok(if exists { Update::Conflict } else { Update::Gone })
+    }
+
+    async fn remove(&self, id: &SessionId) -> Result<bool, SqliteStoreError> {
+        let removed = sqlx::query(DELETE).bind(id.as_str()).execute(&self.writer).await?;
+        Ok(removed.rows_affected() > 0)
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, SqliteStoreError> {
+        let now = self.clock.now();
+        let rows = sqlx::query(LIST).bind(subject).bind(ends(now)).fetch_all(&self.reader).await?;
+        rows.iter().map(from_row).collect()
+    }
+
+    async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, SqliteStoreError> {
+        let removed = sqlx::query(DELETE_ALL)
+            .bind(subject)
+            .bind(keep.map(SessionId::as_str))
+            .execute(&self.writer)
+            .await?;
+        Ok(removed.rows_affected())
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}
+
+fn options_for(path: &Path) -> Result<SqliteConnectOptions, SqliteStoreError> {
+    // The pool opens connections later as well, when the working directory may be another. A name
+    // that SQLite would take for a database in memory stays as it is, and fails to enter WAL.
+    let path = if path == Path::new(":memory:") { Ok(path.to_owned()) } else { std::path::absolute(path) };
+    let path = path.map_err(|error| SqliteStoreError { reason: Reason::Path(error) })?;
+    Ok(SqliteConnectOptions::new().filename(path).synchronous(SqliteSynchronous::Full).busy_timeout(TIMEOUT))
+}
+
+fn pool_of(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new().max_connections(connections).acquire_timeout(TIMEOUT)
+}
+
+/// Gives the file a write-ahead log, for good.
+async fn enter_wal(connection: &mut SqliteConnection) -> Result<(), SqliteStoreError> {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        match sqlx::query_scalar::<_, String>(WAL).fetch_one(&mut *connection).await {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(_) => return Err(SqliteStoreError { reason: Reason::NoWal }),
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                // Another process opens the file, too. SQLite does not wait for the lock that the
+                // change needs, but it does for this one.
+                sqlx::raw_sql("BEGIN EXCLUSIVE; COMMIT").execute(&mut *connection).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn create_schema(connection: &mut SqliteConnection) -> Result<(), SqliteStoreError> {
+    sqlx::raw_sql(SCHEMA).execute(&mut *connection).await?;
+    // A table of the application with the same name is found here and not at the first sign-in.
+    (*connection).prepare(INSERT.into_sql_str()).await?;
+    Ok(())
+}
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+const READERS: u32 = 4;
+const SWEEP_SIZE: i32 = 100;
