@@ -6,12 +6,12 @@ use sqlx::{
 };
 
 use super::{
+    PostgresStore,
+    connection::{Lease, TIMEOUT, within},
     error::{PostgresStoreError, Reason},
-    lease::Lease,
     names::Names,
     schema,
     sql::Statements,
-    store::{PostgresStore, TIMEOUT, within},
 };
 
 /// How a [`PostgresStore`] is opened: made by [`PostgresStore::options`].
@@ -37,6 +37,32 @@ pub struct PostgresStoreOptions {
     schema: String,
     table: String,
     max_connections: u32,
+}
+
+impl PostgresStore {
+    /// Opens the sessions in the table `sessions` of the schema `public`, and creates it when it is
+    /// missing.
+    ///
+    /// # Errors
+    ///
+    /// See [`PostgresStoreOptions::connect`].
+    pub async fn connect(url: &str) -> Result<Self, PostgresStoreError> {
+        Self::options().connect(url).await
+    }
+
+    /// The same over connections that the application has already.
+    ///
+    /// # Errors
+    ///
+    /// See [`PostgresStoreOptions::from_pool`].
+    pub async fn from_pool(pool: PgPool) -> Result<Self, PostgresStoreError> {
+        Self::options().from_pool(pool).await
+    }
+
+    /// Opens it with other names or more connections.
+    pub fn options() -> PostgresStoreOptions {
+        PostgresStoreOptions::new()
+    }
 }
 
 impl PostgresStoreOptions {

@@ -1,7 +1,11 @@
+//! Connections that are lent to one call, and how long a call may take.
+
 use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tokio::runtime::Handle;
+
+use super::error::{PostgresStoreError, Reason};
 
 /// A connection that goes back to the pool only when it is known to be whole.
 ///
@@ -58,6 +62,15 @@ fn give_back(connection: Option<PoolConnection<Postgres>>, limit: Duration) {
     }
 }
 
+/// The outcome of `work`, which is dropped when it takes longer than `limit`.
+pub(super) async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, PostgresStoreError>>,
+) -> Result<T, PostgresStoreError> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(Reason::NoAnswer.into()))
+}
+
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 const RETURN: Duration = Duration::from_secs(5);
 /// What nobody waits for is waited for shortly.
 const RETURN_MIDWAY: Duration = Duration::from_secs(1);
