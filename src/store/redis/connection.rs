@@ -1,16 +1,20 @@
-//! Calls of scripts on one server or a cluster.
+//! Connections to one server or a cluster, and the scripts that are called over them.
+//!
+//! Each script is one operation on keys of one slot, and takes effect entirely or not at all.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::Duration,
+};
 
 use redis::{
-    Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError, RedisResult, ServerErrorKind,
+    Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError, RedisResult,
+    ServerErrorKind,
     aio::{ConnectionManager, ConnectionManagerConfig},
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
     io::tcp::TcpSettings,
 };
-
-use super::{scripts::Script, single::Single};
 
 /// Clones share their connections.
 #[derive(Clone)]
@@ -131,3 +135,87 @@ const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CLUSTER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(300)];
+
+/// The connection to one server, which can be left for a better one.
+pub(super) struct Single {
+    /// How to connect again; unknown of a connection that was given to us.
+    origin: Option<(Client, ConnectionManagerConfig)>,
+    /// The connection, and how many there were before it.
+    present: Mutex<(u64, ConnectionManager)>,
+}
+
+impl Single {
+    pub(super) async fn connect(info: ConnectionInfo, config: ConnectionManagerConfig) -> RedisResult<Self> {
+        let client = Client::open(info)?;
+        let manager = ConnectionManager::new_with_config(client.clone(), config.clone()).await?;
+        Ok(Self { origin: Some((client, config)), present: Mutex::new((0, manager)) })
+    }
+
+    pub(super) const fn given(manager: ConnectionManager) -> Self {
+        Self { origin: None, present: Mutex::new((0, manager)) }
+    }
+
+    pub(super) async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        let (number, mut manager) = self.present.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer = command.query_async(&mut manager).await;
+        if let Err(error) = &answer {
+            let demoted = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
+            // A frozen machine keeps its connections, while its address may lead to another already.
+            let renewed = (demoted || error.is_timeout()) && self.renew(number);
+            if demoted && !renewed {
+                hang_up(manager).await;
+            }
+        }
+        answer
+    }
+
+    /// Lets the next call connect anew, to where the address leads then, unless that has happened
+    /// already; false when we cannot.
+    fn renew(&self, number: u64) -> bool {
+        let Some((client, config)) = &self.origin else {
+            return false;
+        };
+        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        if present.0 == number
+            && let Ok(manager) = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())
+        {
+            *present = (number + 1, manager);
+        }
+        true
+    }
+}
+
+/// Makes the server close the connection, after which its manager connects anew: when a command finds it
+/// closed, so that one is lost.
+async fn hang_up(mut manager: ConnectionManager) {
+    for lost in ["QUIT", "PING"] {
+        let _: RedisResult<()> = redis::cmd(lost).query_async(&mut manager).await;
+    }
+}
+
+/// A script and its SHA-1, by which servers know it.
+pub(super) struct Script {
+    pub(super) code: &'static str,
+    pub(super) hash: String,
+}
+
+impl Script {
+    fn new(code: &'static str) -> Self {
+        Self { code, hash: redis::Script::new(code).get_hash().to_owned() }
+    }
+}
+
+macro_rules! script {
+    ($name:ident, $file:literal) => {
+        pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(concat!(include_str!("lua/shared.lua"), include_str!($file))));
+    };
+}
+
+script!(CREATE, "lua/create.lua");
+script!(READ, "lua/read.lua");
+script!(UPDATE, "lua/update.lua");
+script!(REMOVE, "lua/remove.lua");
+script!(SCAN, "lua/scan.lua");
+script!(FIRST, "lua/first.lua");
+script!(FETCH, "lua/fetch.lua");

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::{
+    RedisStore,
+    connection::{FETCH, FIRST, REMOVE, SCAN},
     error::RedisStoreError,
     keys::parts,
     record::decode,
-    scripts,
-    store::{RedisStore, time},
+    time,
 };
 use crate::store::record::{SessionId, SessionRecord};
 
@@ -19,7 +20,7 @@ impl RedisStore {
         for batch in members.chunks(BATCH) {
             let keys = self.keys_of(&tag, batch);
             let (seconds, micros, values): (u64, u32, Vec<Option<Vec<u8>>>) =
-                self.connection.run(&scripts::FETCH, &keys, &[]).await?;
+                self.connection.run(&FETCH, &keys, &[]).await?;
             let now = time(seconds, micros);
             for (member, value) in batch.iter().zip(values) {
                 let Some(value) = value else {
@@ -44,7 +45,7 @@ impl RedisStore {
         loop {
             // Each member comes with its score.
             let (next, page): (String, Vec<(String, String)>) =
-                self.connection.run(&scripts::SCAN, &index, &[cursor.as_bytes(), count.as_bytes()]).await?;
+                self.connection.run(&SCAN, &index, &[cursor.as_bytes(), count.as_bytes()]).await?;
             members.extend(page.into_iter().map(|(member, _)| member));
             if next == "0" {
                 return Ok(members);
@@ -55,7 +56,7 @@ impl RedisStore {
 
     pub(super) async fn remove_members(&self, tag: &str, members: &[String]) -> Result<u64, RedisStoreError> {
         let arguments: Vec<_> = members.iter().map(String::as_bytes).collect();
-        Ok(self.connection.run(&scripts::REMOVE, &self.keys_of(tag, members), &arguments).await?)
+        Ok(self.connection.run(&REMOVE, &self.keys_of(tag, members), &arguments).await?)
     }
 
     /// Removes batch by batch: what is still there can still be found, whatever happens between two.
@@ -71,8 +72,7 @@ impl RedisStore {
         let last = BATCH.to_string();
         let mut removed = 0;
         loop {
-            let mut members: Vec<String> =
-                self.connection.run(&scripts::FIRST, &index, &[last.as_bytes()]).await?;
+            let mut members: Vec<String> = self.connection.run(&FIRST, &index, &[last.as_bytes()]).await?;
             members.retain(|member| Some(member.as_str()) != kept);
             if members.is_empty() {
                 return Ok(removed);
