@@ -14,7 +14,7 @@ use std::{
 use redis::{aio::ConnectionManager, cluster_async::ClusterConnection};
 
 use self::{
-    connection::{CREATE, Connection, READ, UPDATE},
+    connection::Connection,
     error::Corrupt,
     keys::{Keys, Place, parts},
     record::{around_times, decode, encode, version_bytes},
@@ -24,7 +24,11 @@ use super::{
     millis::{MAX_MILLIS, ends, from_millis, whole_millis},
     record::{NewRecord, SessionId, SessionRecord},
 };
-use crate::{clock::from_epoch, error::ConfigError};
+use crate::{
+    clock::from_epoch,
+    error::ConfigError,
+    store::redis::connection::{CREATE, READ, UPDATE},
+};
 
 /// Sessions in Redis or Valkey, on one server or on a Redis Cluster: for applications on several
 /// machines.

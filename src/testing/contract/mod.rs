@@ -1,13 +1,10 @@
-mod crash;
 mod lists;
 mod rotation;
 mod rule;
-mod size;
-mod time;
 mod values;
 mod writes;
 
-use self::{crash::*, lists::*, rotation::*, size::*, time::*, values::*, writes::*};
+use self::{lists::*, rotation::*, values::*, writes::*};
 use super::clock::TestClock;
 use crate::store::RefreshStore;
 
