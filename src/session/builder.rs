@@ -7,7 +7,7 @@ use super::{
     confirmer::Confirmer,
     events::{Listener, SessionEvents, TraceEvents},
     reload::{ErasedReload, ReloadClaims},
-    rules::{LostResponse, Rules},
+    rotation::{LostResponse, Rules},
     sessions::{Inner, Lifetimes, Sessions},
 };
 use crate::{

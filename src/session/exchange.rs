@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use super::{
     events::SessionEvent,
     mint::Minted,
-    rules::{self, Admission, Verdict, decide, successor},
+    rotation::{self, Admission, Verdict, decide, successor},
     sessions::{Sessions, Unavailable},
 };
 use crate::{
@@ -289,7 +289,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// more. Claims that have changed meanwhile, as by the handler itself, go out as they are now.
     pub(crate) async fn admit(&self, minted: Minted) -> Result<Admitted, Unavailable> {
         let Snapshot { record, now } = self.load(minted.id()).await?;
-        let with_refresh = match rules::admit(minted.generation(), record.as_ref(), now) {
+        let with_refresh = match rotation::admit(minted.generation(), record.as_ref(), now) {
             Admission::Ended => return Ok(Admitted::Ended),
             Admission::Superseded => return Ok(Admitted::Superseded),
             Admission::Cookies { with_refresh } => with_refresh,

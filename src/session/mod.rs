@@ -18,11 +18,10 @@ mod confirmer;
 mod error;
 mod events;
 mod exchange;
-mod label;
 mod mint;
 mod narrow;
 mod reload;
-mod rules;
+mod rotation;
 mod sessions;
 mod sign_in;
 #[cfg(test)]
@@ -36,7 +35,7 @@ pub use self::{
     error::SessionError,
     events::{SessionEvent, SessionEvents, TraceEvents},
     reload::ReloadClaims,
-    rules::LostResponse,
+    rotation::LostResponse,
     sessions::Sessions,
     sign_in::SignIn,
 };

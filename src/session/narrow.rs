@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     exchange::{cannot_issue, has_secret},
     mint::minted_expiry,
-    rules::{Verdict, decide},
+    rotation::{Verdict, decide},
     sessions::{Sessions, Unavailable},
 };
 use crate::{

@@ -11,7 +11,7 @@ use super::{
     error::SessionError,
     events::{Listener, SessionEvent},
     reload::ErasedReload,
-    rules::{Rules, confirmation},
+    rotation::{Rules, confirmation},
 };
 use crate::{
     clock::SharedClock,

@@ -1,4 +1,6 @@
-use http::{HeaderMap, request::Parts};
+//! What a user recognizes a device by, from its `User-Agent`.
+
+use http::{HeaderMap, header::USER_AGENT, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -6,7 +8,6 @@ use super::{
     error::SessionError,
     events::SessionEvent,
     exchange::has_secret,
-    label,
     sessions::{Sessions, store_failed},
 };
 use crate::{
@@ -100,7 +101,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         }
         let claims = to_object(&sign_in.custom)?;
         inner.issuer.check_names(&claims)?;
-        let label = sign_in.label.unwrap_or_else(|| label::from_headers(&request.headers).into());
+        let label = sign_in.label.unwrap_or_else(|| label_from(&request.headers).into());
 
         let secret = SessionSecret::generate();
         let mut session =
@@ -238,3 +239,39 @@ impl PresentedSession {
         }
     }
 }
+
+/// "Firefox on Linux", or the beginning of what the client says of itself.
+pub(super) fn label_from(headers: &HeaderMap) -> String {
+    let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let find = |names: &[(&str, &'static str)]| {
+        names.iter().find(|(part, _)| agent.contains(part)).map(|(_, name)| *name)
+    };
+    match (find(BROWSERS), find(SYSTEMS)) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(name), None) => name.to_owned(),
+        // `to_str` lets only visible ASCII through, so every byte is a character.
+        _ => agent[..agent.len().min(MAX_LEN)].to_owned(),
+    }
+}
+
+/// In the order in which they give themselves away: most claim to be several.
+const BROWSERS: &[(&str, &str)] = &[
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+];
+const SYSTEMS: &[(&str, &str)] = &[
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+];
+const MAX_LEN: usize = 80;

@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::rules::{LostResponse, Rules, Verdict, confirmation, decide, successor};
+use super::rotation::{LostResponse, Rules, Verdict, confirmation, decide, successor};
 use crate::store::{NewRecord, SessionRecord};
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -209,9 +209,9 @@ fn a_label_names_browser_and_system() {
     for (agent, expected) in cases {
         let mut headers = http::HeaderMap::new();
         headers.insert("user-agent", agent.parse().expect("a header value"));
-        assert_eq!(super::label::from_headers(&headers), expected, "{agent}");
+        assert_eq!(super::sign_in::label_from(&headers), expected, "{agent}");
     }
     let mut headers = http::HeaderMap::new();
     headers.insert("user-agent", "x".repeat(5000).parse().expect("a header value"));
-    assert_eq!(super::label::from_headers(&headers).len(), 80, "cut");
+    assert_eq!(super::sign_in::label_from(&headers).len(), 80, "cut");
 }

@@ -12,7 +12,7 @@
 //! and what each believes to have confirmed, a store, and a thief. Reading, deciding, writing by
 //! compare-and-set, reading again after a conflict, the second look before cookies go out, and the
 //! confirmation beside the handler (read and write) are steps of their own. What is decided in them is
-//! decided by `src/session/rules/`, compiled into this test. Reads see the record as it is or, where a test
+//! decided by `src/session/rotation.rs`, compiled into this test. Reads see the record as it is or, where a test
 //! says so, an earlier one or none. Breadth-first search finds every state and the shortest way to it, and
 //! goes backwards from the good ones to find those from which no path leads there.
 //!
@@ -31,9 +31,9 @@
 use tower_cookie_jwt::store;
 
 // The very source that runs in production.
-#[path = "../../src/session/rules/mod.rs"]
+#[path = "../../src/session/rotation.rs"]
 #[expect(unreachable_pub, reason = "public in the crate")]
-mod rules;
+mod rotation;
 
 mod exhaustive;
 mod random;

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::state::{Version, View};
 use crate::{
-    rules::{Admission, LostResponse, Rules, Verdict, admit, confirmation, decide, successor},
+    rotation::{Admission, LostResponse, Rules, Verdict, admit, confirmation, decide, successor},
     store::{NewRecord, SessionRecord},
 };
 

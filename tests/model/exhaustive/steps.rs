@@ -5,7 +5,7 @@ use super::{
     rulebook::Removed,
     state::{Jar, Owner, Stage, State, Version, View},
 };
-use crate::rules::{Admission, Verdict};
+use crate::rotation::{Admission, Verdict};
 
 /// The states that one state leads to.
 pub(crate) struct Steps<'a> {
