@@ -239,7 +239,7 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let exempt = self.exempt.holds(&mut request);
         let verdict = self.check(&mut request, exempt);
-        ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, request)
+        ResponseFuture::forward_or_refuse(verdict, &mut self.inner, &self.reject, request)
     }
 }
 

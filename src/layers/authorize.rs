@@ -235,7 +235,7 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let verdict = if is_preflight(&request) { Ok(()) } else { self.check(request.extensions()) };
-        ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, request)
+        ResponseFuture::forward_or_refuse(verdict, &mut self.inner, &self.reject, request)
     }
 }
 

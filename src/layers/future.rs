@@ -9,6 +9,9 @@ use tower_service::Service;
 
 use crate::reject::{Refusal, Reject, refuse};
 
+/// A future on the heap, for what few requests wait for.
+pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 pin_project! {
     /// Response future of the services that decide at once: the inner future, or a refusal.
     #[must_use = "futures do nothing unless polled"]
@@ -29,7 +32,7 @@ pin_project! {
 impl<F, B> ResponseFuture<F, B> {
     /// Calls the inner service, or refuses, as the verdict says.
     #[inline]
-    pub(crate) fn by_verdict<S, ReqBody>(
+    pub(crate) fn forward_or_refuse<S, ReqBody>(
         verdict: Result<(), Refusal>,
         inner: &mut S,
         hook: &impl Reject<B>,

@@ -217,7 +217,7 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let verdict = self.settings.check(&mut request);
-        ResponseFuture::by_verdict(verdict, &mut self.inner, &self.reject, request)
+        ResponseFuture::forward_or_refuse(verdict, &mut self.inner, &self.reject, request)
     }
 }
 

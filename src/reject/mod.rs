@@ -52,10 +52,10 @@ use http::{Response, request::Parts};
 pub(crate) fn refuse<B>(hook: &impl Reject<B>, refusal: Refusal, request: &Parts) -> Response<B> {
     let mut response = hook.reject(&refusal, request);
     response.extensions_mut().insert(refusal);
-    response.extensions_mut().insert(ByLayer);
+    response.extensions_mut().insert(RefusedByLayer);
     response
 }
 
 /// Marks an answer that no handler has made; a handler's own may carry a [`Refusal`] as well.
 #[derive(Clone, Copy)]
-pub(crate) struct ByLayer;
+pub(crate) struct RefusedByLayer;

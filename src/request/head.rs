@@ -118,30 +118,6 @@ impl<'h> Iterator for Values<'h> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use http::header::{ACCEPT, COOKIE, HOST};
-
-    use super::*;
-
-    #[test]
-    fn headers_are_found_with_all_their_values_in_order() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [(COOKIE, "a"), (HOST, "h"), (COOKIE, "b"), (COOKIE, "c")] {
-            headers.append(name, HeaderValue::from_static(value));
-        }
-        let [cookie, host, accept] = [COOKIE, HOST, ACCEPT].map(|name| Found::of(&headers, &name));
-        let values = |found: Found<'_>, name| {
-            let values = found.values(&headers, name).map(|value| value.to_str().expect("ASCII").to_owned());
-            values.collect::<Vec<_>>()
-        };
-        assert_eq!(values(cookie, &COOKIE), ["a", "b", "c"]);
-        assert_eq!(values(host, &HOST), ["h"]);
-        assert_eq!(values(accept, &ACCEPT), Vec::<String>::new());
-        assert_eq!((cookie.again, host.again, accept.again), (true, false, false));
-    }
-}
-
 /// Whether the method may change something: all but the safe ones of RFC 9110 §9.2.1, by an
 /// allow-list, so an unknown method is unsafe.
 pub(crate) fn is_unsafe(method: &Method) -> bool {
@@ -181,4 +157,28 @@ pub(crate) fn is_top_level_navigation(request: &impl Head) -> bool {
     request.method() == Method::GET
         && says("sec-fetch-mode", "navigate")
         && says("sec-fetch-dest", "document")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{ACCEPT, COOKIE, HOST};
+
+    use super::*;
+
+    #[test]
+    fn headers_are_found_with_all_their_values_in_order() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [(COOKIE, "a"), (HOST, "h"), (COOKIE, "b"), (COOKIE, "c")] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let [cookie, host, accept] = [COOKIE, HOST, ACCEPT].map(|name| Found::of(&headers, &name));
+        let values = |found: Found<'_>, name| {
+            let values = found.values(&headers, name).map(|value| value.to_str().expect("ASCII").to_owned());
+            values.collect::<Vec<_>>()
+        };
+        assert_eq!(values(cookie, &COOKIE), ["a", "b", "c"]);
+        assert_eq!(values(host, &HOST), ["h"]);
+        assert_eq!(values(accept, &ACCEPT), Vec::<String>::new());
+        assert_eq!((cookie.again, host.again, accept.again), (true, false, false));
+    }
 }

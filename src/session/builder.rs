@@ -6,6 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     confirmer::Confirmer,
     events::{Listener, SessionEvents, TraceEvents},
+    records::Records,
     reload::{ErasedReload, ReloadClaims},
     rotation::{LostResponse, Rules},
     sessions::{Inner, Lifetimes, Sessions},
@@ -46,6 +47,13 @@ pub struct SessionsBuilder<C> {
     cache_bytes: Option<usize>,
     clock: SharedClock,
     claims: PhantomData<fn() -> C>,
+}
+
+impl<C> Sessions<C> {
+    /// Begins with what is mandatory: keys that can sign, and a store.
+    pub fn builder(keys: KeyRing, store: impl RefreshStore) -> SessionsBuilder<C> {
+        SessionsBuilder::new(keys, store)
+    }
 }
 
 impl<C> SessionsBuilder<C> {
@@ -307,7 +315,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             authenticator: authenticator.into(),
             refresh_reader,
             issuer: issuer.with_clock(self.clock.clone()),
-            store: self.store,
+            records: Records::new(self.store, self.clock.clone()),
             cookies,
             origin,
             xsrf_header,

@@ -26,7 +26,7 @@ pub(super) struct Fingerprint(u64);
 
 /// What this process remembers of a generation.
 #[derive(Debug)]
-pub(super) enum Known {
+pub(super) enum Remembered {
     Nothing(Fingerprint),
     /// The store is being told.
     Asked,
@@ -44,12 +44,12 @@ impl Confirmer {
     }
 
     /// What this process remembers of the generation.
-    pub(super) fn recall(&self, session: &str, generation: u32) -> Known {
+    pub(super) fn recall(&self, session: &str, generation: u32) -> Remembered {
         let fingerprint = Fingerprint(self.hasher.hash_one((session, generation)) & !STATE | ASKED);
         match self.slot(fingerprint).load(Ordering::Relaxed) ^ fingerprint.0 {
-            0 => Known::Asked,
-            CONFIRMED => Known::Confirmed,
-            _ => Known::Nothing(fingerprint),
+            0 => Remembered::Asked,
+            CONFIRMED => Remembered::Confirmed,
+            _ => Remembered::Nothing(fingerprint),
         }
     }
 
@@ -139,7 +139,7 @@ mod tests {
 
     fn fingerprint(confirmer: &Confirmer, session: &str, generation: u32) -> Fingerprint {
         match confirmer.recall(session, generation) {
-            Known::Nothing(fingerprint) => fingerprint,
+            Remembered::Nothing(fingerprint) => fingerprint,
             known => panic!("{session} {generation}: {known:?}"),
         }
     }
@@ -155,11 +155,11 @@ mod tests {
     fn a_generation_is_confirmed_only_once_the_store_has_said_so() {
         let confirmer = Confirmer::new();
         let asked = claim(&confirmer, "s", 3);
-        assert!(matches!(confirmer.recall("s", 3), Known::Asked), "on its way");
+        assert!(matches!(confirmer.recall("s", 3), Remembered::Asked), "on its way");
         confirmer.release(asked);
         let asked = claim(&confirmer, "s", 3);
         confirmer.confirmed(asked);
-        assert!(matches!(confirmer.recall("s", 3), Known::Confirmed));
+        assert!(matches!(confirmer.recall("s", 3), Remembered::Confirmed));
         fingerprint(&confirmer, "s", 4);
         fingerprint(&confirmer, "t", 3);
     }
@@ -177,7 +177,7 @@ mod tests {
         claim(&confirmer, "s", later);
         for answer in [Confirmer::confirmed, Confirmer::release] {
             answer(&confirmer, former);
-            assert!(matches!(confirmer.recall("s", later), Known::Asked));
+            assert!(matches!(confirmer.recall("s", later), Remembered::Asked));
         }
     }
 }

@@ -1,5 +1,6 @@
 use std::{error::Error as StdError, fmt};
 
+use super::records::Unavailable;
 use crate::{
     reject::Refusal,
     request::OriginError,
@@ -56,6 +57,12 @@ impl StdError for SessionError {
             Self::Issue(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<Unavailable> for SessionError {
+    fn from(_: Unavailable) -> Self {
+        Self::Unavailable
     }
 }
 

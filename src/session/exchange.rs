@@ -1,356 +1,349 @@
-//! The exchange of a refresh token: the decision table, carried out on the store.
+//! The exchange of a refresh token: the rules of the rotation, carried out on the store.
+
+use std::time::SystemTime;
 
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
-use std::time::{Duration, SystemTime};
 use subtle::ConstantTimeEq;
 
 use super::{
     events::SessionEvent,
-    mint::Minted,
-    rotation::{self, Admission, Verdict, decide, successor},
-    sessions::{Sessions, Unavailable},
+    issue::{Issued, access_expiry, cannot_issue},
+    records::{MAX_ROUNDS, Unavailable},
+    rotation::{self, Admission, Decision, decide, successor},
+    sessions::Sessions,
 };
 use crate::{
     clock::unix_seconds,
+    reject::Refusal,
     request::RefreshToken,
     store::{SessionId, SessionRecord, Snapshot, Update},
-    token::{Claims, IssueError, IssueErrorKind, TokenError, TokenErrorKind, to_object},
+    token::{Claims, Scopes, TokenErrorKind},
+    trace,
 };
 
-/// What a refresh token was exchanged for.
-pub(crate) enum Exchanged<C> {
-    Granted(Box<Granted<C>>),
-    /// The session has ended, or ends here: its cookies are beyond use.
-    Ended,
-    /// The session ends within the second, or has by this node's clock alone.
-    Over,
-    /// Signed by us, but not with this session's secret: nothing is said about the session.
-    WrongSecret,
-    /// The stored claims are not of the application's type, and nobody can reload them.
-    Unreadable,
-}
-
-pub(crate) struct Granted<C> {
+/// What a refresh token is exchanged for.
+pub(crate) struct Grant<C> {
     pub(crate) claims: Claims<C>,
-    pub(crate) minted: Minted,
+    pub(crate) issued: Issued,
 }
 
-/// Whether the token carries the session's secret; compared in constant time.
+/// An access token with less scope than the session was granted.
+pub(crate) struct NarrowToken {
+    pub(crate) access_token: String,
+    /// Whole seconds since the epoch.
+    pub(crate) expires_at: u64,
+    /// Whole seconds from now.
+    pub(crate) expires_in: u64,
+}
+
+/// Why a refresh token was exchanged for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RefreshError {
+    /// The token is of no use. With `clear`, neither are the cookies that came with it.
+    Refused { kind: TokenErrorKind, clear: bool },
+    /// The store, the reloading of claims or the issuer failed, or the answer came too late: ask again.
+    Unavailable,
+}
+
+impl RefreshError {
+    /// The session has ended, or ends here.
+    pub(crate) const ENDED: Self = Self::Refused { kind: TokenErrorKind::Revoked, clear: true };
+    /// The session ends within the second, or has ended by this node's clock alone.
+    const OVER: Self = Self::Refused { kind: TokenErrorKind::Revoked, clear: false };
+    /// This crate signed the token, but not with the secret of this session: that says nothing about the session.
+    const WRONG_SECRET: Self = Self::Refused { kind: TokenErrorKind::BadSignature, clear: false };
+    /// The stored claims are not of the application's type, and there is nothing to reload them with.
+    const UNREADABLE: Self = Self::Refused { kind: TokenErrorKind::ClaimsMismatch, clear: false };
+
+    pub(crate) fn refusal(self) -> Refusal {
+        match self {
+            Self::Refused { kind, .. } => Refusal::Token(kind.into()),
+            Self::Unavailable => Refusal::Unavailable,
+        }
+    }
+}
+
+impl From<Unavailable> for RefreshError {
+    fn from(_: Unavailable) -> Self {
+        Self::Unavailable
+    }
+}
+
+/// Whether the token carries the secret of the session; compared in constant time.
 pub(super) fn has_secret(record: &SessionRecord, token: &RefreshToken) -> bool {
     token.secret.hash().ct_eq(&record.secret_hash).into()
 }
 
-/// One look at the record.
-#[derive(Clone, Copy)]
-struct Look {
-    /// The token has not been judged before in the same request.
-    first: bool,
-    /// How long the store has taken.
-    waited: Duration,
-}
-
-/// One round against the store.
-enum Round<C> {
-    Done(Exchanged<C>),
-    /// Somebody else has written: read again and decide anew.
-    Again,
-}
-
 impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
-    /// Exchanges a refresh token whose signature and expiry have been checked.
-    pub(crate) async fn exchange(&self, token: &RefreshToken) -> Result<Exchanged<C>, Unavailable> {
-        self.exchange_from(token, 0).await
+    /// Exchanges a refresh token whose signature and expiry have been checked: reads, decides, writes and issues,
+    /// again from the start while other writers win.
+    pub(crate) async fn exchange(&self, token: &RefreshToken) -> Result<Box<Grant<C>>, RefreshError> {
+        self.exchange_from(0, token).await
     }
 
-    /// As [`exchange`](Self::exchange), for a token that has been judged before in the same request: it
-    /// is older now than when it arrived, and what looks like reuse need not be.
-    pub(crate) async fn exchange_again(&self, token: &RefreshToken) -> Result<Exchanged<C>, Unavailable> {
-        self.exchange_from(token, 1).await
-    }
-
-    async fn exchange_from(&self, token: &RefreshToken, round: usize) -> Result<Exchanged<C>, Unavailable> {
-        let id = SessionId::from(&*token.session_id);
-        for round in round..MAX_ROUNDS {
-            let (Snapshot { record, now }, waited) = self.load_timed(&id).await?;
-            let look = Look { first: round == 0, waited };
-            let Some(record) = record else {
-                return Ok(Exchanged::Ended);
-            };
-            if !has_secret(&record, token) {
-                return Ok(Exchanged::WrongSecret);
-            }
-            if let Round::Done(exchanged) = self.round(token, record, now, look).await? {
-                return Ok(exchanged);
+    /// Exchanges a refresh token for a response that leaves at once: exchanges and admits until the two agree.
+    pub(crate) async fn exchange_at_once(&self, token: &RefreshToken) -> Result<Issued, RefreshError> {
+        for round in 0..MAX_ROUNDS {
+            let grant = self.exchange_from(round, token).await?;
+            if let Some(issued) = self.admit(grant.issued).await? {
+                return Ok(issued);
             }
         }
-        Err(Unavailable)
+        Err(RefreshError::Unavailable)
     }
 
-    async fn round(
+    /// Each round but the first is a later look at the token: it is older than when it arrived, so what looks like
+    /// reuse need not be.
+    async fn exchange_from(&self, first: usize, token: &RefreshToken) -> Result<Box<Grant<C>>, RefreshError> {
+        let id = SessionId::from(&*token.session_id);
+        for round in first..MAX_ROUNDS {
+            let (Snapshot { record, now }, waited) = self.inner().records.read_timed(&id).await?;
+            let record = record.ok_or(RefreshError::ENDED)?;
+            if !has_secret(&record, token) {
+                return Err(RefreshError::WRONG_SECRET);
+            }
+            let decision = decide(token.generation, &record, now, waited, self.inner().rules);
+            let decision = if round == 0 { decision } else { decision.of_later_look() };
+            if let Some(grant) = self.carry_out(decision, token, record, now).await? {
+                return Ok(grant);
+            }
+        }
+        Err(RefreshError::Unavailable)
+    }
+
+    /// Carries a decision out; `None` when another writer has won, so that the record must be read again.
+    async fn carry_out(
         &self,
+        decision: Decision,
         token: &RefreshToken,
         record: SessionRecord,
         now: SystemTime,
-        look: Look,
-    ) -> Result<Round<C>, Unavailable> {
-        let inner = self.inner();
-        let stored = record.generation;
-        let verdict = decide(token.generation, &record, now, look.waited, inner.rules);
-        let verdict = if look.first { verdict } else { verdict.of_later_look() };
-        if verdict != Verdict::Refuse && self.is_nearly_over(&record) {
-            return Ok(Round::Done(Exchanged::Over));
+    ) -> Result<Option<Box<Grant<C>>>, RefreshError> {
+        if decision != Decision::Refuse && self.is_nearly_over(&record) {
+            return Err(RefreshError::OVER);
         }
-        match verdict {
-            Verdict::Refuse => Ok(Round::Done(Exchanged::Ended)),
-            Verdict::TooLate => Err(Unavailable),
-            Verdict::Revoke => {
-                self.remove(&record.id).await?;
-                inner.events.raise(SessionEvent::ReuseDetected {
-                    subject: &record.subject,
-                    session: &record.id,
-                    presented: token.generation,
-                    current: stored,
-                });
-                Ok(Round::Done(Exchanged::Ended))
+        match decision {
+            Decision::Refuse => Err(RefreshError::ENDED),
+            Decision::TooLate => Err(RefreshError::Unavailable),
+            Decision::Revoke => {
+                self.revoke_reused(token, &record).await?;
+                Err(RefreshError::ENDED)
             }
-            Verdict::Rotate => self.rotate(token, record, now).await,
-            Verdict::CatchUp => self.answer(token, record, verdict, now).await,
-            Verdict::RenewAccess | Verdict::AnswerAgain if self.is_reload_due(&record, now) => {
-                self.answer_reloaded(token, record, verdict, now).await
+            Decision::Rotate => {
+                let claims = self.reload_or_end(&record).await?.ok_or(RefreshError::ENDED)?;
+                let next = self.successor(decision, token, &record, now).expect("a rotation is written");
+                // Claims and generation are committed together.
+                self.advance(decision, token, record.generation, next.with_claims(claims)).await
             }
-            Verdict::RenewAccess | Verdict::AnswerAgain => self.answer(token, record, verdict, now).await,
+            Decision::CatchUp => self.answer(decision, token, record, now).await,
+            Decision::RenewAccess | Decision::AnswerAgain if self.is_reload_due(&record, now) => {
+                self.answer_reloaded(decision, token, record, now).await
+            }
+            Decision::RenewAccess | Decision::AnswerAgain => self.answer(decision, token, record, now).await,
         }
     }
 
-    /// Whether no access token fits before the session's absolute expiry any more.
-    pub(super) fn is_nearly_over(&self, record: &SessionRecord) -> bool {
+    async fn revoke_reused(&self, token: &RefreshToken, record: &SessionRecord) -> Result<(), Unavailable> {
+        self.inner().records.remove(&record.id).await?;
+        self.inner().events.raise(SessionEvent::ReuseDetected {
+            subject: &record.subject,
+            session: &record.id,
+            presented: token.generation,
+            current: record.generation,
+        });
+        Ok(())
+    }
+
+    /// Whether no access token fits before the absolute expiry of the session any more.
+    fn is_nearly_over(&self, record: &SessionRecord) -> bool {
         unix_seconds(record.absolute_expires_at) <= unix_seconds(self.inner().clock.now())
     }
 
-    /// Claims are as old as the last rotation. A client that never lets its generation settle must not
-    /// keep them for longer than an access token lives.
-    pub(super) fn is_reload_due(&self, record: &SessionRecord, now: SystemTime) -> bool {
-        let age = now.duration_since(record.rotated_at).unwrap_or_default();
-        self.inner().reload.is_some() && age >= self.inner().lifetimes.access
+    fn successor(
+        &self,
+        decision: Decision,
+        token: &RefreshToken,
+        record: &SessionRecord,
+        now: SystemTime,
+    ) -> Option<SessionRecord> {
+        successor(decision, token.generation, record, now, self.inner().lifetimes.idle)
     }
 
     async fn answer_reloaded(
         &self,
+        decision: Decision,
         token: &RefreshToken,
         record: SessionRecord,
-        verdict: Verdict,
         now: SystemTime,
-    ) -> Result<Round<C>, Unavailable> {
-        match self.reload_or_end(&record).await? {
-            None => Ok(Round::Done(Exchanged::Ended)),
-            Some(claims) if *claims == *record.claims => self.answer(token, record, verdict, now).await,
-            Some(claims) => match self.swap(&record.clone().with_claims(claims.clone())).await? {
-                Update::Done => {
-                    let mut record = record.with_claims(claims);
-                    record.version += 1;
-                    self.answer(token, record, verdict, now).await
-                }
-                Update::Conflict => Ok(Round::Again),
-                Update::Gone => Ok(Round::Done(Exchanged::Ended)),
-            },
+    ) -> Result<Option<Box<Grant<C>>>, RefreshError> {
+        let claims = self.reload_or_end(&record).await?.ok_or(RefreshError::ENDED)?;
+        if *claims == *record.claims {
+            return self.answer(decision, token, record, now).await;
+        }
+        let mut record = record.with_claims(claims);
+        match self.inner().records.update(&record).await? {
+            Update::Done => {
+                record.version += 1;
+                self.answer(decision, token, record, now).await
+            }
+            Update::Conflict => Ok(None),
+            Update::Gone => Err(RefreshError::ENDED),
         }
     }
 
-    /// Answers with the tokens of the generation that the record has or, where the client shows what it
-    /// holds, gets by that.
+    /// Answers with the tokens of the generation that the record has or, where the client shows what it holds,
+    /// is moved to by that.
     async fn answer(
         &self,
+        decision: Decision,
         token: &RefreshToken,
         record: SessionRecord,
-        verdict: Verdict,
         now: SystemTime,
-    ) -> Result<Round<C>, Unavailable> {
-        if let Some(next) = successor(verdict, token.generation, &record, now, self.inner().lifetimes.idle) {
-            let stored = record.generation;
-            let event = (verdict == Verdict::CatchUp).then_some(Raise::LostWrites { stored });
-            return self.advance(token, next, verdict, event).await;
+    ) -> Result<Option<Box<Grant<C>>>, RefreshError> {
+        if let Some(next) = self.successor(decision, token, &record, now) {
+            return self.advance(decision, token, record.generation, next).await;
         }
-        match self.grant(token, &record, verdict.brings_refresh_token())? {
-            Some(granted) => Ok(Round::Done(Exchanged::Granted(granted))),
+        match self.grant(decision, token, &record)? {
+            Some(grant) => Ok(Some(grant)),
             None => self.rebuild(&record).await,
         }
     }
 
-    async fn rotate(
-        &self,
-        token: &RefreshToken,
-        record: SessionRecord,
-        now: SystemTime,
-    ) -> Result<Round<C>, Unavailable> {
-        let Some(claims) = self.reload_or_end(&record).await? else {
-            return Ok(Round::Done(Exchanged::Ended));
-        };
-        let (verdict, idle) = (Verdict::Rotate, self.inner().lifetimes.idle);
-        let next = successor(verdict, token.generation, &record, now, idle).expect("a rotation is written");
-        // Claims and generation are committed together.
-        self.advance(token, next.with_claims(claims), verdict, Some(Raise::Rotated)).await
-    }
-
-    /// Writes `next` and answers with its tokens. They are minted before: what cannot be issued must
-    /// not be committed.
+    /// Writes `next`, the successor of generation `from`, and answers with its tokens. They are issued first: what
+    /// cannot be issued must not be committed.
     async fn advance(
         &self,
+        decision: Decision,
         token: &RefreshToken,
+        from: u32,
         next: SessionRecord,
-        verdict: Verdict,
-        event: Option<Raise>,
-    ) -> Result<Round<C>, Unavailable> {
-        let Some(granted) = self.grant(token, &next, verdict.brings_refresh_token())? else {
+    ) -> Result<Option<Box<Grant<C>>>, RefreshError> {
+        let Some(grant) = self.grant(decision, token, &next)? else {
             return self.rebuild(&next).await;
         };
-        match self.swap(&next).await? {
+        match self.inner().records.update(&next).await? {
             Update::Done => {
-                if let Some(event) = event {
-                    event.raise(self, token, &next);
-                }
-                Ok(Round::Done(Exchanged::Granted(granted)))
+                self.raise_advance(decision, token, from, &next);
+                Ok(Some(grant))
             }
-            Update::Conflict => Ok(Round::Again),
-            Update::Gone => Ok(Round::Done(Exchanged::Ended)),
+            Update::Conflict => Ok(None),
+            Update::Gone => Err(RefreshError::ENDED),
         }
     }
 
-    /// Mints for `record`; `None` when its claims are not of the application's type.
+    fn raise_advance(&self, decision: Decision, token: &RefreshToken, from: u32, record: &SessionRecord) {
+        let (subject, session) = (&*record.subject, &record.id);
+        let event = match decision {
+            Decision::Rotate => SessionEvent::Rotated { subject, session, generation: record.generation },
+            Decision::CatchUp => {
+                SessionEvent::StoreLostWrites { subject, session, presented: token.generation, stored: from }
+            }
+            _ => return,
+        };
+        self.inner().events.raise(event);
+    }
+
+    /// Issues the tokens of `record`; `None` when its claims are not of the application's type.
     fn grant(
         &self,
+        decision: Decision,
         token: &RefreshToken,
         record: &SessionRecord,
-        with_refresh: bool,
-    ) -> Result<Option<Box<Granted<C>>>, Unavailable> {
+    ) -> Result<Option<Box<Grant<C>>>, Unavailable> {
         let inner = self.inner();
-        let secret = with_refresh.then_some(&token.secret);
-        let minted = self.mint(record, secret, inner.clock.now()).map_err(cannot_issue)?;
-        match inner.authenticator.verifier.verify(&minted.token) {
-            Ok(claims) => Ok(Some(Box::new(Granted { claims, minted }))),
+        let secret = decision.brings_refresh_token().then_some(&token.secret);
+        let issued = self.issue(record, secret, inner.clock.now()).map_err(cannot_issue)?;
+        match inner.authenticator.verifier.verify(&issued.token) {
+            Ok(claims) => Ok(Some(Box::new(Grant { claims, issued }))),
             Err(error) if error.kind() == TokenErrorKind::ClaimsMismatch => Ok(None),
             Err(error) => {
-                crate::trace::cannot_issue(&error);
+                trace::cannot_issue(&error);
                 Err(Unavailable)
             }
         }
     }
 
-    /// The application's type has changed: its claims are reloaded, or the request is refused and
-    /// nothing else happens.
-    async fn rebuild(&self, record: &SessionRecord) -> Result<Round<C>, Unavailable> {
-        if self.inner().reload.is_none() {
-            return Ok(Round::Done(Exchanged::Unreadable));
+    /// Reloads stored claims that are no longer of the application's type. Without `ReloadClaims` the request is
+    /// refused, and nothing else happens.
+    async fn rebuild(&self, record: &SessionRecord) -> Result<Option<Box<Grant<C>>>, RefreshError> {
+        let inner = self.inner();
+        if inner.reload.is_none() {
+            return Err(RefreshError::UNREADABLE);
         }
         // The stored record, not a successor that has not been written.
-        let Some(stored) = self.load(&record.id).await?.record else {
-            return Ok(Round::Done(Exchanged::Ended));
-        };
-        let Some(claims) = self.reload_or_end(&stored).await? else {
-            return Ok(Round::Done(Exchanged::Ended));
-        };
-        match self.swap(&stored.with_claims(claims)).await? {
-            Update::Done | Update::Conflict => Ok(Round::Again),
-            Update::Gone => Ok(Round::Done(Exchanged::Ended)),
+        let stored = inner.records.read(&record.id).await?.record.ok_or(RefreshError::ENDED)?;
+        let claims = self.reload_or_end(&stored).await?.ok_or(RefreshError::ENDED)?;
+        match inner.records.update(&stored.with_claims(claims)).await? {
+            Update::Done | Update::Conflict => Ok(None),
+            Update::Gone => Err(RefreshError::ENDED),
         }
     }
 
-    /// The present claims as JSON; `None` once the session of a user who may not stay has been ended.
-    pub(super) async fn reload_or_end(&self, record: &SessionRecord) -> Result<Option<String>, Unavailable> {
-        let claims = self.reload(record).await?;
-        if claims.is_none() {
-            self.end(record).await?;
-        }
-        Ok(claims)
-    }
-
-    /// The present claims as JSON, those of the record where nobody reloads them; `None` when the user may
-    /// not stay.
-    async fn reload(&self, record: &SessionRecord) -> Result<Option<String>, Unavailable> {
-        let Some(reload) = &self.inner().reload else {
-            return Ok(Some(record.claims.to_string()));
-        };
-        let claims = reload.present(&record.subject).await.map_err(|error| {
-            crate::trace::reload_failed(&error);
-            Unavailable
-        })?;
-        let Some(claims) = claims else {
-            return Ok(None);
-        };
-        let json = Value::Object(to_object(&claims).map_err(cannot_issue)?).to_string();
-        if serde_json::from_str::<C>(&json).is_err() {
-            // Stored, they would have to be reloaded for every request.
-            return Err(cannot_issue(IssueError::new(IssueErrorKind::NotReadable)));
-        }
-        Ok(Some(json))
-    }
-
-    /// Reads the record once more before cookies go on a response, and takes back what may not go any
-    /// more. Claims that have changed meanwhile, as by the handler itself, go out as they are now.
-    pub(crate) async fn admit(&self, minted: Minted) -> Result<Admitted, Unavailable> {
-        let Snapshot { record, now } = self.load(minted.id()).await?;
-        let with_refresh = match rotation::admit(minted.generation(), record.as_ref(), now) {
-            Admission::Ended => return Ok(Admitted::Ended),
-            Admission::Superseded => return Ok(Admitted::Superseded),
+    /// Reads the record once more before cookies go on a response, and takes back what must not go any more;
+    /// `None` when the session has moved on.
+    ///
+    /// Claims that have changed meanwhile, perhaps by the handler itself, go out as they are now.
+    pub(crate) async fn admit(&self, issued: Issued) -> Result<Option<Issued>, RefreshError> {
+        let Snapshot { record, now } = self.inner().records.read(issued.id()).await?;
+        let with_refresh = match rotation::admit(issued.generation(), record.as_ref(), now) {
+            Admission::Ended => return Err(RefreshError::ENDED),
+            Admission::Superseded => return Ok(None),
             Admission::Cookies { with_refresh } => with_refresh,
         };
-        let minted = match record {
-            Some(record) if !minted.is_of(&record) => {
-                let fresh = self.mint(&record, None, self.inner().clock.now()).map_err(cannot_issue)?;
-                fresh.with_refresh_of(minted)
+        let issued = match record {
+            Some(record) if !issued.is_current(&record) => {
+                let fresh = self.issue(&record, None, self.inner().clock.now()).map_err(cannot_issue)?;
+                fresh.with_refresh_of(issued)
             }
-            _ => minted,
+            _ => issued,
         };
-        Ok(Admitted::Cookies(Box::new(minted), with_refresh))
+        Ok(Some(if with_refresh { issued } else { issued.without_refresh() }))
     }
-}
 
-/// Logs a mistake of the application, for which a client can do nothing.
-pub(super) fn cannot_issue(error: IssueError) -> Unavailable {
-    crate::trace::cannot_issue(&error);
-    Unavailable
-}
-
-/// Whether cookies may go on a response.
-pub(crate) enum Admitted {
-    /// These, with the refresh cookie or without.
-    Cookies(Box<Minted>, bool),
-    /// The session has moved on meanwhile.
-    Superseded,
-    /// The session has ended meanwhile.
-    Ended,
-}
-
-/// The event of a write, raised once it is done.
-enum Raise {
-    Rotated,
-    LostWrites { stored: u32 },
-}
-
-impl Raise {
-    fn raise<C>(self, sessions: &Sessions<C>, token: &RefreshToken, record: &SessionRecord) {
-        let (subject, session) = (&*record.subject, &record.id);
-        sessions.inner().events.raise(match self {
-            Self::Rotated => SessionEvent::Rotated { subject, session, generation: record.generation },
-            Self::LostWrites { stored } => {
-                SessionEvent::StoreLostWrites { subject, session, presented: token.generation, stored }
-            }
-        });
-    }
-}
-
-impl<C> Exchanged<C> {
-    /// Why there are no claims, and whether the cookies that were presented are beyond use.
-    pub(crate) fn into_granted(self) -> Result<Box<Granted<C>>, (TokenError, bool)> {
-        match self {
-            Self::Granted(granted) => Ok(granted),
-            Self::Ended => Err((TokenErrorKind::Revoked.into(), true)),
-            Self::Over => Err((TokenErrorKind::Revoked.into(), false)),
-            Self::WrongSecret => Err((TokenErrorKind::BadSignature.into(), false)),
-            Self::Unreadable => Err((TokenErrorKind::ClaimsMismatch.into(), false)),
+    /// Grants an access token with less scope (RFC 6749 §6); `None` when more is asked for than was granted.
+    ///
+    /// The session keeps its generation, its grant and its cookies. A token that is reused is dealt with as in any
+    /// exchange.
+    pub(crate) async fn narrow(
+        &self,
+        token: &RefreshToken,
+        scope: &Scopes,
+    ) -> Result<Option<NarrowToken>, RefreshError> {
+        let inner = self.inner();
+        let id = SessionId::from(&*token.session_id);
+        let (Snapshot { record, now: store_now }, waited) = inner.records.read_timed(&id).await?;
+        let record = record.ok_or(RefreshError::ENDED)?;
+        if !has_secret(&record, token) {
+            return Err(RefreshError::WRONG_SECRET);
         }
+        match decide(token.generation, &record, store_now, waited, inner.rules) {
+            // The exchange carries both out, and says why.
+            Decision::Refuse | Decision::Revoke => {
+                return Err(self.exchange(token).await.err().unwrap_or(RefreshError::Unavailable));
+            }
+            Decision::TooLate => return Err(RefreshError::Unavailable),
+            Decision::Rotate | Decision::RenewAccess | Decision::AnswerAgain | Decision::CatchUp => {}
+        }
+        if self.is_nearly_over(&record) {
+            return Err(RefreshError::OVER);
+        }
+        if !scope.is_subset(&Scopes::granted(&record.scope)) {
+            return Ok(None);
+        }
+        let record = if self.is_reload_due(&record, store_now) {
+            let claims = self.reload_or_end(&record).await?.ok_or(RefreshError::ENDED)?;
+            record.with_claims(claims)
+        } else {
+            record
+        };
+        let now = inner.clock.now();
+        // Without an XSRF claim it is of no use as a cookie.
+        let access_token = self.issue_access(&record, scope.clone(), None, now).map_err(cannot_issue)?;
+        if let Err(error) = inner.authenticator.verifier.verify(&access_token) {
+            return Err(RefreshError::Refused { kind: error.kind(), clear: false });
+        }
+        let expires_at = unix_seconds(access_expiry(&inner.lifetimes, now, record.absolute_expires_at));
+        let expires_in = expires_at.saturating_sub(unix_seconds(now));
+        Ok(Some(NarrowToken { access_token, expires_at, expires_in }))
     }
 }
-
-/// Each further round means that somebody else has moved the session on; so many do not happen.
-const MAX_ROUNDS: usize = 16;

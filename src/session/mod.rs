@@ -14,12 +14,14 @@
 
 mod answers;
 mod builder;
+mod claims;
+mod confirmation;
 mod confirmer;
 mod error;
 mod events;
 mod exchange;
-mod mint;
-mod narrow;
+mod issue;
+mod records;
 mod reload;
 mod rotation;
 mod sessions;
@@ -27,8 +29,6 @@ mod sign_in;
 #[cfg(test)]
 mod tests;
 
-#[cfg(feature = "testing")]
-pub(crate) use self::exchange::Exchanged;
 pub use self::{
     answers::{SessionInfo, SignedIn, SignedOut, UpdatedClaims},
     builder::SessionsBuilder,
@@ -39,4 +39,7 @@ pub use self::{
     sessions::Sessions,
     sign_in::SignIn,
 };
-pub(crate) use self::{exchange::Admitted, mint::Minted, narrow::Narrowed, sessions::Unavailable};
+pub(crate) use self::{
+    exchange::{Grant, RefreshError},
+    issue::Issued,
+};

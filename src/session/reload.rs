@@ -43,11 +43,11 @@ where
 
 /// The object-safe twin.
 pub(super) trait ErasedReload<C>: Send + Sync {
-    fn present<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<Option<C>, BoxError>>;
+    fn reload<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<Option<C>, BoxError>>;
 }
 
 impl<C: 'static, T: ReloadClaims<C>> ErasedReload<C> for T {
-    fn present<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<Option<C>, BoxError>> {
-        Box::pin(self.reload(subject))
+    fn reload<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<Option<C>, BoxError>> {
+        Box::pin(ReloadClaims::reload(self, subject))
     }
 }

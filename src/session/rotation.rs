@@ -34,7 +34,7 @@ pub enum LostResponse {
 
 /// What to do with a refresh token whose secret is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Decision {
     /// The session has ended.
     Refuse,
     /// Advance to the next generation.
@@ -51,14 +51,14 @@ pub(crate) enum Verdict {
     CatchUp,
 }
 
-impl Verdict {
+impl Decision {
     /// The verdict on a token that has been judged before in the same request. The answer to the first look
     /// took so long that the client may have moved on: its next request carries what it holds now, and
     /// what looks like reuse need not be.
     pub(crate) const fn of_later_look(self) -> Self {
         match self {
             Self::Revoke => Self::TooLate,
-            verdict => verdict,
+            decision => decision,
         }
     }
 
@@ -79,21 +79,21 @@ pub(crate) fn decide(
     now: SystemTime,
     waited: Duration,
     rules: Rules,
-) -> Verdict {
+) -> Decision {
     if !record.is_live(now) {
-        return Verdict::Refuse;
+        return Decision::Refuse;
     }
     let settled = is_settled(record, now, rules);
     let arrived = now.checked_sub(waited).unwrap_or(SystemTime::UNIX_EPOCH);
-    let reuse = |had_been: bool| if had_been { Verdict::Revoke } else { Verdict::TooLate };
+    let reuse = |had_been: bool| if had_been { Decision::Revoke } else { Decision::TooLate };
     match Relation::of(presented, record.generation) {
-        Relation::Current if settled => Verdict::Rotate,
-        Relation::Current => Verdict::RenewAccess,
-        Relation::Parent if !settled => Verdict::AnswerAgain,
+        Relation::Current if settled => Decision::Rotate,
+        Relation::Current => Decision::RenewAccess,
+        Relation::Parent if !settled => Decision::AnswerAgain,
         Relation::Parent => reuse(is_settled(record, arrived, rules)),
         // Beyond use as soon as the current generation began, unless that was meanwhile.
         Relation::Ancestor => reuse(record.rotated_at <= arrived || record.rotated_at > now),
-        Relation::Successor => Verdict::CatchUp,
+        Relation::Successor => Decision::CatchUp,
     }
 }
 
@@ -127,24 +127,24 @@ fn is_settled(record: &SessionRecord, now: SystemTime, rules: Rules) -> bool {
     }
 }
 
-/// What must be written before the token of generation `presented` is answered with `verdict`; `None` where
+/// What must be written before the token of generation `presented` is answered with `decision`; `None` where
 /// the record stays as it is.
 pub(crate) fn successor(
-    verdict: Verdict,
+    decision: Decision,
     presented: u32,
     record: &SessionRecord,
     now: SystemTime,
     idle: Duration,
 ) -> Option<SessionRecord> {
-    match verdict {
-        Verdict::Rotate => Some(rotated(record.clone(), now, idle)),
-        Verdict::RenewAccess if record.confirmed_at.is_none() => Some(confirmed(record.clone(), now, idle)),
-        Verdict::CatchUp => Some(caught_up(record.clone(), presented, now, idle)),
-        Verdict::RenewAccess
-        | Verdict::AnswerAgain
-        | Verdict::Refuse
-        | Verdict::Revoke
-        | Verdict::TooLate => None,
+    match decision {
+        Decision::Rotate => Some(rotated(record.clone(), now, idle)),
+        Decision::RenewAccess if record.confirmed_at.is_none() => Some(confirmed(record.clone(), now, idle)),
+        Decision::CatchUp => Some(caught_up(record.clone(), presented, now, idle)),
+        Decision::RenewAccess
+        | Decision::AnswerAgain
+        | Decision::Refuse
+        | Decision::Revoke
+        | Decision::TooLate => None,
     }
 }
 

@@ -8,11 +8,11 @@ use super::{
     error::SessionError,
     events::SessionEvent,
     exchange::has_secret,
-    sessions::{Sessions, store_failed},
+    sessions::Sessions,
 };
 use crate::{
     request::{PresentedRefresh, RefreshToken, SessionSecret},
-    store::{Created, NewRecord, SessionId, SessionRecord},
+    store::{NewRecord, SessionId, SessionRecord},
     token::{Budget, IssueError, IssueErrorKind, Scopes, to_object, xsrf},
 };
 
@@ -105,7 +105,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
 
         let secret = SessionSecret::generate();
         let mut session =
-            NewRecord::new(inner.store.fresh_id(&sign_in.subject), sign_in.subject, secret.hash());
+            NewRecord::new(inner.records.new_id(&sign_in.subject), sign_in.subject, secret.hash());
         session.scope = sign_in.scope.as_str().into();
         session.claims = serde_json::Value::Object(claims).to_string().into();
         session.xsrf_token = xsrf::generate().into();
@@ -114,25 +114,25 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         session.absolute = inner.lifetimes.absolute;
         // What cannot be issued, or not be read again, must not be stored, nor end another session.
         let now = inner.clock.now();
-        let trial = self.mint(&session.clone().begin(now), Some(&secret), now)?;
+        let trial = self.issue(&session.clone().begin(now), Some(&secret), now)?;
         if !inner.authenticator.verifier.can_read(&trial.token) {
             return Err(IssueError::new(IssueErrorKind::NotReadable).into());
         }
         let presented = self.presented_sessions(&request.headers);
         let record = self.replace(presented, session).await?;
         // The store's clock may be another, and then the cookies must say what it says.
-        let minted = match trial.speaks_of(&record) {
+        let issued = match trial.says_same_as(&record) {
             true => trial,
-            false => self.mint(&record, Some(&secret), now)?,
+            false => self.issue(&record, Some(&secret), now)?,
         };
         inner.events.raise(SessionEvent::SignedIn { subject: &record.subject, session: &record.id });
         Ok(SignedIn {
-            expires_at: minted.expires_at,
+            expires_at: issued.expires_at,
             cookies: inner
                 .cookies
                 .former_only()
                 .map(|spec| spec.clear())
-                .chain(minted.into_cookies(true))
+                .chain(issued.into_cookies())
                 .collect(),
             xsrf_token: record.xsrf_token,
             session_id: record.id,
@@ -162,27 +162,18 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         session: NewRecord,
     ) -> Result<SessionRecord, SessionError> {
         if presented.is_empty() {
-            return self.insert(session).await?.ok_or(SessionError::Full);
+            return self.inner().records.create(session).await?.ok_or(SessionError::Full);
         }
-        if let Some(record) = self.insert(session.clone()).await? {
+        if let Some(record) = self.inner().records.create(session.clone()).await? {
             if let Err(error) = self.end_presented(presented).await {
                 // Nobody holds its tokens; if it cannot be removed now, it expires.
-                let _ = self.remove(&record.id).await;
+                let _ = self.inner().records.remove(&record.id).await;
                 return Err(error);
             }
             return Ok(record);
         }
         self.end_presented(presented).await?;
-        self.insert(session).await?.ok_or(SessionError::Full)
-    }
-
-    /// The record of the new session; `None` when the store is full.
-    async fn insert(&self, session: NewRecord) -> Result<Option<SessionRecord>, SessionError> {
-        let created = self.inner().store.insert(session).await.map_err(store_failed("creating a session"))?;
-        Ok(match created {
-            Created::Done(record) => Some(record),
-            Created::Full => None,
-        })
+        self.inner().records.create(session).await?.ok_or(SessionError::Full)
     }
 
     /// The sessions that a request proves to belong to: by refresh tokens, or by an access token that
@@ -209,7 +200,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
 
     async fn end_presented(&self, presented: Vec<PresentedSession>) -> Result<(), SessionError> {
         for session in presented {
-            if let Some(record) = self.load(&session.id()).await?.record
+            if let Some(record) = self.inner().records.read(&session.id()).await?.record
                 && session.proves(&record)
             {
                 self.end(&record).await?;

@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::rotation::{LostResponse, Rules, Verdict, confirmation, decide, successor};
+use super::rotation::{Decision, LostResponse, Rules, confirmation, decide, successor};
 use crate::store::{NewRecord, SessionRecord};
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -25,15 +25,15 @@ fn a_token_is_judged_by_what_held_when_it_arrived() {
     let second = Duration::from_secs(1);
     // The current generation, 5, began and was confirmed so long ago.
     for (name, presented, began, confirmed, waited, expected) in [
-        ("a prompt answer", 4, 60, 31, 0, Verdict::Revoke),
-        ("settled before it arrived", 4, 60, 40, 10, Verdict::Revoke),
-        ("settled while it waited", 4, 60, 31, 10, Verdict::TooLate),
-        ("settled a moment before it arrived", 4, 60, 30, 0, Verdict::Revoke),
-        ("rotated and settled while it waited", 4, 90, 60, 100, Verdict::TooLate),
-        ("an ancestor, prompt", 3, 60, 31, 0, Verdict::Revoke),
-        ("an ancestor of before it arrived", 3, 60, 31, 59, Verdict::Revoke),
-        ("an ancestor only since it waits", 3, 60, 31, 61, Verdict::TooLate),
-        ("the current one, however long it waited", 5, 60, 31, 1000, Verdict::Rotate),
+        ("a prompt answer", 4, 60, 31, 0, Decision::Revoke),
+        ("settled before it arrived", 4, 60, 40, 10, Decision::Revoke),
+        ("settled while it waited", 4, 60, 31, 10, Decision::TooLate),
+        ("settled a moment before it arrived", 4, 60, 30, 0, Decision::Revoke),
+        ("rotated and settled while it waited", 4, 90, 60, 100, Decision::TooLate),
+        ("an ancestor, prompt", 3, 60, 31, 0, Decision::Revoke),
+        ("an ancestor of before it arrived", 3, 60, 31, 59, Decision::Revoke),
+        ("an ancestor only since it waits", 3, 60, 31, 61, Decision::TooLate),
+        ("the current one, however long it waited", 5, 60, 31, 1000, Decision::Rotate),
     ] {
         let (mut record, now) = session(Some(confirmed * second));
         record.rotated_at = now - began * second;
@@ -43,7 +43,7 @@ fn a_token_is_judged_by_what_held_when_it_arrived() {
     // A clock that was set back lets no ancestor off.
     let (mut record, now) = session(None);
     record.rotated_at = now + 600 * second;
-    assert_eq!(decide(3, &record, now, second, RULES), Verdict::Revoke);
+    assert_eq!(decide(3, &record, now, second, RULES), Decision::Revoke);
 }
 
 #[test]
@@ -52,20 +52,20 @@ fn each_row_of_the_table_decides_as_the_design_says() {
     let almost = GRACE - Duration::from_millis(1);
     let settled = GRACE;
     let cases = [
-        ("current and settled: rotate", 5, Some(settled), Verdict::Rotate),
-        ("current, settled long ago: rotate", 5, Some(GRACE * 9), Verdict::Rotate),
-        ("current, not confirmed: access token alone", 5, None, Verdict::RenewAccess),
-        ("current, just confirmed: access token alone", 5, Some(just), Verdict::RenewAccess),
-        ("current, almost settled: access token alone", 5, Some(almost), Verdict::RenewAccess),
-        ("parent, not confirmed: answered again, however late", 4, None, Verdict::AnswerAgain),
-        ("parent, just confirmed: answered again", 4, Some(just), Verdict::AnswerAgain),
-        ("parent, almost settled: answered again", 4, Some(almost), Verdict::AnswerAgain),
-        ("parent, settled: reuse", 4, Some(settled), Verdict::Revoke),
-        ("grandparent, settled: reuse", 3, Some(settled), Verdict::Revoke),
-        ("grandparent, not confirmed: reuse", 3, None, Verdict::Revoke),
-        ("first of all: reuse", 0, Some(just), Verdict::Revoke),
-        ("successor: the store has lost writes", 6, Some(settled), Verdict::CatchUp),
-        ("far successor: the store has lost writes", u32::MAX, None, Verdict::CatchUp),
+        ("current and settled: rotate", 5, Some(settled), Decision::Rotate),
+        ("current, settled long ago: rotate", 5, Some(GRACE * 9), Decision::Rotate),
+        ("current, not confirmed: access token alone", 5, None, Decision::RenewAccess),
+        ("current, just confirmed: access token alone", 5, Some(just), Decision::RenewAccess),
+        ("current, almost settled: access token alone", 5, Some(almost), Decision::RenewAccess),
+        ("parent, not confirmed: answered again, however late", 4, None, Decision::AnswerAgain),
+        ("parent, just confirmed: answered again", 4, Some(just), Decision::AnswerAgain),
+        ("parent, almost settled: answered again", 4, Some(almost), Decision::AnswerAgain),
+        ("parent, settled: reuse", 4, Some(settled), Decision::Revoke),
+        ("grandparent, settled: reuse", 3, Some(settled), Decision::Revoke),
+        ("grandparent, not confirmed: reuse", 3, None, Decision::Revoke),
+        ("first of all: reuse", 0, Some(just), Decision::Revoke),
+        ("successor: the store has lost writes", 6, Some(settled), Decision::CatchUp),
+        ("far successor: the store has lost writes", u32::MAX, None, Decision::CatchUp),
     ];
     for (name, presented, confirmed_for, expected) in cases {
         let (record, now) = session(confirmed_for);
@@ -81,7 +81,7 @@ fn an_expired_session_is_refused_whatever_is_presented() {
             *(if idle { &mut record.idle_expires_at } else { &mut record.absolute_expires_at }) = now;
             assert_eq!(
                 decide(presented, &record, now, Duration::ZERO, RULES),
-                Verdict::Refuse,
+                Decision::Refuse,
                 "{name} expiry, {presented}"
             );
         }
@@ -91,16 +91,16 @@ fn an_expired_session_is_refused_whatever_is_presented() {
 #[test]
 fn a_clock_set_back_never_settles_anything_earlier() {
     let (record, now) = session(Some(GRACE));
-    assert_eq!(decide(5, &record, now, Duration::ZERO, RULES), Verdict::Rotate);
+    assert_eq!(decide(5, &record, now, Duration::ZERO, RULES), Decision::Rotate);
     for back in [Duration::from_millis(1), Duration::from_secs(29), Duration::from_secs(3600 * 24 * 400)] {
         assert_eq!(
             decide(5, &record, now - back, Duration::ZERO, RULES),
-            Verdict::RenewAccess,
+            Decision::RenewAccess,
             "set back by {back:?}"
         );
         assert_eq!(
             decide(4, &record, now - back, Duration::ZERO, RULES),
-            Verdict::AnswerAgain,
+            Decision::AnswerAgain,
             "set back by {back:?}"
         );
     }
@@ -113,23 +113,23 @@ fn a_time_window_replaces_confirmation_where_it_is_asked_for() {
     let (record, now) = session(None);
     assert_eq!(
         decide(4, &record, now, Duration::ZERO, rules(ten_minutes + GRACE)),
-        Verdict::AnswerAgain,
+        Decision::AnswerAgain,
         "within the window"
     );
     assert_eq!(
         decide(4, &record, now, Duration::ZERO, rules(ten_minutes)),
-        Verdict::Revoke,
+        Decision::Revoke,
         "after the window"
     );
     assert_eq!(
         decide(5, &record, now, Duration::ZERO, rules(ten_minutes)),
-        Verdict::Rotate,
+        Decision::Rotate,
         "after the window"
     );
     let (record, now) = session(Some(GRACE));
     assert_eq!(
         decide(5, &record, now, Duration::ZERO, rules(ten_minutes * 2)),
-        Verdict::Rotate,
+        Decision::Rotate,
         "confirmed and settled before"
     );
 }
@@ -142,23 +142,23 @@ fn a_record_moves_on_as_the_design_says() {
         successor(verdict, 9, record, now, idle).expect("something to write")
     };
 
-    let rotated = write(Verdict::Rotate, &record, now, idle);
+    let rotated = write(Decision::Rotate, &record, now, idle);
     assert_eq!((rotated.generation, rotated.confirmed_at, rotated.rotated_at), (6, None, now));
     assert_eq!(rotated.last_seen_at, now);
 
-    let confirmed = write(Verdict::RenewAccess, &rotated, now, idle);
+    let confirmed = write(Decision::RenewAccess, &rotated, now, idle);
     assert_eq!(confirmed.confirmed_at, Some(now));
     assert_eq!(confirmation(6, Some(rotated), now, idle), Some(confirmed.clone()), "seen either way");
 
-    let caught_up = write(Verdict::CatchUp, &record, now, idle);
+    let caught_up = write(Decision::CatchUp, &record, now, idle);
     assert_eq!((caught_up.generation, caught_up.confirmed_at), (9, Some(now)));
 
     let long = Duration::from_secs(u64::from(u32::MAX));
     for (name, idle) in [("long", long), ("beyond all calendars", Duration::MAX)] {
-        let rotated = write(Verdict::Rotate, &record, now, idle);
+        let rotated = write(Decision::Rotate, &record, now, idle);
         assert_eq!(rotated.expires_at(), record.absolute_expires_at, "absolute expiry holds: {name}");
     }
-    let back = write(Verdict::Rotate, &record, now - Duration::from_secs(500), Duration::ZERO);
+    let back = write(Decision::Rotate, &record, now - Duration::from_secs(500), Duration::ZERO);
     assert_eq!(back.idle_expires_at, record.idle_expires_at, "a clock set back shortens nothing");
 }
 
@@ -167,12 +167,16 @@ fn a_record_that_says_all_is_not_written() {
     let idle = Duration::from_secs(3600);
     let (record, now) = session(Some(GRACE));
     for verdict in
-        [Verdict::RenewAccess, Verdict::AnswerAgain, Verdict::Refuse, Verdict::Revoke, Verdict::TooLate]
+        [Decision::RenewAccess, Decision::AnswerAgain, Decision::Refuse, Decision::Revoke, Decision::TooLate]
     {
         assert_eq!(successor(verdict, 5, &record, now, idle), None, "{verdict:?}");
     }
     let (unconfirmed, _) = session(None);
-    assert_eq!(successor(Verdict::AnswerAgain, 4, &unconfirmed, now, idle), None, "the parent shows nothing");
+    assert_eq!(
+        successor(Decision::AnswerAgain, 4, &unconfirmed, now, idle),
+        None,
+        "the parent shows nothing"
+    );
     let cases = [
         ("confirmed already: the first sight counts", 5, Some(record)),
         ("moved on", 4, Some(unconfirmed.clone())),

@@ -139,42 +139,44 @@ pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 type Answer<'a, T> = BoxFuture<'a, Result<T, BoxError>>;
 
+/// [`RefreshStore`] behind a pointer: the same operations, boxed.
 pub(crate) trait ErasedStore: Send + Sync + 'static {
-    fn fresh_id(&self, subject: &str) -> SessionId;
-    fn insert(&self, session: NewRecord) -> Answer<'_, Created>;
-    fn load<'a>(&'a self, id: &'a SessionId) -> Answer<'a, Snapshot>;
-    fn swap<'a>(&'a self, record: &'a SessionRecord) -> Answer<'a, Update>;
-    fn delete<'a>(&'a self, id: &'a SessionId) -> Answer<'a, bool>;
-    fn all<'a>(&'a self, subject: &'a str) -> Answer<'a, Vec<SessionRecord>>;
-    fn delete_all<'a>(&'a self, subject: &'a str, keep: Option<&'a SessionId>) -> Answer<'a, u64>;
+    fn new_id(&self, subject: &str) -> SessionId;
+    fn create(&self, session: NewRecord) -> Answer<'_, Created>;
+    fn read<'a>(&'a self, id: &'a SessionId) -> Answer<'a, Snapshot>;
+    fn update<'a>(&'a self, record: &'a SessionRecord) -> Answer<'a, Update>;
+    fn remove<'a>(&'a self, id: &'a SessionId) -> Answer<'a, bool>;
+    fn list<'a>(&'a self, subject: &'a str) -> Answer<'a, Vec<SessionRecord>>;
+    fn remove_all<'a>(&'a self, subject: &'a str, keep: Option<&'a SessionId>) -> Answer<'a, u64>;
 }
 
+// Both traits are in scope here, so each call names the one that it means.
 impl<T: RefreshStore> ErasedStore for T {
-    fn fresh_id(&self, subject: &str) -> SessionId {
-        self.new_id(subject)
+    fn new_id(&self, subject: &str) -> SessionId {
+        RefreshStore::new_id(self, subject)
     }
 
-    fn insert(&self, session: NewRecord) -> Answer<'_, Created> {
-        Box::pin(async move { self.create(session).await.map_err(Into::into) })
+    fn create(&self, session: NewRecord) -> Answer<'_, Created> {
+        Box::pin(async move { RefreshStore::create(self, session).await.map_err(Into::into) })
     }
 
-    fn load<'a>(&'a self, id: &'a SessionId) -> Answer<'a, Snapshot> {
-        Box::pin(async move { self.read(id).await.map_err(Into::into) })
+    fn read<'a>(&'a self, id: &'a SessionId) -> Answer<'a, Snapshot> {
+        Box::pin(async move { RefreshStore::read(self, id).await.map_err(Into::into) })
     }
 
-    fn swap<'a>(&'a self, record: &'a SessionRecord) -> Answer<'a, Update> {
-        Box::pin(async move { self.update(record).await.map_err(Into::into) })
+    fn update<'a>(&'a self, record: &'a SessionRecord) -> Answer<'a, Update> {
+        Box::pin(async move { RefreshStore::update(self, record).await.map_err(Into::into) })
     }
 
-    fn delete<'a>(&'a self, id: &'a SessionId) -> Answer<'a, bool> {
-        Box::pin(async move { self.remove(id).await.map_err(Into::into) })
+    fn remove<'a>(&'a self, id: &'a SessionId) -> Answer<'a, bool> {
+        Box::pin(async move { RefreshStore::remove(self, id).await.map_err(Into::into) })
     }
 
-    fn all<'a>(&'a self, subject: &'a str) -> Answer<'a, Vec<SessionRecord>> {
-        Box::pin(async move { self.list(subject).await.map_err(Into::into) })
+    fn list<'a>(&'a self, subject: &'a str) -> Answer<'a, Vec<SessionRecord>> {
+        Box::pin(async move { RefreshStore::list(self, subject).await.map_err(Into::into) })
     }
 
-    fn delete_all<'a>(&'a self, subject: &'a str, keep: Option<&'a SessionId>) -> Answer<'a, u64> {
-        Box::pin(async move { self.remove_all(subject, keep).await.map_err(Into::into) })
+    fn remove_all<'a>(&'a self, subject: &'a str, keep: Option<&'a SessionId>) -> Answer<'a, u64> {
+        Box::pin(async move { RefreshStore::remove_all(self, subject, keep).await.map_err(Into::into) })
     }
 }

@@ -110,9 +110,9 @@ impl<'a> Header<'a> {
 /// What is known of one is what parsing it again would say. Only headers whose signature was good get in,
 /// and none gets out: after so many key changes in the life of a verifier, new ones are parsed each time.
 #[derive(Default)]
-pub(super) struct KnownHeaders([OnceLock<Known>; 8]);
+pub(super) struct KnownHeaders([OnceLock<KnownHeader>; 8]);
 
-struct Known {
+struct KnownHeader {
     encoded: Box<[u8]>,
     algorithm: Algorithm,
     kid: Option<Box<str>>,
@@ -131,7 +131,7 @@ impl KnownHeaders {
             return;
         };
         // Another thread may take the place first, perhaps for the same header: the next token tries again.
-        let _ = free.set(Known { encoded: encoded.into(), algorithm, kid: kid.map(Into::into) });
+        let _ = free.set(KnownHeader { encoded: encoded.into(), algorithm, kid: kid.map(Into::into) });
     }
 }
 

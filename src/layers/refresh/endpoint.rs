@@ -21,11 +21,13 @@ use tower_service::Service;
 use crate::{
     clock::unix_seconds,
     cookies,
-    layers::body::{CollectError, JsonBody, collect},
+    layers::{
+        body::{CollectError, JsonBody, collect},
+        future::BoxFuture,
+    },
     reject::{ProblemJson, Refusal, refuse},
     request::{PresentedRefresh, RefreshToken, cookie_values},
-    session::{Admitted, Narrowed, Sessions, Unavailable},
-    store::BoxFuture,
+    session::{RefreshError, Sessions},
     token::{Budget, Scopes, TokenErrorKind},
 };
 
@@ -83,16 +85,16 @@ where
 {
     type Response = Response<JsonBody>;
     type Error = Infallible;
-    type Future = EndpointFuture;
+    type Future = RefreshServiceFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> EndpointFuture {
+    fn call(&mut self, request: Request<B>) -> RefreshServiceFuture {
         let sessions = self.sessions.clone();
         let (parts, body) = request.into_parts();
-        EndpointFuture { answer: Box::pin(async move { answer(&sessions, &parts, body).await }) }
+        RefreshServiceFuture { answer: Box::pin(async move { answer(&sessions, &parts, body).await }) }
     }
 }
 
@@ -111,97 +113,72 @@ where
     }
     let token = match presented(sessions, &parts.headers) {
         Ok(token) => token,
-        Err(kind) => return refused(sessions, parts, kind, kind == TokenErrorKind::Expired),
+        Err(error) => return refused(sessions, parts, error),
     };
-    match form_scope(&parts.headers, body).await {
-        Ok(None) => rotate(sessions, parts, &token).await,
-        Ok(Some(scope)) => narrow(sessions, parts, &token, scope).await,
-        Err(FormError::TooLarge) => status(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(FormError::Unreadable) => oauth_error("invalid_request"),
-        Err(FormError::InvalidScope) => oauth_error("invalid_scope"),
-    }
+    let answer = match form_scope(&parts.headers, body).await {
+        Ok(None) => rotate(sessions, &token).await,
+        Ok(Some(scope)) => narrow(sessions, &token, &scope).await,
+        Err(FormError::TooLarge) => return status(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(FormError::Unreadable) => return oauth_error("invalid_request"),
+        Err(FormError::InvalidScope) => return oauth_error("invalid_scope"),
+    };
+    answer.unwrap_or_else(|error| refused(sessions, parts, error))
 }
 
-fn presented<C>(sessions: &Sessions<C>, headers: &HeaderMap) -> Result<RefreshToken, TokenErrorKind> {
+fn presented<C>(sessions: &Sessions<C>, headers: &HeaderMap) -> Result<RefreshToken, RefreshError> {
     let inner = sessions.inner();
-    match inner.refresh_reader.read(headers, &mut Budget::default()) {
-        PresentedRefresh::One(token) => Ok(token),
-        PresentedRefresh::Expired => Err(TokenErrorKind::Expired),
-        PresentedRefresh::Ambiguous(_) => Err(TokenErrorKind::Ambiguous),
+    let kind = match inner.refresh_reader.read(headers, &mut Budget::default()) {
+        PresentedRefresh::One(token) => return Ok(token),
+        PresentedRefresh::Expired => TokenErrorKind::Expired,
+        PresentedRefresh::Ambiguous(_) => TokenErrorKind::Ambiguous,
         PresentedRefresh::Nothing if cookie_values(headers, &inner.cookies.refresh.name).next().is_some() => {
-            Err(TokenErrorKind::BadSignature)
+            TokenErrorKind::BadSignature
         }
-        PresentedRefresh::Nothing => Err(TokenErrorKind::Missing),
-    }
+        PresentedRefresh::Nothing => TokenErrorKind::Missing,
+    };
+    Err(RefreshError::Refused { kind, clear: kind == TokenErrorKind::Expired })
 }
 
-async fn rotate<C>(sessions: &Sessions<C>, parts: &Parts, token: &RefreshToken) -> Response<JsonBody>
+async fn rotate<C>(sessions: &Sessions<C>, token: &RefreshToken) -> Result<Response<JsonBody>, RefreshError>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    let mut exchanged = sessions.exchange(token).await;
-    for _ in 0..MAX_ROUNDS {
-        let granted = match exchanged.map(|exchanged| exchanged.into_granted()) {
-            Ok(Ok(granted)) => granted,
-            Ok(Err((error, clear))) => return refused(sessions, parts, error.kind(), clear),
-            Err(Unavailable) => break,
-        };
-        match sessions.admit(granted.minted).await {
-            Ok(Admitted::Cookies(minted, with_refresh)) => {
-                let body =
-                    json!({ "expiresAt": unix_seconds(minted.expires_at), "xsrfToken": minted.xsrf_token() });
-                let mut response = json_response(StatusCode::OK, &body);
-                cookies::append(response.headers_mut(), minted.into_cookies(with_refresh));
-                return response;
-            }
-            // The session has moved on between the two: ask again what that means for this token.
-            Ok(Admitted::Superseded) => exchanged = sessions.exchange_again(token).await,
-            Ok(Admitted::Ended) => return refused(sessions, parts, TokenErrorKind::Revoked, true),
-            Err(Unavailable) => break,
-        }
-    }
-    refuse(&ProblemJson, Refusal::Unavailable, parts)
+    let issued = sessions.exchange_at_once(token).await?;
+    let body = json!({ "expiresAt": unix_seconds(issued.expires_at), "xsrfToken": issued.xsrf_token() });
+    let mut response = json_response(StatusCode::OK, &body);
+    cookies::append(response.headers_mut(), issued.into_cookies());
+    Ok(response)
 }
 
 async fn narrow<C>(
     sessions: &Sessions<C>,
-    parts: &Parts,
     token: &RefreshToken,
-    scope: Scopes,
-) -> Response<JsonBody>
+    scope: &Scopes,
+) -> Result<Response<JsonBody>, RefreshError>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    match sessions.narrow(token, &scope).await {
-        Ok(Narrowed::Granted { access_token, expires_at, expires_in }) => {
-            let mut response = json_response(
-                StatusCode::OK,
-                &json!({
-                    "access_token": access_token,
-                    "token_type": "Bearer",
-                    "expires_in": expires_in,
-                    "expiresAt": expires_at,
-                    "scope": scope.as_str(),
-                }),
-            );
-            // The body is a credential (RFC 6749 §5.1).
-            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            response
-        }
-        Ok(Narrowed::MoreThanGranted) => oauth_error("invalid_scope"),
-        Ok(Narrowed::Refused { kind, clear }) => refused(sessions, parts, kind, clear),
-        Err(Unavailable) => refuse(&ProblemJson, Refusal::Unavailable, parts),
-    }
+    let Some(narrow) = sessions.narrow(token, scope).await? else {
+        return Ok(oauth_error("invalid_scope"));
+    };
+    let mut response = json_response(
+        StatusCode::OK,
+        &json!({
+            "access_token": narrow.access_token,
+            "token_type": "Bearer",
+            "expires_in": narrow.expires_in,
+            "expiresAt": narrow.expires_at,
+            "scope": scope.as_str(),
+        }),
+    );
+    // The body is a credential (RFC 6749 §5.1).
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
-fn refused<C>(
-    sessions: &Sessions<C>,
-    parts: &Parts,
-    kind: TokenErrorKind,
-    clear: bool,
-) -> Response<JsonBody> {
-    let mut response = refuse(&ProblemJson, Refusal::Token(kind.into()), parts);
-    if clear {
+fn refused<C>(sessions: &Sessions<C>, parts: &Parts, error: RefreshError) -> Response<JsonBody> {
+    let mut response = refuse(&ProblemJson, error.refusal(), parts);
+    if let RefreshError::Refused { clear: true, .. } = error {
         cookies::append(response.headers_mut(), sessions.clearing_cookies());
     }
     response
@@ -227,11 +204,11 @@ fn json_response(status_code: StatusCode, body: &Value) -> Response<JsonBody> {
 
 /// Response future of [`RefreshService`].
 #[must_use = "futures do nothing unless polled"]
-pub struct EndpointFuture {
+pub struct RefreshServiceFuture {
     answer: BoxFuture<'static, Response<JsonBody>>,
 }
 
-impl Future for EndpointFuture {
+impl Future for RefreshServiceFuture {
     type Output = Result<Response<JsonBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -239,9 +216,9 @@ impl Future for EndpointFuture {
     }
 }
 
-impl fmt::Debug for EndpointFuture {
+impl fmt::Debug for RefreshServiceFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EndpointFuture").finish_non_exhaustive()
+        f.debug_struct("RefreshServiceFuture").finish_non_exhaustive()
     }
 }
 
@@ -256,8 +233,6 @@ impl<C> fmt::Debug for RefreshService<C> {
         f.debug_struct("RefreshService").field("sessions", &self.sessions).finish()
     }
 }
-
-const MAX_ROUNDS: usize = 4;
 
 #[derive(Debug, PartialEq, Eq)]
 enum FormError {

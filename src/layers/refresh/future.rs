@@ -9,12 +9,12 @@ use pin_project_lite::pin_project;
 use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
 
-use super::plan::{self, Decision, Task};
+use super::plan::{self, Answer, OnResponse};
 use crate::{
     cookies,
-    reject::{ByLayer, Refusal, Reject, refuse},
-    session::{Minted, Sessions},
-    store::BoxFuture,
+    layers::future::BoxFuture,
+    reject::{RefusedByLayer, Reject, refuse},
+    session::Sessions,
 };
 
 pin_project! {
@@ -36,7 +36,7 @@ pin_project! {
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     {
         // Waits for the store, then calls the inner service.
-        Decide { task: Task<C>, pending: Option<Box<Pending<S, C, R, ReqBody>>> },
+        Ask { answer: BoxFuture<'static, Answer<C>>, waiting: Option<Box<Waiting<S, C, R, ReqBody>>> },
         // Waits for the inner service and for the store to note the generation, whichever is slower.
         Confirm {
             #[pin] future: S::Future,
@@ -44,7 +44,7 @@ pin_project! {
             response: Option<Result<Response<ResBody>, S::Error>>,
         },
         // Waits for the inner service.
-        Handle { #[pin] future: S::Future, after: Option<Box<After<C>>> },
+        Handle { #[pin] future: S::Future, on_response: Option<Box<OnResponse<C>>> },
         // Waits for the store to say which cookies may still go out.
         Admit { admission: BoxFuture<'static, Vec<HeaderValue>>, response: Option<Response<ResBody>> },
         Refused { response: Option<Response<ResBody>> },
@@ -52,27 +52,12 @@ pin_project! {
 }
 
 /// A request that waits for the store.
-pub(super) struct Pending<S, C, R, B> {
+pub(super) struct Waiting<S, C, R, B> {
     pub(super) ready: S,
     pub(super) parts: Parts,
     pub(super) body: B,
     pub(super) sessions: Sessions<C>,
     pub(super) reject: R,
-}
-
-/// What is left to do when the inner service has answered.
-#[expect(clippy::large_enum_variant, reason = "always in a box")]
-pub(super) enum After<C> {
-    Issue { sessions: Sessions<C>, minted: Minted },
-    Clear { sessions: Sessions<C> },
-}
-
-impl<C> After<C> {
-    /// Clears our cookies where a layer further in refuses at once. While a handler runs, the user may
-    /// have signed in anew in another tab, and must keep that.
-    pub(super) fn clear(sessions: &Sessions<C>) -> Self {
-        Self::Clear { sessions: sessions.clone() }
-    }
 }
 
 impl<S, C, R, ReqBody, ResBody> Future for RefreshFuture<S, C, R, ReqBody, ResBody>
@@ -87,10 +72,10 @@ where
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
-                StateProj::Decide { task, pending } => {
-                    let decision = ready!(task.as_mut().poll(cx));
-                    let pending = pending.take().expect("a request waits for one decision");
-                    state.set((*pending).go_on(decision));
+                StateProj::Ask { answer, waiting } => {
+                    let answer = ready!(answer.as_mut().poll(cx));
+                    let waiting = waiting.take().expect("a request waits for one answer");
+                    state.set((*waiting).resume(answer));
                 }
                 StateProj::Confirm { future, confirmation, response } => {
                     if let Some(waiting) = confirmation
@@ -106,16 +91,16 @@ where
                     }
                     return Poll::Ready(response.take().expect("the response has arrived"));
                 }
-                StateProj::Handle { future, after } => {
+                StateProj::Handle { future, on_response } => {
                     let mut response = ready!(future.poll(cx))?;
-                    match after.take().map(|after| *after) {
+                    match on_response.take().map(|on_response| *on_response) {
                         None => return Poll::Ready(Ok(response)),
-                        Some(After::Issue { sessions, minted }) => {
-                            let admission = Box::pin(plan::admit(sessions, minted));
+                        Some(OnResponse::Set { sessions, issued }) => {
+                            let admission = Box::pin(plan::admit(sessions, issued));
                             state.set(State::Admit { admission, response: Some(response) });
                         }
-                        Some(After::Clear { sessions }) => {
-                            if response.extensions().get::<ByLayer>().is_some() {
+                        Some(OnResponse::ClearIfRefused { sessions }) => {
+                            if response.extensions().get::<RefusedByLayer>().is_some() {
                                 cookies::append_missing(response.headers_mut(), sessions.clearing_cookies());
                             }
                             return Poll::Ready(Ok(response));
@@ -138,38 +123,21 @@ where
     }
 }
 
-impl<S, C, R, B> Pending<S, C, R, B> {
-    /// Calls the inner service as the decision says, or refuses.
-    fn go_on<ResBody>(mut self, decision: Decision<C>) -> State<S, C, R, B, ResBody>
+impl<S, C, R, B> Waiting<S, C, R, B> {
+    /// Calls the inner service as the store's answer says, or refuses.
+    fn resume<ResBody>(mut self, answer: Answer<C>) -> State<S, C, R, B, ResBody>
     where
         S: Service<Request<B>, Response = Response<ResBody>>,
         C: DeserializeOwned + Send + Sync + 'static,
         R: Reject<ResBody>,
     {
-        let authenticator = &self.sessions.inner().authenticator;
-        let after = match decision {
-            Decision::Refreshed(refreshed) => {
-                let (claims, minted) = *refreshed;
-                authenticator.settle(&mut self.parts, claims, &minted.token);
-                Some(Box::new(After::Issue { sessions: self.sessions.clone(), minted }))
+        match plan::resume(&self.sessions, &mut self.parts, answer) {
+            Ok(on_response) => {
+                let Self { mut ready, parts, body, .. } = self;
+                State::Handle { future: ready.call(Request::from_parts(parts, body)), on_response }
             }
-            Decision::Keep { live } => {
-                if live {
-                    authenticator.mark_live(&mut self.parts);
-                }
-                None
-            }
-            Decision::Ended { kind, clear } => {
-                authenticator.settle_refused(&mut self.parts, kind);
-                clear.then(|| Box::new(After::clear(&self.sessions)))
-            }
-            Decision::Unavailable => {
-                let response = refuse(&self.reject, Refusal::Unavailable, &self.parts);
-                return State::Refused { response: Some(response) };
-            }
-        };
-        let Self { mut ready, parts, body, .. } = self;
-        State::Handle { future: ready.call(Request::from_parts(parts, body)), after }
+            Err(refusal) => State::Refused { response: Some(refuse(&self.reject, refusal, &self.parts)) },
+        }
     }
 }
 

@@ -50,7 +50,7 @@ mod future;
 mod plan;
 
 pub use self::{
-    endpoint::{EndpointFuture, RefreshService},
+    endpoint::{RefreshService, RefreshServiceFuture},
     future::RefreshFuture,
 };
 
@@ -65,14 +65,14 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use self::{
-    future::{After, Pending, State},
-    plan::{Decision, Plan},
+    future::{State, Waiting},
+    plan::{Answer, OnResponse, Plan},
 };
 use super::exempt::Exempt;
 use crate::{
+    layers::future::BoxFuture,
     reject::{DefaultReject, Refusal, Reject, refuse},
     session::Sessions,
-    token::{TokenError, TokenErrorKind},
 };
 
 /// Layer that renews the session of a request whose access token is missing or has expired.
@@ -171,11 +171,7 @@ where
             return self.forward(request, None);
         }
         match plan::plan(&self.sessions, &mut request) {
-            Plan::Forward => self.forward(request, None),
-            Plan::ForwardAndClear => {
-                let after = After::clear(&self.sessions);
-                self.forward(request, Some(Box::new(after)))
-            }
+            Plan::Forward(on_response) => self.forward(request, on_response),
             Plan::Confirm(confirmation) => RefreshFuture {
                 state: State::Confirm {
                     future: self.inner.call(request),
@@ -183,29 +179,24 @@ where
                     response: None,
                 },
             },
-            Plan::Ambiguous => {
-                self.refuse(request, Refusal::Token(TokenError::new(TokenErrorKind::Ambiguous)))
-            }
-            Plan::CheckLive(claims) => self.decide(request, |sessions| plan::check_live(sessions, claims)),
-            Plan::Refresh { token, still_good, may_clear } => {
-                self.decide(request, |sessions| plan::exchange(sessions, token, still_good, may_clear))
-            }
+            Plan::Ask(answer) => self.ask(request, answer),
+            Plan::Refuse(refusal) => self.refuse(request, refusal),
         }
     }
 }
 
 impl<S: Clone, C, R: Clone> Refresh<S, C, R> {
-    /// What nearly all requests need, so it is made where it is to be.
+    /// The way of most requests, so the future is built in place.
     #[inline(always)]
     fn forward<ReqBody, ResBody>(
         &mut self,
         request: Request<ReqBody>,
-        after: Option<Box<After<C>>>,
+        on_response: Option<Box<OnResponse<C>>>,
     ) -> RefreshFuture<S, C, R, ReqBody, ResBody>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     {
-        RefreshFuture { state: State::Handle { future: self.inner.call(request), after } }
+        RefreshFuture { state: State::Handle { future: self.inner.call(request), on_response } }
     }
 
     #[cold]
@@ -222,26 +213,23 @@ impl<S: Clone, C, R: Clone> Refresh<S, C, R> {
         RefreshFuture { state: State::Refused { response: Some(refuse(&self.reject, refusal, &parts)) } }
     }
 
-    /// Asks the store first. The instance that said it was ready is the one to call afterwards.
-    ///
-    /// Never inlined: the task is large, and its room on the stack would be in the way of all other requests.
-    #[inline(never)]
-    fn decide<ReqBody, ResBody, F>(
+    /// Puts the request aside until the store has answered. The instance that said it was ready is the one to call
+    /// then.
+    #[cold]
+    fn ask<ReqBody, ResBody>(
         &mut self,
         request: Request<ReqBody>,
-        task: impl FnOnce(Sessions<C>) -> F,
+        answer: BoxFuture<'static, Answer<C>>,
     ) -> RefreshFuture<S, C, R, ReqBody, ResBody>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-        F: Future<Output = Decision<C>> + Send + 'static,
     {
-        let task = Box::pin(task(self.sessions.clone()));
         let (parts, body) = request.into_parts();
         let spare = self.inner.clone();
         let ready = mem::replace(&mut self.inner, spare);
-        let pending =
-            Pending { ready, parts, body, sessions: self.sessions.clone(), reject: self.reject.clone() };
-        RefreshFuture { state: State::Decide { task, pending: Some(Box::new(pending)) } }
+        let waiting =
+            Waiting { ready, parts, body, sessions: self.sessions.clone(), reject: self.reject.clone() };
+        RefreshFuture { state: State::Ask { answer, waiting: Some(Box::new(waiting)) } }
     }
 }
 

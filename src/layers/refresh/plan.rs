@@ -1,32 +1,54 @@
-//! What a request needs: decided from its head, without asking the store.
-use http::HeaderValue;
+//! What `RefreshLayer` does with a request: decided from its head alone, then carried on with the store's answer.
+
+use http::{HeaderValue, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     clock::since_epoch,
+    layers::future::BoxFuture,
+    reject::Refusal,
     request::{Head, PresentedRefresh, RefreshToken, is_preflight, is_top_level_navigation},
-    session::{Admitted, Minted, Sessions, Unavailable},
-    store::BoxFuture,
-    token::{Claims, TokenErrorKind},
+    session::{Grant, Issued, RefreshError, Sessions},
+    token::{Claims, TokenError, TokenErrorKind},
 };
 
-/// What `RefreshLayer` does with a request.
+/// What happens to a request.
 pub(super) enum Plan<C> {
-    /// Nothing; it may be without a user.
-    Forward,
-    /// The token is good; the store learns meanwhile that the client holds it.
+    /// It goes to the inner service as it is, perhaps without a user.
+    Forward(Option<Box<OnResponse<C>>>),
+    /// Its token is good. The store learns beside the inner service that the client holds it.
     Confirm(BoxFuture<'static, ()>),
-    /// The token is good; the store must say that the session is live.
-    CheckLive(Claims<C>),
-    /// Exchange the refresh token. Claims of an access token that is still good are kept when the
-    /// store is down.
-    Refresh { token: RefreshToken, still_good: Option<Claims<C>>, may_clear: bool },
-    /// Cookies of ours that are beyond use: clear them.
-    ForwardAndClear,
-    /// Refuse: refresh cookies of several sessions.
-    Ambiguous,
+    /// It waits for the store.
+    Ask(BoxFuture<'static, Answer<C>>),
+    Refuse(Refusal),
 }
 
+/// What the store has answered.
+pub(super) type Answer<C> = Result<Proceed<C>, RefreshError>;
+
+/// How a request proceeds that has waited for the store.
+pub(super) enum Proceed<C> {
+    /// As the user of the grant, whose cookies are for the response.
+    As(Box<Grant<C>>),
+    /// With the claims that it came with; `live` when the store has confirmed their session.
+    Unchanged { live: bool },
+}
+
+/// What is left to do once the inner service has answered.
+#[expect(clippy::large_enum_variant, reason = "always in a box")]
+pub(super) enum OnResponse<C> {
+    Set {
+        sessions: Sessions<C>,
+        issued: Issued,
+    },
+    /// Clears our cookies where a layer further in has refused at once. While a handler runs, the user may sign in
+    /// again in another tab, and must keep that.
+    ClearIfRefused {
+        sessions: Sessions<C>,
+    },
+}
+
+/// Decides from the head of a request.
 pub(super) fn plan<C>(sessions: &Sessions<C>, request: &mut impl Head) -> Plan<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -34,47 +56,88 @@ where
     let inner = sessions.inner();
     if is_preflight(request) {
         inner.authenticator.settle_exempt(request, false);
-        return Plan::Forward;
+        return Plan::Forward(None);
     }
     let presented = inner.authenticator.check(request);
     match presented.verdict {
-        Ok(()) => with_token(sessions, request, presented.by_header),
+        Ok(()) => plan_for_user(sessions, request, presented.by_header),
         // A header decides alone, and two sessions at once are nobody's.
-        Err(_) if presented.by_header => Plan::Forward,
-        Err(TokenErrorKind::Ambiguous) => Plan::Forward,
-        Err(_) => refresh(sessions, request),
+        Err(_) if presented.by_header => Plan::Forward(None),
+        Err(TokenErrorKind::Ambiguous) => Plan::Forward(None),
+        Err(_) => plan_for_refresh_cookie(sessions, request),
     }
 }
 
 /// The token is good, but may have to be exchanged soon.
-fn with_token<C>(sessions: &Sessions<C>, request: &mut impl Head, by_header: bool) -> Plan<C>
+fn plan_for_user<C>(sessions: &Sessions<C>, request: &mut impl Head, by_header: bool) -> Plan<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    let Some(claims) = sessions.inner().authenticator.claims(request) else {
-        return Plan::Forward;
+    let inner = sessions.inner();
+    let Some(claims) = inner.authenticator.claims(request) else {
+        return Plan::Forward(None);
     };
-    if by_header || !expires_soon(sessions, claims) {
-        return with_good_token(sessions, claims, by_header);
+    if !by_header && expires_soon(sessions, claims) {
+        let claims = claims.clone();
+        return match refresh_cookie(sessions, request) {
+            Some((PresentedRefresh::One(token), own_origin))
+                if claims.session_id() == Some(&*token.session_id) =>
+            {
+                ask_to_refresh(sessions, token, Some(claims), own_origin)
+            }
+            _ => plan_for_claims(sessions, &claims, by_header),
+        };
     }
-    let claims = claims.clone();
-    match refresh(sessions, request) {
-        Plan::Refresh { token, may_clear, .. } if claims.session_id() == Some(&*token.session_id) => {
-            Plan::Refresh { token, still_good: Some(claims), may_clear }
-        }
-        _ => with_good_token(sessions, &claims, by_header),
-    }
+    plan_for_claims(sessions, claims, by_header)
 }
 
-fn with_good_token<C>(sessions: &Sessions<C>, claims: &Claims<C>, by_header: bool) -> Plan<C>
+fn plan_for_claims<C>(sessions: &Sessions<C>, claims: &Claims<C>, by_header: bool) -> Plan<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     match (sessions.inner().session_check, by_header) {
-        (true, _) => Plan::CheckLive(claims.clone()),
-        (false, false) => sessions.confirmation(claims).map_or(Plan::Forward, Plan::Confirm),
-        (false, true) => Plan::Forward,
+        (true, _) => ask_whether_live(sessions, claims),
+        (false, false) => sessions.confirmation(claims).map_or(Plan::Forward(None), Plan::Confirm),
+        (false, true) => Plan::Forward(None),
     }
+}
+
+/// No access token speaks for the request, so its refresh cookie may.
+fn plan_for_refresh_cookie<C>(sessions: &Sessions<C>, request: &mut impl Head) -> Plan<C>
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    match refresh_cookie(sessions, request) {
+        Some((PresentedRefresh::One(token), own_origin)) => ask_to_refresh(sessions, token, None, own_origin),
+        Some((PresentedRefresh::Expired, true)) => {
+            Plan::Forward(Some(Box::new(OnResponse::ClearIfRefused { sessions: sessions.clone() })))
+        }
+        Some((PresentedRefresh::Ambiguous(_), _)) => {
+            Plan::Refuse(Refusal::Token(TokenError::new(TokenErrorKind::Ambiguous)))
+        }
+        Some((PresentedRefresh::Expired, false) | (PresentedRefresh::Nothing, _)) | None => {
+            Plan::Forward(None)
+        }
+    }
+}
+
+/// The refresh cookie of a request that may use it, and whether the application's own page made the request.
+fn refresh_cookie<C>(sessions: &Sessions<C>, request: &mut impl Head) -> Option<(PresentedRefresh, bool)>
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    let inner = sessions.inner();
+    let own_origin = inner.origin.check(request).is_ok();
+    if !own_origin && !is_top_level_navigation(request) {
+        return None;
+    }
+    let presented = inner.authenticator.refresh_token(request).unwrap_or_else(|| {
+        let mut budget = inner.authenticator.budget(request);
+        let presented = inner.refresh_reader.read(request.headers(), &mut budget);
+        inner.authenticator.set_budget(request, budget);
+        presented
+    });
+    Some((presented, own_origin))
 }
 
 fn expires_soon<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> bool {
@@ -86,96 +149,111 @@ fn expires_soon<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> bool {
     left <= inner.refresh_ahead
 }
 
-/// The refresh cookie comes in where no access token speaks for the request.
-fn refresh<C: Serialize + DeserializeOwned + Send + Sync + 'static>(
+// Not inlined: the futures are large, and their room on the stack would burden every other request.
+#[inline(never)]
+fn ask_to_refresh<C>(
     sessions: &Sessions<C>,
-    request: &mut impl Head,
-) -> Plan<C> {
-    let inner = sessions.inner();
-    let own_origin = inner.origin.check(request).is_ok();
-    if !own_origin && !is_top_level_navigation(request) {
-        return Plan::Forward;
-    }
-    let presented = inner.authenticator.refresh_token(request).unwrap_or_else(|| {
-        let mut budget = inner.authenticator.budget(request);
-        let presented = inner.refresh_reader.read(request.headers(), &mut budget);
-        inner.authenticator.set_budget(request, budget);
-        presented
-    });
-    match presented {
-        PresentedRefresh::Nothing => Plan::Forward,
-        PresentedRefresh::Expired if own_origin => Plan::ForwardAndClear,
-        PresentedRefresh::Expired => Plan::Forward,
-        PresentedRefresh::Ambiguous(_) => Plan::Ambiguous,
-        PresentedRefresh::One(token) => Plan::Refresh { token, still_good: None, may_clear: own_origin },
-    }
+    token: RefreshToken,
+    still_good: Option<Claims<C>>,
+    may_clear: bool,
+) -> Plan<C>
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    Plan::Ask(Box::pin(refresh(sessions.clone(), token, still_good, may_clear)))
 }
 
-pub(super) type Task<C> = BoxFuture<'static, Decision<C>>;
-
-/// How the request goes on.
-pub(super) enum Decision<C> {
-    /// As the user of these claims; the cookies are for the response.
-    Refreshed(Box<(Claims<C>, Minted)>),
-    /// With the claims that it came with. The store has confirmed the session, or could not be asked.
-    Keep { live: bool },
-    /// Without a user, because of this; cookies beyond use may be cleared.
-    Ended { kind: TokenErrorKind, clear: bool },
-    /// Not at all: the store is down.
-    Unavailable,
+#[inline(never)]
+fn ask_whether_live<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> Plan<C>
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    Plan::Ask(Box::pin(check_live(sessions.clone(), claims.clone())))
 }
 
-/// Exchanges the refresh token of a request.
-pub(super) async fn exchange<C>(
+/// Exchanges the refresh token of a request. Claims of an access token that is still good are kept while the store
+/// is down.
+async fn refresh<C>(
     sessions: Sessions<C>,
     token: RefreshToken,
     still_good: Option<Claims<C>>,
     may_clear: bool,
-) -> Decision<C>
+) -> Answer<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    let kept = still_good.is_some();
-    match sessions.exchange(&token).await.map(|exchanged| exchanged.into_granted()) {
-        Ok(Ok(granted)) => Decision::Refreshed(Box::new((granted.claims, granted.minted))),
+    let session_check = sessions.inner().session_check;
+    match (sessions.exchange(&token).await, still_good) {
+        (Ok(grant), _) => Ok(Proceed::As(grant)),
         // A refresh ahead of need was not needed: only a session that has ended ends here.
-        Ok(Err((error, clear))) => match still_good {
-            Some(claims) if error.kind() != TokenErrorKind::Revoked => match sessions.inner().session_check {
+        (Err(RefreshError::Refused { kind, .. }), Some(claims)) if kind != TokenErrorKind::Revoked => {
+            match session_check {
                 true => check_live(sessions, claims).await,
-                false => Decision::Keep { live: false },
-            },
-            _ => Decision::Ended { kind: error.kind(), clear: clear && may_clear },
-        },
-        Err(Unavailable) if kept && !sessions.inner().session_check => Decision::Keep { live: false },
-        Err(Unavailable) => Decision::Unavailable,
+                false => Ok(Proceed::Unchanged { live: false }),
+            }
+        }
+        (Err(RefreshError::Unavailable), Some(_)) if !session_check => Ok(Proceed::Unchanged { live: false }),
+        (Err(RefreshError::Refused { kind, clear }), _) => {
+            Err(RefreshError::Refused { kind, clear: clear && may_clear })
+        }
+        (Err(RefreshError::Unavailable), _) => Err(RefreshError::Unavailable),
     }
 }
 
 /// Asks whether the session of a good token is live, and confirms its generation on the way.
-pub(super) async fn check_live<C>(sessions: Sessions<C>, claims: Claims<C>) -> Decision<C>
+async fn check_live<C>(sessions: Sessions<C>, claims: Claims<C>) -> Answer<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    match sessions.is_live(&claims).await {
-        Ok(true) => {
-            if let Some(confirmation) = sessions.confirmation(&claims) {
-                confirmation.await;
-            }
-            Decision::Keep { live: true }
-        }
-        Ok(false) => Decision::Ended { kind: TokenErrorKind::Revoked, clear: false },
-        Err(Unavailable) => Decision::Unavailable,
+    if !sessions.has_live_session(&claims).await? {
+        return Err(RefreshError::Refused { kind: TokenErrorKind::Revoked, clear: false });
     }
+    if let Some(confirmation) = sessions.confirmation(&claims) {
+        confirmation.await;
+    }
+    Ok(Proceed::Unchanged { live: true })
 }
 
-/// The cookies that may go on the response, after the handler has run.
-pub(super) async fn admit<C>(sessions: Sessions<C>, minted: Minted) -> Vec<HeaderValue>
+/// Puts the store's answer into the request, and returns what is left to do on the response. A refused refresh token
+/// lets the request proceed without a user; only an outage refuses it.
+pub(super) fn resume<C>(
+    sessions: &Sessions<C>,
+    request: &mut Parts,
+    answer: Answer<C>,
+) -> Result<Option<Box<OnResponse<C>>>, Refusal>
+where
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    let authenticator = &sessions.inner().authenticator;
+    let on_response = match answer {
+        Ok(Proceed::As(grant)) => {
+            let Grant { claims, issued } = *grant;
+            authenticator.settle(request, claims, &issued.token);
+            Some(OnResponse::Set { sessions: sessions.clone(), issued })
+        }
+        Ok(Proceed::Unchanged { live }) => {
+            if live {
+                authenticator.mark_live(request);
+            }
+            None
+        }
+        Err(RefreshError::Refused { kind, clear }) => {
+            authenticator.settle_refused(request, kind);
+            clear.then(|| OnResponse::ClearIfRefused { sessions: sessions.clone() })
+        }
+        Err(error @ RefreshError::Unavailable) => return Err(error.refusal()),
+    };
+    Ok(on_response.map(Box::new))
+}
+
+/// The cookies that may still go on the response, now that the inner service is done.
+pub(super) async fn admit<C>(sessions: Sessions<C>, issued: Issued) -> Vec<HeaderValue>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    match sessions.admit(minted).await {
-        Ok(Admitted::Cookies(minted, with_refresh)) => minted.into_cookies(with_refresh),
+    match sessions.admit(issued).await {
+        Ok(Some(issued)) => issued.into_cookies(),
         // The client asks again, and is answered again.
-        Ok(Admitted::Superseded | Admitted::Ended) | Err(Unavailable) => Vec::new(),
+        Ok(None) | Err(_) => Vec::new(),
     }
 }

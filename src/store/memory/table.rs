@@ -103,59 +103,6 @@ impl<S: BuildHasher> Table<S> {
 
 const SPARE_EXPIRIES: usize = 1024;
 
-#[cfg(test)]
-mod tests {
-    use std::{
-        hash::{BuildHasherDefault, Hasher},
-        time::SystemTime,
-    };
-
-    use super::*;
-    use crate::store::record::NewRecord;
-
-    #[derive(Default)]
-    struct AlwaysTheSame;
-
-    impl Hasher for AlwaysTheSame {
-        fn finish(&self) -> u64 {
-            u64::MAX
-        }
-
-        fn write(&mut self, _: &[u8]) {}
-    }
-
-    #[test]
-    fn subjects_whose_hashes_are_the_same_keep_their_sessions_apart() {
-        let mut table = Table::<BuildHasherDefault<AlwaysTheSame>>::default();
-        for (id, subject) in [("1", "ada"), ("2", "bob"), ("3", "ada"), ("", "ada")] {
-            table.insert(&NewRecord::new(id.into(), subject, [7; 32]).begin(SystemTime::now()));
-        }
-        let ids = |table: &Table<_>, subject| -> Vec<String> {
-            table.of_subject(subject).map(|(id, _)| id.to_string()).collect()
-        };
-        assert_eq!(ids(&table, "ada"), ["", "1", "3"]);
-        assert_eq!(ids(&table, "bob"), ["2"]);
-        assert!(table.remove(&"1".into()));
-        assert_eq!((ids(&table, "ada").len(), ids(&table, "bob").len(), ids(&table, "eve").len()), (2, 1, 0));
-    }
-
-    #[test]
-    fn sessions_that_have_gone_leave_nothing_behind() {
-        let mut table = Table::<RandomState>::default();
-        let start = SystemTime::UNIX_EPOCH;
-        for id in 0..10_000 {
-            let id = SessionId::new(id.to_string());
-            table.insert(&NewRecord::new(id.clone(), id.as_str(), [7; 32]).begin(start));
-            assert!(table.remove(&id));
-        }
-        assert_eq!((table.sessions.len(), table.by_subject.len()), (0, 0));
-        assert!(table.expiries.len() <= SPARE_EXPIRIES + 2, "{}", table.expiries.len());
-        table.insert(&NewRecord::new("live".into(), "ada", [7; 32]).begin(start));
-        table.purge(i64::MAX);
-        assert_eq!((table.sessions.len(), table.by_subject.len(), table.expiries.len()), (0, 0, 0));
-    }
-}
-
 /// A record as it takes least room: times in milliseconds, and all texts behind one pointer. The id
 /// is what it is found by.
 pub(super) struct Packed {
@@ -251,3 +198,56 @@ const TEXTS: usize = 5;
 
 // A million sessions feel each byte.
 const _: () = assert!(size_of::<Packed>() <= 152);
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        hash::{BuildHasherDefault, Hasher},
+        time::SystemTime,
+    };
+
+    use super::*;
+    use crate::store::record::NewRecord;
+
+    #[derive(Default)]
+    struct AlwaysTheSame;
+
+    impl Hasher for AlwaysTheSame {
+        fn finish(&self) -> u64 {
+            u64::MAX
+        }
+
+        fn write(&mut self, _: &[u8]) {}
+    }
+
+    #[test]
+    fn subjects_whose_hashes_are_the_same_keep_their_sessions_apart() {
+        let mut table = Table::<BuildHasherDefault<AlwaysTheSame>>::default();
+        for (id, subject) in [("1", "ada"), ("2", "bob"), ("3", "ada"), ("", "ada")] {
+            table.insert(&NewRecord::new(id.into(), subject, [7; 32]).begin(SystemTime::now()));
+        }
+        let ids = |table: &Table<_>, subject| -> Vec<String> {
+            table.of_subject(subject).map(|(id, _)| id.to_string()).collect()
+        };
+        assert_eq!(ids(&table, "ada"), ["", "1", "3"]);
+        assert_eq!(ids(&table, "bob"), ["2"]);
+        assert!(table.remove(&"1".into()));
+        assert_eq!((ids(&table, "ada").len(), ids(&table, "bob").len(), ids(&table, "eve").len()), (2, 1, 0));
+    }
+
+    #[test]
+    fn sessions_that_have_gone_leave_nothing_behind() {
+        let mut table = Table::<RandomState>::default();
+        let start = SystemTime::UNIX_EPOCH;
+        for id in 0..10_000 {
+            let id = SessionId::new(id.to_string());
+            table.insert(&NewRecord::new(id.clone(), id.as_str(), [7; 32]).begin(start));
+            assert!(table.remove(&id));
+        }
+        assert_eq!((table.sessions.len(), table.by_subject.len()), (0, 0));
+        assert!(table.expiries.len() <= SPARE_EXPIRIES + 2, "{}", table.expiries.len());
+        table.insert(&NewRecord::new("live".into(), "ada", [7; 32]).begin(start));
+        table.purge(i64::MAX);
+        assert_eq!((table.sessions.len(), table.by_subject.len(), table.expiries.len()), (0, 0, 0));
+    }
+}

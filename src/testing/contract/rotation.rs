@@ -15,8 +15,9 @@ use crate::{
     clock::{Clock, SystemClock},
     keys::{KeyRing, crypto::random},
     request::{RefreshToken, SessionSecret},
-    session::{Exchanged, SessionEvent, Sessions},
+    session::{Grant, RefreshError, SessionEvent, Sessions},
     store::{NewRecord, RefreshStore, SessionRecord, Update},
+    token::TokenErrorKind,
 };
 
 /// What a client gets for its refresh token.
@@ -92,7 +93,7 @@ pub(super) async fn a_wrong_secret_changes_nothing<S: RefreshStore + Clone>(stor
     let before = table.session(Seen::Settled).await;
     for presented in [0, CURRENT - 1, CURRENT, CURRENT + 1] {
         let token = token(&before, presented, SessionSecret::generate());
-        let got = answer(table.sessions.exchange(&token).await.ok());
+        let got = answer(table.sessions.exchange(&token).await);
         table
             .rule
             .check(got == Answer::WrongSecret, format_args!("a guessed secret is refused, not {got:?}"));
@@ -239,7 +240,7 @@ impl<'a, S: RefreshStore + Clone> Table<'a, S> {
 
     async fn exchange(&self, record: &SessionRecord, presented: u32) -> Answer {
         let token = token(record, presented, self.secret.clone());
-        answer(self.sessions.exchange(&token).await.ok())
+        answer(self.sessions.exchange(&token).await)
     }
 }
 
@@ -247,15 +248,15 @@ fn token(record: &SessionRecord, generation: u32, secret: SessionSecret) -> Refr
     RefreshToken { session_id: record.id.as_str().into(), generation, secret }
 }
 
-fn answer(exchanged: Option<Exchanged<()>>) -> Answer {
+fn answer(exchanged: Result<Box<Grant<()>>, RefreshError>) -> Answer {
     match exchanged {
-        None => Answer::Unavailable,
-        Some(Exchanged::Ended | Exchanged::Over | Exchanged::Unreadable) => Answer::Ended,
-        Some(Exchanged::WrongSecret) => Answer::WrongSecret,
-        Some(Exchanged::Granted(granted)) => {
-            let generation = granted.claims.generation().unwrap_or(u32::MAX);
-            if granted.minted.has_refresh() { Answer::Pair(generation) } else { Answer::Access(generation) }
+        Ok(grant) => {
+            let generation = grant.claims.generation().unwrap_or(u32::MAX);
+            if grant.issued.has_refresh() { Answer::Pair(generation) } else { Answer::Access(generation) }
         }
+        Err(RefreshError::Refused { kind: TokenErrorKind::BadSignature, .. }) => Answer::WrongSecret,
+        Err(RefreshError::Refused { .. }) => Answer::Ended,
+        Err(RefreshError::Unavailable) => Answer::Unavailable,
     }
 }
 

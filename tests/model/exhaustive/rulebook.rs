@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::state::{Version, View};
 use crate::{
-    rotation::{Admission, LostResponse, Rules, Verdict, admit, confirmation, decide, successor},
+    rotation::{Admission, Decision, LostResponse, Rules, admit, confirmation, decide, successor},
     store::{NewRecord, SessionRecord},
 };
 
@@ -28,7 +28,7 @@ pub(crate) enum Removed {
 /// How a refresh token is answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Judged {
-    pub(crate) verdict: Verdict,
+    pub(crate) verdict: Decision,
     /// What is written first.
     pub(crate) next: Option<Version>,
 }
@@ -83,7 +83,7 @@ impl Rulebook {
         let rules = Rules { grace: GRACE, lost_response };
         let verdict = decide(presented.into(), record, now(), Duration::ZERO, rules);
         let verdict = match (self.removed, verdict) {
-            (Some(Removed::Settling), Verdict::RenewAccess) => Verdict::Rotate,
+            (Some(Removed::Settling), Decision::RenewAccess) => Decision::Rotate,
             (Some(Removed::LaterRound), verdict) => verdict,
             (_, verdict) if later => verdict.of_later_look(),
             (_, verdict) => verdict,

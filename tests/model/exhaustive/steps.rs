@@ -5,7 +5,7 @@ use super::{
     rulebook::Removed,
     state::{Jar, Owner, Stage, State, Version, View},
 };
-use crate::rotation::{Admission, Verdict};
+use crate::rotation::{Admission, Decision};
 
 /// The states that one state leads to.
 pub(crate) struct Steps<'a> {
@@ -191,13 +191,13 @@ impl<'a> Steps<'a> {
             return self.reach(next);
         };
         let judged = self.model.rules.judge(presented, view, later);
-        if !later && self.is_reuse(index, presented) && judged.verdict != Verdict::Revoke {
+        if !later && self.is_reuse(index, presented) && judged.verdict != Decision::Revoke {
             self.breach(Breach::Unnoticed, &next);
         }
         match (judged.verdict, judged.next) {
-            (Verdict::Refuse, _) => next.set(index, Stage::Clear { old: false }),
-            (Verdict::TooLate, _) => next.drop_flight(index),
-            (Verdict::Revoke, _) => next.set(index, Stage::Remove),
+            (Decision::Refuse, _) => next.set(index, Stage::Clear { old: false }),
+            (Decision::TooLate, _) => next.drop_flight(index),
+            (Decision::Revoke, _) => next.set(index, Stage::Remove),
             (_, Some(written)) if written.generation > self.model.generations => {
                 next.set(index, Stage::Handle { generation: view.version.generation, refresh: false });
             }
@@ -210,7 +210,7 @@ impl<'a> Steps<'a> {
             }
             (verdict, None) => {
                 let generation = view.version.generation;
-                if verdict == Verdict::RenewAccess && next.flights[index].owner == Owner::Thief {
+                if verdict == Decision::RenewAccess && next.flights[index].owner == Owner::Thief {
                     next.thief.used = next.thief.used.max(Some(generation));
                 }
                 next.set(index, Stage::Handle { generation, refresh: verdict.brings_refresh_token() });

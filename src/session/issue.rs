@@ -1,4 +1,4 @@
-//! Tokens and cookies for a session record.
+//! Issues the tokens and cookies of a session record.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,17 +6,21 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
 use serde_json::{Map, Value};
 
-use super::sessions::{Lifetimes, Sessions};
+use super::{
+    records::Unavailable,
+    sessions::{Lifetimes, Sessions},
+};
 use crate::{
     clock::{later, unix_seconds},
     keys::crypto::random,
     request::{REFRESH_TYPE, RefreshToken, SessionSecret},
     store::{SessionId, SessionRecord},
     token::{ACCESS_TYPE, Expiry, IssueError, NewToken, Scopes},
+    trace,
 };
 
-/// The cookies that tell a client about one generation of its session.
-pub(crate) struct Minted {
+/// The tokens of one generation of a session, in the cookies that bring them to the client.
+pub(crate) struct Issued {
     /// The record that they speak of.
     record: SessionRecord,
     /// The access token itself.
@@ -29,7 +33,7 @@ pub(crate) struct Minted {
     xsrf: Option<HeaderValue>,
 }
 
-impl Minted {
+impl Issued {
     pub(crate) fn id(&self) -> &SessionId {
         &self.record.id
     }
@@ -48,55 +52,59 @@ impl Minted {
     }
 
     /// Whether the access cookie still says what the record of its generation says.
-    pub(super) fn is_of(&self, record: &SessionRecord) -> bool {
+    pub(super) fn is_current(&self, record: &SessionRecord) -> bool {
         self.record.claims == record.claims && self.record.xsrf_token == record.xsrf_token
     }
 
-    /// Whether cookies minted for `record` would say the same, but for ids and signatures: tokens carry
+    /// Whether cookies issued for `record` would say the same, but for ids and signatures: tokens carry
     /// times in whole seconds.
-    pub(super) fn speaks_of(&self, record: &SessionRecord) -> bool {
+    pub(super) fn says_same_as(&self, record: &SessionRecord) -> bool {
         let said = |record: &SessionRecord| {
             let ends = unix_seconds(record.absolute_expires_at);
             (record.generation, unix_seconds(record.created_at), ends)
         };
-        let minted = &self.record;
-        minted.id == record.id
-            && minted.subject == record.subject
-            && minted.scope == record.scope
-            && said(minted) == said(record)
-            && self.is_of(record)
+        let issued = &self.record;
+        issued.id == record.id
+            && issued.subject == record.subject
+            && issued.scope == record.scope
+            && said(issued) == said(record)
+            && self.is_current(record)
     }
 
     pub(super) fn with_refresh_of(self, other: Self) -> Self {
         Self { refresh: other.refresh, ..self }
     }
 
-    pub(crate) fn into_cookies(self, with_refresh: bool) -> Vec<HeaderValue> {
-        let refresh = self.refresh.filter(|_| with_refresh);
-        [Some(self.access), refresh, self.xsrf].into_iter().flatten().collect()
+    /// Leaves the refresh cookie out: the client has shown that it holds one of this generation.
+    pub(super) fn without_refresh(self) -> Self {
+        Self { refresh: None, ..self }
+    }
+
+    pub(crate) fn into_cookies(self) -> Vec<HeaderValue> {
+        [Some(self.access), self.refresh, self.xsrf].into_iter().flatten().collect()
     }
 }
 
 /// When an access token of a session ends: after its lifetime, but not after the session.
-pub(super) fn minted_expiry(lifetimes: &Lifetimes, now: SystemTime, absolute: SystemTime) -> SystemTime {
+pub(super) fn access_expiry(lifetimes: &Lifetimes, now: SystemTime, absolute: SystemTime) -> SystemTime {
     later(now, lifetimes.access).min(absolute)
 }
 
 impl<C> Sessions<C> {
-    /// Mints the tokens of the record's generation; a refresh token only with the secret at hand.
+    /// Issues the tokens of the record's generation; a refresh token only with the secret at hand.
     ///
     /// Whenever it is asked for one generation, the refresh token says the same: session, generation,
     /// secret and expiry all come from the record.
-    pub(crate) fn mint(
+    pub(crate) fn issue(
         &self,
         record: &SessionRecord,
         secret: Option<&SessionSecret>,
         now: SystemTime,
-    ) -> Result<Minted, IssueError> {
+    ) -> Result<Issued, IssueError> {
         let inner = self.inner();
         let scope = Scopes::granted(&record.scope);
-        let token = self.mint_access(record, scope, Some(&record.xsrf_token), now)?;
-        let expires_at = minted_expiry(&inner.lifetimes, now, record.absolute_expires_at);
+        let token = self.issue_access(record, scope, Some(&record.xsrf_token), now)?;
+        let expires_at = access_expiry(&inner.lifetimes, now, record.absolute_expires_at);
         // The record alone knows the idle expiry, which moves without a new refresh cookie.
         let age = until(record.absolute_expires_at, now);
         let access = inner.cookies.access.set(&token, until(expires_at, now))?;
@@ -106,13 +114,13 @@ impl<C> Sessions<C> {
             None => None,
         };
         let refresh = match secret {
-            Some(secret) => Some(inner.cookies.refresh.set(&self.mint_refresh(record, secret)?, age)?),
+            Some(secret) => Some(inner.cookies.refresh.set(&self.issue_refresh(record, secret)?, age)?),
             None => None,
         };
-        Ok(Minted { record: record.clone(), token, expires_at, access, refresh, xsrf })
+        Ok(Issued { record: record.clone(), token, expires_at, access, refresh, xsrf })
     }
 
-    fn mint_refresh(&self, record: &SessionRecord, secret: &SessionSecret) -> Result<String, IssueError> {
+    fn issue_refresh(&self, record: &SessionRecord, secret: &SessionSecret) -> Result<String, IssueError> {
         let token = RefreshToken {
             session_id: record.id.as_str().into(),
             generation: record.generation,
@@ -124,8 +132,8 @@ impl<C> Sessions<C> {
         self.inner().issuer.sign(&new, Map::new())
     }
 
-    /// Mints an access token with these of the session's scopes.
-    pub(crate) fn mint_access(
+    /// Issues an access token with these of the session's scopes.
+    pub(crate) fn issue_access(
         &self,
         record: &SessionRecord,
         scope: Scopes,
@@ -133,7 +141,7 @@ impl<C> Sessions<C> {
         now: SystemTime,
     ) -> Result<String, IssueError> {
         let inner = self.inner();
-        let expiry = Expiry::At(minted_expiry(&inner.lifetimes, now, record.absolute_expires_at));
+        let expiry = Expiry::At(access_expiry(&inner.lifetimes, now, record.absolute_expires_at));
         let mut new = NewToken::of_type(ACCESS_TYPE, expiry)
             .with_subject(&*record.subject)
             .with_session_id(record.id.as_str())
@@ -160,6 +168,12 @@ impl<C> Sessions<C> {
             .map(|spec| spec.clear())
             .collect()
     }
+}
+
+/// Logs a mistake of the application that no client can do anything about.
+pub(super) fn cannot_issue(error: IssueError) -> Unavailable {
+    trace::cannot_issue(&error);
+    Unavailable
 }
 
 fn until(end: SystemTime, now: SystemTime) -> Duration {

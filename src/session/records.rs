@@ -1,0 +1,88 @@
+//! The session records in the store, as the session room uses them.
+//!
+//! A failure of the store is logged here, for the operator; further up it is [`Unavailable`], which says no more
+//! than a client may know.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    clock::SharedClock,
+    store::{BoxError, Created, ErasedStore, NewRecord, SessionId, SessionRecord, Snapshot, Update},
+    trace,
+};
+
+/// The store and the clock of this node.
+pub(crate) struct Records {
+    store: Box<dyn ErasedStore>,
+    clock: SharedClock,
+}
+
+/// The store, or the reloading of claims, failed; the cause is in the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unavailable;
+
+impl Records {
+    pub(super) const fn new(store: Box<dyn ErasedStore>, clock: SharedClock) -> Self {
+        Self { store, clock }
+    }
+
+    pub(super) fn new_id(&self, subject: &str) -> SessionId {
+        self.store.new_id(subject)
+    }
+
+    /// Returns the record of the new session; `None` when the store is full.
+    pub(super) async fn create(&self, session: NewRecord) -> Result<Option<SessionRecord>, Unavailable> {
+        let created = self.store.create(session).await.map_err(failed("creating a session"))?;
+        Ok(match created {
+            Created::Done(record) => Some(record),
+            Created::Full => None,
+        })
+    }
+
+    pub(super) async fn read(&self, id: &SessionId) -> Result<Snapshot, Unavailable> {
+        self.store.read(id).await.map_err(failed("reading a session"))
+    }
+
+    /// Reads, and measures how long the store took by this node's clock.
+    pub(super) async fn read_timed(&self, id: &SessionId) -> Result<(Snapshot, Duration), Unavailable> {
+        let asked_at = self.clock.now();
+        let snapshot = self.read(id).await?;
+        Ok((snapshot, self.clock.now().duration_since(asked_at).unwrap_or_default()))
+    }
+
+    pub(super) async fn update(&self, record: &SessionRecord) -> Result<Update, Unavailable> {
+        self.store.update(record).await.map_err(failed("writing a session"))
+    }
+
+    pub(super) async fn remove(&self, id: &SessionId) -> Result<bool, Unavailable> {
+        self.store.remove(id).await.map_err(failed("ending a session"))
+    }
+
+    pub(super) async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, Unavailable> {
+        self.store.list(subject).await.map_err(failed("listing sessions"))
+    }
+
+    pub(super) async fn remove_all(
+        &self,
+        subject: &str,
+        keep: Option<&SessionId>,
+    ) -> Result<u64, Unavailable> {
+        self.store.remove_all(subject, keep).await.map_err(failed("ending sessions"))
+    }
+}
+
+fn failed(doing: &'static str) -> impl FnOnce(BoxError) -> Unavailable {
+    move |error| {
+        trace::store_failed(doing, &error);
+        Unavailable
+    }
+}
+
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Records")
+    }
+}
+
+/// How often an operation starts again: each round means that another writer won.
+pub(super) const MAX_ROUNDS: usize = 16;
