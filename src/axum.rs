@@ -44,11 +44,11 @@ use axum_core::{
     extract::{FromRequestParts, OptionalFromRequestParts},
     response::{IntoResponse, IntoResponseParts, Response, ResponseParts},
 };
-use http::{Extensions, StatusCode, request::Parts};
+use http::{StatusCode, request::Parts};
 
 use crate::{
     reject::{ProblemJson, Refusal, Reject},
-    request::{Checked, Outcome},
+    request::{AuthState, NoClaims},
     session::{SessionError, SignedIn, SignedOut, UpdatedClaims},
     token::{Claims, TokenError, TokenErrorKind},
 };
@@ -88,7 +88,7 @@ impl<S: Sync, C: Send + Sync + 'static> FromRequestParts<S> for Claims<C> {
     type Rejection = ClaimsRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
-        claims(&parts.extensions)?.ok_or_else(|| ClaimsRejection::Unauthenticated(reason(&parts.extensions)))
+        Ok(AuthState::claims(&parts.extensions, HANDLER)?.clone())
     }
 }
 
@@ -96,28 +96,21 @@ impl<S: Sync, C: Send + Sync + 'static> OptionalFromRequestParts<S> for Claims<C
     type Rejection = ClaimsRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, ClaimsRejection> {
-        claims(&parts.extensions)
-    }
-}
-
-/// The claims that a layer has put there: nobody else can make some, and each layer removes what it
-/// finds of its type. Verified claims of other types alone mean that the handler asks for claims that
-/// its layers do not make.
-fn claims<C: Send + Sync + 'static>(extensions: &Extensions) -> Result<Option<Claims<C>>, ClaimsRejection> {
-    let checked = extensions.get::<Checked>().filter(|checked| checked.enforced.is_set());
-    match (checked.map(|checked| &checked.outcome), extensions.get::<Claims<C>>()) {
-        (Some(_), Some(claims)) => Ok(Some(claims.clone())),
-        (Some(Outcome::Refused(_) | Outcome::Exempt), None) => Ok(None),
-        (Some(Outcome::Verified(..)) | None, _) => {
-            let wanted = format!("a handler that takes `{}`", std::any::type_name::<Claims<C>>());
-            crate::trace::layer_missing(&wanted, "CookieJwtLayer");
-            Err(ClaimsRejection::LayerMissing)
+        match AuthState::claims(&parts.extensions, HANDLER) {
+            Ok(claims) => Ok(Some(claims.clone())),
+            Err(NoClaims::Anonymous(_)) => Ok(None),
+            Err(missing @ NoClaims::LayerMissing) => Err(missing.into()),
         }
     }
 }
 
-fn reason(extensions: &Extensions) -> TokenError {
-    TokenError::of(extensions).cloned().unwrap_or(TokenErrorKind::Missing.into())
+impl From<NoClaims> for ClaimsRejection {
+    fn from(missing: NoClaims) -> Self {
+        match missing {
+            NoClaims::Anonymous(error) => Self::Unauthenticated(error),
+            NoClaims::LayerMissing => Self::LayerMissing,
+        }
+    }
 }
 
 /// The XSRF token of the signed-in user, for a hidden field or a `<meta>` of a rendered page.
@@ -165,14 +158,9 @@ impl<S: Sync> FromRequestParts<S> for XsrfToken {
     type Rejection = ClaimsRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
-        let checked = parts.extensions.get::<Checked>().filter(|checked| checked.enforced.is_set());
-        let Some(checked) = checked else {
-            crate::trace::layer_missing("a handler that takes `XsrfToken`", "CookieJwtLayer");
-            return Err(ClaimsRejection::LayerMissing);
-        };
-        let Outcome::Verified(claims, _) = &checked.outcome else {
-            return Err(ClaimsRejection::Unauthenticated(reason(&parts.extensions)));
-        };
+        let state = AuthState::enforced(&parts.extensions, "a handler that takes `XsrfToken`")
+            .ok_or(ClaimsRejection::LayerMissing)?;
+        let claims = state.user().map_err(ClaimsRejection::Unauthenticated)?;
         let Some(value) = claims.registered.xsrf_token() else {
             return Err(ClaimsRejection::Unauthenticated(TokenErrorKind::Missing.into()));
         };
@@ -237,3 +225,5 @@ fn refusal(refusal: &Refusal) -> Response {
     response.extensions_mut().insert(refusal.clone());
     response
 }
+
+const HANDLER: &str = "a handler";

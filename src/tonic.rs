@@ -30,9 +30,9 @@ use tonic::{Code, Request, Status};
 
 use crate::{
     reject::Refusal,
-    request::{Checked, Outcome},
+    request::{AuthState, NoClaims},
     session::SessionError,
-    token::{Claims, InsufficientScope, TokenErrorKind},
+    token::{Claims, InsufficientScope},
 };
 
 /// The claims of a tonic request.
@@ -48,18 +48,10 @@ pub trait RequestClaims {
 
 impl<T> RequestClaims for Request<T> {
     fn claims<C: Send + Sync + 'static>(&self) -> Result<&Claims<C>, Status> {
-        let checked = self.extensions().get::<Checked>().filter(|checked| checked.enforced.is_set());
-        match (checked.map(|checked| &checked.outcome), self.extensions().get::<Claims<C>>()) {
-            (Some(_), Some(claims)) => Ok(claims),
-            (Some(Outcome::Refused(error)), None) => Err(Refusal::Token(error.clone()).into()),
-            (Some(Outcome::Exempt), None) => Err(Refusal::Token(TokenErrorKind::Missing.into()).into()),
-            // Verified claims of another type: the method asks for claims that its layers do not make.
-            (Some(Outcome::Verified(..)) | None, _) => {
-                let wanted = format!("a gRPC method that takes `{}`", std::any::type_name::<Claims<C>>());
-                crate::trace::layer_missing(&wanted, "CookieJwtLayer");
-                Err(Status::internal("the server is not set up to authenticate"))
-            }
-        }
+        AuthState::claims(self.extensions(), "a gRPC method").map_err(|missing| match missing {
+            NoClaims::Anonymous(error) => Refusal::Token(error).into(),
+            NoClaims::LayerMissing => Status::internal("the server is not set up to authenticate"),
+        })
     }
 }
 

@@ -246,12 +246,12 @@ where
 impl<S, C: DeserializeOwned + Send + Sync + 'static, R> CookieJwt<S, C, R> {
     fn check(&self, request: &mut impl Head, exempt: bool) -> Result<(), Refusal> {
         if exempt || is_preflight(request) {
-            self.authenticator.settle_exempt(request, true);
+            self.authenticator.exempt(request, true);
             return Ok(());
         }
-        let presented = self.authenticator.enforce(request);
-        match presented.verdict {
-            Ok(()) if self.session_check && !presented.live => {
+        let status = self.authenticator.enforce(request);
+        match status.verdict {
+            Ok(()) if self.session_check && !status.live => {
                 crate::trace::layer_missing("a session check", "RefreshLayer");
                 Err(Refusal::Unavailable)
             }

@@ -60,7 +60,7 @@ use super::future::ResponseFuture;
 use crate::{
     clock::{Clock, SharedClock, since_epoch},
     reject::{DefaultReject, Refusal, Reject},
-    request::{Checked, is_preflight},
+    request::{AuthState, is_preflight},
     token::{Claims, InsufficientScope, InvalidScope, Scopes, StaleSignIn, TokenError, TokenErrorKind},
 };
 
@@ -241,9 +241,8 @@ where
 
 impl<S, C: Send + Sync + 'static, R> Require<S, C, R> {
     fn check(&self, extensions: &Extensions) -> Result<(), Refusal> {
-        if extensions.get::<Checked>().is_none_or(|checked| !checked.enforced.is_set()) {
-            crate::trace::layer_missing("a RequireLayer", "CookieJwtLayer");
-        }
+        // Only for the log: claims that are there are evaluated all the same.
+        let _ = AuthState::enforced(extensions, "a RequireLayer");
         match extensions.get::<Claims<C>>() {
             Some(claims) => self.demands.check(claims),
             None => {

@@ -68,7 +68,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Extensions, HeaderMap, HeaderName, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -76,8 +76,8 @@ use super::future::ResponseFuture;
 use crate::{
     error::ConfigError,
     reject::{DefaultReject, Refusal, Reject},
-    request::{Checked, Found, Head, OriginPolicy, Outcome, Provenance, is_handshake, is_unsafe},
-    token::{Source, XsrfError, XsrfErrorKind, xsrf},
+    request::{AuthState, FetchMetadata, Found, Head, OriginPolicy, is_handshake, is_unsafe},
+    token::{XsrfError, XsrfErrorKind, xsrf},
 };
 
 /// Layer that refuses requests which another site made in the user's name.
@@ -230,55 +230,44 @@ impl Settings {
         if self.origin_only {
             return Ok(self.origin.check(request)?);
         }
-        let checked = enforced(request.extensions())?;
-        self.check_user(checked, request, handshake)?;
-        // Spares layers further in the users that have been looked at here.
-        checked.proven.set();
-        if !checked.others.is_empty()
-            && let Some(checked) = request.extensions_mut().get_mut::<Checked>()
-        {
-            checked.others.clear();
+        let state = AuthState::enforced(request.extensions(), "an XsrfLayer")
+            .ok_or(XsrfError::new(XsrfErrorKind::LayerMissing))?;
+        self.check_users(state, request, handshake)?;
+        if state.pass_xsrf() {
+            AuthState::forget_outer_users(request.extensions_mut());
         }
         Ok(())
     }
 
-    fn check_user(&self, checked: &Checked, request: &impl Head, handshake: bool) -> Result<(), Refusal> {
-        if checked.by_header && checked.others.is_empty() {
-            return Ok(()); // nothing ambient authenticates it: no other site can make this request
+    fn check_users(&self, state: &AuthState, request: &impl Head, handshake: bool) -> Result<(), Refusal> {
+        if state.is_by_header_alone() {
+            return Ok(());
         }
-        let (mut provenance, mut header) = (Provenance::default(), Found::default());
+        let (mut metadata, mut header) = (FetchMetadata::default(), Found::default());
         for (name, value) in request.headers() {
-            provenance.note(name, value);
+            metadata.note(name, value);
             if *name == self.header {
                 header.note(value);
             }
         }
-        self.origin.judge(provenance, request)?;
+        self.origin.check_metadata(metadata, request)?;
         if handshake {
             return Ok(());
         }
-        let own = match &checked.outcome {
-            Outcome::Verified(claims, Source::Cookie) => Some(claims),
-            _ => None,
-        };
-        for claims in checked.others.iter().chain(own) {
-            let presented = single(header, request.headers(), &self.header)?;
+        for claims in state.cookie_users() {
+            let presented = only_header(header, request.headers(), &self.header)?;
             xsrf::verify(&claims.registered, presented).map_err(XsrfError::new)?;
         }
         Ok(())
     }
 }
 
-/// The outcome of a `CookieJwtLayer`; without one nothing is known about the request.
-fn enforced(extensions: &Extensions) -> Result<&Checked, XsrfError> {
-    extensions.get::<Checked>().filter(|checked| checked.enforced.is_set()).ok_or_else(|| {
-        crate::trace::layer_missing("an XsrfLayer", "CookieJwtLayer");
-        XsrfError::new(XsrfErrorKind::LayerMissing)
-    })
-}
-
 /// The header's value; two that differ are none.
-fn single<'h>(header: Found<'h>, headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h [u8], XsrfError> {
+fn only_header<'h>(
+    header: Found<'h>,
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<&'h [u8], XsrfError> {
     let first = header.first.ok_or(XsrfError::new(XsrfErrorKind::Missing))?;
     if header.again && header.values(headers, name).any(|other| other != first) {
         return Err(XsrfError::new(XsrfErrorKind::Mismatch));

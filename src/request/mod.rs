@@ -1,8 +1,8 @@
 //! What a request says: who is asking, by which token, and from where.
 //!
 //! The layers and the session look at a request through this room alone. [`Authenticator`] finds and verifies
-//! its access token, [`RefreshReader`] its refresh token, [`OriginPolicy`] decides whether a page of the
-//! application made it; [`Checked`] is the one extension in which the layers share the outcome.
+//! its access token, [`RefreshCookieReader`] its refresh token, [`OriginPolicy`] decides whether a page of the
+//! application made it; [`AuthState`] is the one extension in which the layers share the outcome.
 
 mod auth_state;
 mod authenticator;
@@ -14,13 +14,15 @@ mod origin;
 mod refresh_token;
 mod sources;
 
+#[cfg(any(feature = "axum", feature = "tonic"))]
+pub(crate) use self::auth_state::NoClaims;
 pub use self::origin::{OriginError, OriginErrorKind};
 pub(crate) use self::{
-    auth_state::{Checked, Located, Outcome},
+    auth_state::AuthState,
     authenticator::Authenticator,
     cookies::cookie_values,
     head::{Found, Head, is_handshake, is_preflight, is_top_level_navigation, is_unsafe},
-    origin::{OriginPolicy, Provenance, is_loopback, normalize, without_default_port},
-    refresh_token::{PresentedRefresh, REFRESH_TYPE, RefreshReader, RefreshToken, SessionSecret},
+    origin::{FetchMetadata, OriginPolicy, is_loopback, normalize, without_default_port},
+    refresh_token::{REFRESH_TYPE, RefreshCookie, RefreshCookieReader, RefreshToken, SessionSecret},
     sources::Sources,
 };

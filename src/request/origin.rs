@@ -138,30 +138,34 @@ impl OriginPolicy {
     /// 4. With neither header no browser is asking. A WebSocket handshake always has an `Origin`
     ///    from a browser, and is refused without.
     pub(crate) fn check(&self, request: &impl Head) -> Result<(), OriginError> {
-        let mut provenance = Provenance::default();
+        let mut metadata = FetchMetadata::default();
         for (name, value) in request.headers() {
-            provenance.note(name, value);
+            metadata.note(name, value);
         }
-        self.judge(provenance, request)
+        self.check_metadata(metadata, request)
     }
 
     /// The same, where somebody else has walked over the headers.
-    pub(crate) fn judge(&self, provenance: Provenance<'_>, request: &impl Head) -> Result<(), OriginError> {
-        self.verdict(provenance, request).map_err(OriginError::new)
+    pub(crate) fn check_metadata(
+        &self,
+        metadata: FetchMetadata<'_>,
+        request: &impl Head,
+    ) -> Result<(), OriginError> {
+        self.rule(metadata, request).map_err(OriginError::new)
     }
 
-    fn verdict(
+    fn rule(
         &self,
-        Provenance { origin, site }: Provenance<'_>,
+        FetchMetadata { origin, site }: FetchMetadata<'_>,
         request: &impl Head,
     ) -> Result<(), OriginErrorKind> {
-        let origin = single(origin).map_err(|Several| OriginErrorKind::Foreign)?;
+        let origin = only_origin(origin).map_err(|Several| OriginErrorKind::Foreign)?;
         if let Some(origin) = origin
             && self.trusted.iter().any(|trusted| trusted.as_bytes() == origin.as_bytes())
         {
             return Ok(());
         }
-        let site = single(site).map_err(|Several| OriginErrorKind::CrossSite)?;
+        let site = only_origin(site).map_err(|Several| OriginErrorKind::CrossSite)?;
         match (site, origin) {
             (Some(site), _) if site == "same-origin" || site == "none" => Ok(()),
             (Some(_), _) => Err(OriginErrorKind::CrossSite),
@@ -197,12 +201,12 @@ impl OriginPolicy {
 
 /// What a browser says about who makes a request.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Provenance<'h> {
+pub(crate) struct FetchMetadata<'h> {
     origin: Found<'h>,
     site: Found<'h>,
 }
 
-impl<'h> Provenance<'h> {
+impl<'h> FetchMetadata<'h> {
     /// A walk over the headers has come by this one.
     pub(crate) fn note(&mut self, name: &HeaderName, value: &'h HeaderValue) {
         if *name == ORIGIN {
@@ -216,12 +220,12 @@ impl<'h> Provenance<'h> {
 /// Several values of a header that must be one.
 struct Several;
 
-fn single(found: Found<'_>) -> Result<Option<&HeaderValue>, Several> {
+fn only_origin(found: Found<'_>) -> Result<Option<&HeaderValue>, Several> {
     if found.again { Err(Several) } else { Ok(found.first) }
 }
 
 fn addressed_host(headers: &HeaderMap) -> Option<&str> {
-    single(Found::of(headers, &HOST)).ok()??.to_str().ok()
+    only_origin(Found::of(headers, &HOST)).ok()??.to_str().ok()
 }
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

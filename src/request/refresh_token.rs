@@ -59,30 +59,30 @@ impl RefreshToken {
 
 /// Which refresh token a request presents.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum PresentedRefresh {
+pub(crate) enum RefreshCookie {
     /// None that is ours: no cookie, or one that we have not signed.
-    Nothing,
+    Absent,
     /// One that we have signed and that has expired: beyond use.
     Expired,
     /// Tokens of different sessions, or more than can be judged: somebody has tossed cookies.
     Ambiguous(Vec<RefreshToken>),
-    One(RefreshToken),
+    Valid(RefreshToken),
 }
 
 /// Reads refresh cookies. Nothing forged or expired gets past it, so none ever reaches the store.
 #[derive(Clone, Debug)]
-pub(crate) struct RefreshReader {
+pub(crate) struct RefreshCookieReader {
     verifier: Verifier<()>,
     cookie: Arc<str>,
 }
 
-impl RefreshReader {
+impl RefreshCookieReader {
     pub(crate) fn new(verifier: Verifier<()>, cookie: &str) -> Self {
         Self { verifier: verifier.with_types([REFRESH_TYPE]), cookie: cookie.into() }
     }
 
     /// The refresh token of the request; of several of one session the highest generation.
-    pub(crate) fn read(&self, headers: &HeaderMap, budget: &mut Budget) -> PresentedRefresh {
+    pub(crate) fn read(&self, headers: &HeaderMap, budget: &mut Budget) -> RefreshCookie {
         let mut tokens: Vec<RefreshToken> = Vec::new();
         let (mut expired, mut other) = (false, false);
         budget.take_overdrawn();
@@ -105,13 +105,13 @@ impl RefreshReader {
         }
         let several = || cookie_values(headers, &self.cookie).nth(1).is_some();
         if budget.take_overdrawn() && several() {
-            return PresentedRefresh::Ambiguous(tokens);
+            return RefreshCookie::Ambiguous(tokens);
         }
         match tokens.len() {
-            0 if expired && !other => PresentedRefresh::Expired,
-            0 => PresentedRefresh::Nothing,
-            1 => PresentedRefresh::One(tokens.remove(0)),
-            _ => PresentedRefresh::Ambiguous(tokens),
+            0 if expired && !other => RefreshCookie::Expired,
+            0 => RefreshCookie::Absent,
+            1 => RefreshCookie::Valid(tokens.remove(0)),
+            _ => RefreshCookie::Ambiguous(tokens),
         }
     }
 }

@@ -23,33 +23,33 @@ impl Sources {
 
     /// The token of the header that decides, of a request that no cookie has decided.
     pub(crate) fn header_token<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
-        let carriers = Carriers::of(headers);
-        self.order.iter().find_map(|source| carriers.in_header(*source))
+        let token_headers = TokenHeaders::of(headers);
+        self.order.iter().find_map(|source| token_headers.token(*source))
     }
 }
 
 /// The headers of a request that may carry a token.
-pub(super) struct Carriers<'h> {
+pub(super) struct TokenHeaders<'h> {
     headers: &'h HeaderMap,
     authorization: Found<'h>,
     access_token: Found<'h>,
     cookies: Found<'h>,
 }
 
-impl<'h> Carriers<'h> {
+impl<'h> TokenHeaders<'h> {
     pub(super) fn of(headers: &'h HeaderMap) -> Self {
         let none = Found::default();
-        let mut carriers = Self { headers, authorization: none, access_token: none, cookies: none };
+        let mut found = Self { headers, authorization: none, access_token: none, cookies: none };
         for (name, value) in headers {
             if *name == COOKIE {
-                carriers.cookies.note(value);
+                found.cookies.note(value);
             } else if *name == AUTHORIZATION {
-                carriers.authorization.note(value);
+                found.authorization.note(value);
             } else if *name == ACCESS_TOKEN {
-                carriers.access_token.note(value);
+                found.access_token.note(value);
             }
         }
-        carriers
+        found
     }
 
     /// The values of all cookies of this name.
@@ -58,13 +58,13 @@ impl<'h> Carriers<'h> {
     }
 
     /// The token that the header of this source carries; cookies are looked through by name.
-    pub(super) fn in_header(&self, source: Source) -> Option<&'h [u8]> {
+    pub(super) fn token(&self, source: Source) -> Option<&'h [u8]> {
         match source {
             Source::Bearer => {
-                single(self.authorization.values(self.headers, &AUTHORIZATION).filter_map(bearer))
+                only_token(self.authorization.values(self.headers, &AUTHORIZATION).filter_map(bearer))
             }
             Source::AccessTokenHeader => {
-                single(self.access_token.values(self.headers, &ACCESS_TOKEN).map(HeaderValue::as_bytes))
+                only_token(self.access_token.values(self.headers, &ACCESS_TOKEN).map(HeaderValue::as_bytes))
             }
             Source::Cookie => None,
         }
@@ -83,7 +83,7 @@ fn bearer(authorization: &HeaderValue) -> Option<&[u8]> {
 }
 
 /// The only value; of several different ones none, which is no token at all.
-fn single<'h>(mut values: impl Iterator<Item = &'h [u8]>) -> Option<&'h [u8]> {
+fn only_token<'h>(mut values: impl Iterator<Item = &'h [u8]>) -> Option<&'h [u8]> {
     let first = values.next()?;
     Some(if values.all(|other| other == first) { first } else { &[] })
 }

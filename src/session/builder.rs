@@ -16,7 +16,7 @@ use crate::{
     cookies::CookiePolicy,
     error::ConfigError,
     keys::KeyRing,
-    request::{Authenticator, OriginPolicy, REFRESH_TYPE, RefreshReader, Sources},
+    request::{Authenticator, OriginPolicy, REFRESH_TYPE, RefreshCookieReader, Sources},
     store::{ErasedStore, RefreshStore},
     token::{ACCESS_TYPE, Issuer, RESERVED, Verifier, XSRF_CLAIM},
 };
@@ -305,7 +305,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             refresh = refresh.with_cache_bytes(0);
         }
         let refresh_reader =
-            RefreshReader::new(refresh.with_clock(self.clock.clone()), &cookies.refresh.name);
+            RefreshCookieReader::new(refresh.with_clock(self.clock.clone()), &cookies.refresh.name);
         let companion = has_companion.then(|| refresh_reader.clone());
         let access = access.with_clock(self.clock.clone());
         let authenticator =

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     clock::SharedClock,
     cookies::Cookies,
-    request::{Authenticator, OriginPolicy, RefreshReader},
+    request::{Authenticator, OriginPolicy, RefreshCookieReader},
     store::{SessionId, SessionRecord, Snapshot},
     token::{Claims, Issuer},
 };
@@ -64,7 +64,7 @@ pub struct Sessions<C> {
 
 pub(crate) struct Inner<C> {
     pub(crate) authenticator: Arc<Authenticator<C>>,
-    pub(crate) refresh_reader: RefreshReader,
+    pub(crate) refresh_reader: RefreshCookieReader,
     pub(crate) issuer: Issuer,
     pub(super) records: Records,
     pub(crate) cookies: Cookies,

@@ -11,7 +11,7 @@ use super::{
     sessions::Sessions,
 };
 use crate::{
-    request::{PresentedRefresh, RefreshToken, SessionSecret},
+    request::{RefreshCookie, RefreshToken, SessionSecret},
     store::{NewRecord, SessionId, SessionRecord},
     token::{Budget, IssueError, IssueErrorKind, Scopes, to_object, xsrf},
 };
@@ -182,9 +182,9 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let inner = self.inner();
         let mut budget = Budget::default();
         let tokens = match inner.refresh_reader.read(headers, &mut budget) {
-            PresentedRefresh::One(token) => vec![token],
-            PresentedRefresh::Ambiguous(tokens) => tokens,
-            PresentedRefresh::Nothing | PresentedRefresh::Expired => Vec::new(),
+            RefreshCookie::Valid(token) => vec![token],
+            RefreshCookie::Ambiguous(tokens) => tokens,
+            RefreshCookie::Absent | RefreshCookie::Expired => Vec::new(),
         };
         let mut presented: Vec<_> = tokens.into_iter().map(PresentedSession::ByRefreshToken).collect();
         // One that was narrowed has no XSRF claim, and does not speak for the whole session.

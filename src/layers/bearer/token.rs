@@ -10,7 +10,7 @@ use serde_json::Map;
 use crate::{
     clock::{Clock, SharedClock, later},
     error::ConfigError,
-    request::{Checked, Located, Outcome, cookie_values},
+    request::AuthState,
     token::{Expiry, Issuer, NewToken, Scopes},
 };
 
@@ -25,16 +25,7 @@ impl CallerToken {
     /// The token that a `CookieJwtLayer` has verified, or that a `RefreshLayer` has just granted; `None` for
     /// requests without a user.
     pub fn of(request: &Parts) -> Option<Self> {
-        let checked = request.extensions.get::<Checked>()?;
-        if !matches!(checked.outcome, Outcome::Verified(..)) {
-            return None;
-        }
-        let token = match &checked.token {
-            Located::Nowhere => return None,
-            Located::Granted(token) => token.as_bytes(),
-            Located::Cookie(index) => cookie_values(&request.headers, &checked.sources.cookie).nth(*index)?,
-            Located::Header => checked.sources.header_token(&request.headers)?,
-        };
+        let token = request.extensions.get::<AuthState>()?.token(&request.headers)?;
         bearer_value(token).map(Self)
     }
 

@@ -26,7 +26,7 @@ use crate::{
         future::BoxFuture,
     },
     reject::{ProblemJson, Refusal, refuse},
-    request::{PresentedRefresh, RefreshToken, cookie_values},
+    request::{RefreshCookie, RefreshToken, cookie_values},
     session::{RefreshError, Sessions},
     token::{Budget, Scopes, TokenErrorKind},
 };
@@ -128,13 +128,13 @@ where
 fn presented<C>(sessions: &Sessions<C>, headers: &HeaderMap) -> Result<RefreshToken, RefreshError> {
     let inner = sessions.inner();
     let kind = match inner.refresh_reader.read(headers, &mut Budget::default()) {
-        PresentedRefresh::One(token) => return Ok(token),
-        PresentedRefresh::Expired => TokenErrorKind::Expired,
-        PresentedRefresh::Ambiguous(_) => TokenErrorKind::Ambiguous,
-        PresentedRefresh::Nothing if cookie_values(headers, &inner.cookies.refresh.name).next().is_some() => {
+        RefreshCookie::Valid(token) => return Ok(token),
+        RefreshCookie::Expired => TokenErrorKind::Expired,
+        RefreshCookie::Ambiguous(_) => TokenErrorKind::Ambiguous,
+        RefreshCookie::Absent if cookie_values(headers, &inner.cookies.refresh.name).next().is_some() => {
             TokenErrorKind::BadSignature
         }
-        PresentedRefresh::Nothing => TokenErrorKind::Missing,
+        RefreshCookie::Absent => TokenErrorKind::Missing,
     };
     Err(RefreshError::Refused { kind, clear: kind == TokenErrorKind::Expired })
 }

@@ -167,7 +167,7 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         if self.exempt.holds(&mut request) {
-            self.sessions.inner().authenticator.settle_exempt(&mut request, false);
+            self.sessions.inner().authenticator.exempt(&mut request, false);
             return self.forward(request, None);
         }
         match plan::plan(&self.sessions, &mut request) {

@@ -7,7 +7,7 @@ use crate::{
     clock::since_epoch,
     layers::future::BoxFuture,
     reject::Refusal,
-    request::{Head, PresentedRefresh, RefreshToken, is_preflight, is_top_level_navigation},
+    request::{Head, RefreshCookie, RefreshToken, is_preflight, is_top_level_navigation},
     session::{Grant, Issued, RefreshError, Sessions},
     token::{Claims, TokenError, TokenErrorKind},
 };
@@ -55,14 +55,14 @@ where
 {
     let inner = sessions.inner();
     if is_preflight(request) {
-        inner.authenticator.settle_exempt(request, false);
+        inner.authenticator.exempt(request, false);
         return Plan::Forward(None);
     }
-    let presented = inner.authenticator.check(request);
-    match presented.verdict {
-        Ok(()) => plan_for_user(sessions, request, presented.by_header),
+    let status = inner.authenticator.check(request);
+    match status.verdict {
+        Ok(()) => plan_for_user(sessions, request, status.by_header),
         // A header decides alone, and two sessions at once are nobody's.
-        Err(_) if presented.by_header => Plan::Forward(None),
+        Err(_) if status.by_header => Plan::Forward(None),
         Err(TokenErrorKind::Ambiguous) => Plan::Forward(None),
         Err(_) => plan_for_refresh_cookie(sessions, request),
     }
@@ -80,7 +80,7 @@ where
     if !by_header && expires_soon(sessions, claims) {
         let claims = claims.clone();
         return match refresh_cookie(sessions, request) {
-            Some((PresentedRefresh::One(token), own_origin))
+            Some((RefreshCookie::Valid(token), own_origin))
                 if claims.session_id() == Some(&*token.session_id) =>
             {
                 ask_to_refresh(sessions, token, Some(claims), own_origin)
@@ -108,21 +108,19 @@ where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     match refresh_cookie(sessions, request) {
-        Some((PresentedRefresh::One(token), own_origin)) => ask_to_refresh(sessions, token, None, own_origin),
-        Some((PresentedRefresh::Expired, true)) => {
+        Some((RefreshCookie::Valid(token), own_origin)) => ask_to_refresh(sessions, token, None, own_origin),
+        Some((RefreshCookie::Expired, true)) => {
             Plan::Forward(Some(Box::new(OnResponse::ClearIfRefused { sessions: sessions.clone() })))
         }
-        Some((PresentedRefresh::Ambiguous(_), _)) => {
+        Some((RefreshCookie::Ambiguous(_), _)) => {
             Plan::Refuse(Refusal::Token(TokenError::new(TokenErrorKind::Ambiguous)))
         }
-        Some((PresentedRefresh::Expired, false) | (PresentedRefresh::Nothing, _)) | None => {
-            Plan::Forward(None)
-        }
+        Some((RefreshCookie::Expired, false) | (RefreshCookie::Absent, _)) | None => Plan::Forward(None),
     }
 }
 
 /// The refresh cookie of a request that may use it, and whether the application's own page made the request.
-fn refresh_cookie<C>(sessions: &Sessions<C>, request: &mut impl Head) -> Option<(PresentedRefresh, bool)>
+fn refresh_cookie<C>(sessions: &Sessions<C>, request: &mut impl Head) -> Option<(RefreshCookie, bool)>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
@@ -131,13 +129,7 @@ where
     if !own_origin && !is_top_level_navigation(request) {
         return None;
     }
-    let presented = inner.authenticator.refresh_token(request).unwrap_or_else(|| {
-        let mut budget = inner.authenticator.budget(request);
-        let presented = inner.refresh_reader.read(request.headers(), &mut budget);
-        inner.authenticator.set_budget(request, budget);
-        presented
-    });
-    Some((presented, own_origin))
+    Some((inner.authenticator.refresh_cookie(request, &inner.refresh_reader), own_origin))
 }
 
 fn expires_soon<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> bool {
@@ -228,17 +220,17 @@ where
     let on_response = match answer {
         Ok(Proceed::As(grant)) => {
             let Grant { claims, issued } = *grant;
-            authenticator.settle(request, claims, &issued.token);
+            authenticator.grant(request, claims, &issued.token);
             Some(OnResponse::Set { sessions: sessions.clone(), issued })
         }
         Ok(Proceed::Unchanged { live }) => {
             if live {
-                authenticator.mark_live(request);
+                authenticator.confirm_live(request);
             }
             None
         }
         Err(RefreshError::Refused { kind, clear }) => {
-            authenticator.settle_refused(request, kind);
+            authenticator.refuse(request, kind);
             clear.then(|| OnResponse::ClearIfRefused { sessions: sessions.clone() })
         }
         Err(error @ RefreshError::Unavailable) => return Err(error.refusal()),
