@@ -1,28 +1,28 @@
-//! Tower layers that sign browsers in.
+//! Tower layers that keep a browser signed in.
 //!
-//! A web application signs a user in once and then needs, on every request, to know who is asking,
-//! without letting another site ask in the user's name, and without ever signing the user out in
-//! the middle of work. Three layers do that around any `Service<http::Request<B>>`:
+//! A web application signs a user in once. From then on it must know, on every request, who makes it: without letting
+//! another site make requests in the user's name, and without signing the user out in the middle of their work. Three
+//! layers provide this around any `Service<http::Request<B>>`:
 //!
 //! | layer | what it does to a request |
 //! |---|---|
-//! | [`RefreshLayer`] | access token missing or expired, refresh cookie good: rotates, lets the request go on as the signed-in user and sets the new cookies on the response |
-//! | [`CookieJwtLayer`] | finds the token (cookie, `Authorization: Bearer`, `X-Access-Token`), verifies it, puts [`Claims`] into the extensions |
-//! | [`XsrfLayer`] | on unsafe requests that a cookie authenticates, checks the origin and compares the `X-XSRF-TOKEN` header with the claim |
+//! | [`RefreshLayer`] | If the access token is missing or expired and the refresh cookie is valid: rotates the session, lets the request proceed as the signed-in user, and sets the new cookies on the response. |
+//! | [`CookieJwtLayer`] | Finds the token (`Authorization: Bearer`, `X-Access-Token`, or the cookie), verifies it, and inserts [`Claims`] into the extensions. |
+//! | [`XsrfLayer`] | On unsafe requests authenticated by a cookie: checks the origin and compares the `X-XSRF-TOKEN` header with the claim. |
 //!
-//! That is their order, outermost first. [`Sessions::layer`] gives the three in one; each also works
-//! alone.
+//! They are listed outermost first. [`Sessions::layer`] returns all three as one; each also works by itself.
 //!
 //! # How it works
 //!
-//! 1. The JWT travels in a cookie that is `HttpOnly; Secure; SameSite=Strict`, where the page's script
-//!    cannot read it: cross-site scripting cannot steal it.
-//! 2. A browser sends cookies by itself, so a second proof travels in a header that only the site's own
-//!    script can write: the random `xsrfToken` claim inside the signed JWT must come back as
-//!    `X-XSRF-TOKEN`. The client learns the value from the sign-in response's body or from the readable
-//!    `XSRF-TOKEN` cookie, which axios, Angular and AngularJS send back by themselves.
-//! 3. Access tokens live minutes. A refresh token in its own cookie is exchanged for the next one and
-//!    rotated, so that a stolen one is noticed; how, is told in [`session`].
+//! 1. The JWT travels in a cookie that is `HttpOnly; Secure; SameSite=Strict`. Page script cannot read it, so
+//!    cross-site scripting cannot steal it.
+//! 2. A second proof travels in a header. Browsers attach cookies on their own, so a cookie does not prove that the
+//!    site's own page made the request. Unsafe requests must therefore repeat the random `xsrfToken` claim of the
+//!    signed JWT in the `X-XSRF-TOKEN` header, which only the site's own script can set. The script gets the value
+//!    from the body of the sign-in response or from the readable `XSRF-TOKEN` cookie, which axios, Angular and
+//!    AngularJS send back automatically.
+//! 3. Access tokens live for minutes. A refresh token in a cookie of its own is exchanged for the next pair of tokens
+//!    and rotated, so that a stolen one is detected; see [`session`].
 //!
 //! # Examples
 //!
@@ -41,10 +41,10 @@
 //! let sessions = Sessions::<User>::builder(keys, MemoryStore::new())
 //!     .with_issuer("https://shop.example")
 //!     .with_audience("shop")
-//!     .build()?; // every contradiction is found here, not at run time
+//!     .build()?; // finds every contradiction in the configuration
 //!
 //! let service = sessions.layer().layer(service_fn(|request: Request<()>| async move {
-//!     let claims = request.extensions().get::<Claims<User>>().expect("the layer demands claims");
+//!     let claims = request.extensions().get::<Claims<User>>().expect("the layer requires claims");
 //!     Ok::<_, Infallible>(Response::new(claims.custom().name.clone()))
 //! }));
 //! let anonymous = service.oneshot(Request::get("/").body(())?).await?;
@@ -52,107 +52,102 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Signing in is shown at [`Sessions`], a website whose authorization server is elsewhere in [`jwt`], and
-//! axum and gRPC handlers in the modules `axum` and `tonic` of the features of these names. [`require`] asks
-//! more of a signed-in user, [`bearer`] sends tokens to other servers, [`keys`] publishes and follows key
-//! sets.
+//! # Where to go from here
 //!
-//! The `recipes` are short pages on clients (axios, Angular, `fetch`, native ones, forms, HTMX, WebSocket) and on what
-//! stands in front of a server (proxies, CDNs, subdomains).
+//! | to … | see |
+//! |---|---|
+//! | sign users in and out | [`Sessions`] |
+//! | write axum handlers or gRPC methods | the modules `axum` and `tonic`, with the features of the same names |
+//! | verify tokens of a separate authorization server | [`layers::authenticate`] |
+//! | require scopes, roles or a recent sign-in | [`layers::authorize`] |
+//! | send tokens to other servers | [`layers::bearer`] |
+//! | publish or follow JSON Web Key Sets | [`layers::jwks`] |
+//! | choose a store | [`store`] |
+//! | connect a client (axios, Angular, `fetch`, native), or put a proxy or CDN in front | the pages of the module `recipes` |
 //!
-//! # What it protects from, and what not
+//! # Threat model
 //!
-//! * Another site that makes requests in the user's name: refused, whatever the cookie's `SameSite`.
-//! * A neighbour on the same site (another port or subdomain): `SameSite` lets its requests carry the
-//!   cookies, the origin check and the XSRF header stop them. With the `__Host-` prefix a subdomain cannot
-//!   set our cookies either. Cookies know no ports: a server on another port of the very same host is
-//!   sent them and can set them, and must be trusted.
-//! * Script injected into the page (XSS) cannot read the tokens, but can act as the user while the page is
-//!   open: nothing that runs on a server can tell it apart.
-//! * A stolen refresh token is noticed at the client's next refresh after the grace period, once it has
-//!   been *used* in a generation that the client does not hold. A thief who uses it within the grace period
-//!   after the client's own first use stays unnoticed, as under every grace period.
-//! * After sign-out, access tokens of the session live until they expire, 15 minutes by default:
-//!   [`with_session_check`](session::SessionsBuilder::with_session_check) or [`Sessions::confirm`] asks the store.
+//! The crate protects against:
+//!
+//! * **Cross-site request forgery**, whatever the `SameSite` attribute of the cookies. This includes requests from
+//!   other ports and subdomains, which are same-site and so carry even strict cookies: the origin check and the XSRF
+//!   token stop them. With the `__Host-` prefix, a subdomain cannot set the cookies either. Cookies ignore ports, so
+//!   a server on another port of the same host receives them and can set them; it must be trusted.
+//! * **Token theft by injected script.** Script cannot read the HttpOnly cookies. It can still act as the user while
+//!   the page is open; no server can tell the difference.
+//! * **Stolen refresh tokens.** Once a stolen token has been *used* in a generation that the client does not hold, the
+//!   client's next refresh after the grace period revokes the session. A thief who uses it within the grace period
+//!   after the client's own first use goes undetected; every scheme with a grace period has this limit.
+//!
+//! Access tokens outlive sign-out: they are valid until they expire, after 15 minutes by default, unless
+//! [`with_session_check`](session::SessionsBuilder::with_session_check) or [`Sessions::confirm`] asks the store.
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `aws-lc-rs` | yes | cryptography by `aws-lc-rs`; preferred when both are on |
-//! | `rust-crypto` | | cryptography by the RustCrypto crates: pure Rust |
+//! | `aws-lc-rs` | yes | cryptography by `aws-lc-rs`; preferred when both crypto features are enabled |
+//! | `rust-crypto` | | cryptography by the RustCrypto crates, in pure Rust |
 //! | `axum` | | extractors and response parts for axum 0.8, through `axum-core`; includes `tracing` |
 //! | `tonic` | | claims and statuses for tonic 0.14; includes `tracing` |
-//! | `jwks-remote` | | `RemoteJwks`; needs Tokio |
-//! | `postgres` | | `PostgresStore`; needs Tokio, and Rust 1.94 |
-//! | `redis` | | `RedisStore`, also for Redis Cluster and Valkey; needs Tokio |
-//! | `sqlite` | | `SqliteStore`; needs Tokio, and Rust 1.94 |
-//! | `tracing` | | events and warnings in the log |
+//! | `jwks-remote` | | `RemoteJwks`; requires Tokio |
+//! | `postgres` | | `PostgresStore`; requires Tokio and Rust 1.94 |
+//! | `redis` | | `RedisStore`, also for Redis Cluster and Valkey; requires Tokio |
+//! | `sqlite` | | `SqliteStore`; requires Tokio and Rust 1.94 |
+//! | `tracing` | | log events and warnings |
 //! | `testing` | | `TestClock`, `Browser` and the store contract |
 //!
-//! One of the crypto features is needed, both may be on. The crate needs Rust 1.88.
+//! At least one of the crypto features is required. The minimum supported Rust version is 1.88.
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
 compile_error!(
     "tower-cookie-jwt needs cryptography: enable its feature `aws-lc-rs` (the default) or `rust-crypto`"
 );
 
-#[cfg(feature = "axum")]
-pub mod axum;
-pub use self::layers::bearer;
 mod clock;
 pub mod cookies;
 mod error;
-pub use self::layers::authenticate as jwt;
+mod integrations;
 pub mod keys;
 pub mod layers;
-pub use self::layers::refresh;
 pub mod reject;
 mod request;
-pub use self::layers::authorize as require;
 pub mod session;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod token;
-#[cfg(feature = "tonic")]
-pub mod tonic;
 mod trace;
-pub use self::layers::xsrf;
 
-/// The origin check's errors.
-pub mod origin {
-    pub use crate::request::{OriginError, OriginErrorKind};
-}
-
+#[cfg(feature = "axum")]
+pub use self::integrations::axum;
+#[cfg(feature = "tonic")]
+pub use self::integrations::tonic;
 pub use self::{
     clock::{Clock, SystemClock},
     cookies::CookiePolicy,
     error::ConfigError,
     keys::KeyRing,
-    layers::JsonBody,
-    layers::SessionLayer,
-    layers::authenticate::CookieJwtLayer,
-    layers::authorize::RequireLayer,
-    layers::bearer::SetBearerLayer,
-    layers::refresh::RefreshLayer,
-    layers::xsrf::XsrfLayer,
-    session::Sessions,
+    layers::{
+        JsonBody, SessionLayer, authenticate::CookieJwtLayer, authorize::RequireLayer,
+        bearer::SetBearerLayer, refresh::RefreshLayer, xsrf::XsrfLayer,
+    },
+    session::{SessionError, Sessions, SignedIn, SignedOut},
     store::MemoryStore,
     token::{Claims, Verifier},
 };
 
-/// Recipes for people in a hurry: what to write, why, and what goes wrong otherwise.
+/// Recipes: short, task-oriented pages.
 ///
-/// | page | for |
+/// | page | subject |
 /// |---|---|
-/// | [`axios`](recipes::axios), [`angular`](recipes::angular), [`fetch`](recipes::fetch) | a page's script: 401, 503 and the XSRF token |
+/// | [`axios`](recipes::axios), [`angular`](recipes::angular), [`fetch`](recipes::fetch) | page script: 401, 503 and the XSRF token |
 /// | [`native`](recipes::native) | mobile and other native clients, with bearer tokens |
-/// | [`forms`](recipes::forms), [`htmx`](recipes::htmx) | pages that the server renders |
-/// | [`websocket`](recipes::websocket) | who may open a socket, and when it ends |
+/// | [`forms`](recipes::forms), [`htmx`](recipes::htmx) | server-rendered pages |
+/// | [`websocket`](recipes::websocket) | who may connect, and when to disconnect |
 /// | [`proxy`](recipes::proxy), [`cdn`](recipes::cdn) | nginx, Caddy or a cache in front |
 /// | [`api_subdomain`](recipes::api_subdomain), [`subdomains`](recipes::subdomains) | several hosts: the page's side, the servers' side |
-/// | `own_store` | a `RefreshStore` of one's own (feature `testing`) |
+/// | `own_store` | a custom `RefreshStore` (feature `testing`) |
 #[cfg(any(doc, doctest))]
 pub mod recipes {
     #[doc = include_str!("../docs/recipes/angular.md")]

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tower::ServiceBuilder;
 use tower_cookie_jwt::{
     Claims, ConfigError, CookieJwtLayer, Verifier, XsrfLayer,
-    keys::RemoteJwks,
+    layers::jwks::RemoteJwks,
     reject::{ProblemJson, Refusal},
 };
 

@@ -37,6 +37,3 @@ pub(crate) use self::ring::Epoch;
 #[cfg(feature = "jwks-remote")]
 pub(crate) use self::ring::SharedKeys;
 pub use self::{algorithm::Algorithm, key::Key, ring::KeyRing};
-pub use super::layers::jwks::JwksService;
-#[cfg(feature = "jwks-remote")]
-pub use super::layers::jwks::RemoteJwks;

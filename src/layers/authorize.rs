@@ -12,8 +12,7 @@
 //! use http::{Request, Response, StatusCode};
 //! use tower::{ServiceBuilder, ServiceExt};
 //! use tower_cookie_jwt::{
-//!     CookieJwtLayer, KeyRing, Verifier,
-//!     require::RequireLayer,
+//!     CookieJwtLayer, KeyRing, RequireLayer, Verifier,
 //!     token::{Issuer, NewToken, Scopes},
 //! };
 //!
@@ -37,7 +36,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use tower_cookie_jwt::{Claims, require::RequireLayer};
+//! use tower_cookie_jwt::{Claims, RequireLayer};
 //!
 //! struct User { roles: Vec<String> }
 //!

@@ -28,7 +28,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_cookie_jwt::{
     Claims, Clock, CookieJwtLayer, KeyRing, MemoryStore, Sessions, SetBearerLayer, Verifier,
-    bearer::{CallerToken, SERVICE_TYPE, ServiceToken},
+    layers::bearer::{CallerToken, SERVICE_TYPE, ServiceToken},
     reject::GrpcStatus,
     testing::TestClock,
     token::{Issuer, NewToken, Scopes},

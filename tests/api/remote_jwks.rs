@@ -32,7 +32,8 @@ use tokio::{
 use tower::{Layer, ServiceExt};
 use tower_cookie_jwt::{
     CookieJwtLayer, KeyRing, Verifier,
-    keys::{Algorithm, Key, RemoteJwks},
+    keys::{Algorithm, Key},
+    layers::jwks::RemoteJwks,
     token::{Issuer, NewToken},
 };
 

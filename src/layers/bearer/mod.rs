@@ -18,7 +18,7 @@
 //! use std::{convert::Infallible, time::Duration};
 //! use http::{Request, Response};
 //! use tower::{Layer, ServiceExt, service_fn};
-//! use tower_cookie_jwt::{KeyRing, Verifier, bearer::{SERVICE_TYPE, ServiceToken, SetBearerLayer}, token::Issuer};
+//! use tower_cookie_jwt::{KeyRing, Verifier, SetBearerLayer, layers::bearer::{SERVICE_TYPE, ServiceToken}, token::Issuer};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
@@ -45,7 +45,7 @@
 //!
 //! ```
 //! use http::{Request, request::Parts};
-//! use tower_cookie_jwt::bearer::{CallerToken, SetBearerLayer};
+//! use tower_cookie_jwt::{SetBearerLayer, layers::bearer::CallerToken};
 //!
 //! let layer = SetBearerLayer::caller(["https://stock.shop.example"])?;
 //!

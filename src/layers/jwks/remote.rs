@@ -42,7 +42,7 @@ use crate::{
 ///
 /// ```no_run
 /// use http_body_util::Full;
-/// use tower_cookie_jwt::{CookieJwtLayer, Verifier, keys::RemoteJwks};
+/// use tower_cookie_jwt::{CookieJwtLayer, Verifier, layers::jwks::RemoteJwks};
 /// # use std::convert::Infallible;
 /// # use http::{Request, Response};
 /// # #[tokio::main] async fn main() -> Result<(), tower_cookie_jwt::ConfigError> {

@@ -68,9 +68,8 @@ use self::{
     future::{State, Waiting},
     plan::{Answer, OnResponse, Plan},
 };
-use super::exempt::Exempt;
+use super::{exempt::Exempt, future::BoxFuture};
 use crate::{
-    layers::future::BoxFuture,
     reject::{DefaultReject, Refusal, Reject, refuse},
     session::Sessions,
 };
