@@ -252,7 +252,7 @@ async fn no_request_is_refused_while_two_instances_change_their_keys_in_sequence
 }
 
 #[tokio::test]
-async fn a_key_that_signs_before_it_is_accepted_everywhere_is_refused_there() {
+async fn a_key_that_signs_before_every_node_accepts_it_is_refused_by_the_others() {
     let (old, new) = (key("old"), key("new"));
     let store = MemoryStore::new();
     let [first, second] = [(); 2].map(|()| Instance::new(ring(&[&old]), &store));
@@ -269,7 +269,7 @@ async fn a_key_that_signs_before_it_is_accepted_everywhere_is_refused_there() {
 }
 
 #[tokio::test]
-async fn new_tokens_carry_the_id_of_the_signing_key_also_those_of_a_refresh() {
+async fn new_and_refreshed_tokens_carry_the_id_of_the_signing_key() {
     let (old, new) = (key("old"), key("new"));
     let instance = Instance::new(ring(&[&old]), &MemoryStore::new());
     let browser = signed_in(only(&instance)).await;

@@ -27,17 +27,17 @@ use crate::{
 };
 
 #[test]
-fn tabs_outlive_a_process_on_postgresql() {
+fn tabs_survive_a_killed_process_on_postgresql() {
     outlive_a_process(Kind::Postgres);
 }
 
 #[test]
-fn tabs_outlive_a_process_on_redis() {
+fn tabs_survive_a_killed_process_on_redis() {
     outlive_a_process(Kind::Redis);
 }
 
 #[test]
-fn tabs_outlive_a_process_on_redis_cluster() {
+fn tabs_survive_a_killed_process_on_redis_cluster() {
     outlive_a_process(Kind::Cluster);
 }
 
@@ -106,7 +106,7 @@ impl Browser {
         Self { jar: Mutex::new(jar), generation: AtomicU64::new(0), complaints: Mutex::default() }
     }
 
-    /// A tab: asks again and again, each time on a connection of its own.
+    /// Sends requests as a tab does, each on a new connection.
     fn walk(&self, done: &AtomicBool) {
         while !done.load(Ordering::Relaxed) {
             self.step();

@@ -29,12 +29,12 @@ pub(crate) enum Mode {
     Hold,
     /// Holds answers back: what is asked is done.
     HoldAnswers,
-    /// Loses all bytes. A connection that has lost some never carries any again, and nobody tells
+    /// Loses all bytes. A connection that has lost some never carries any again, without any signal to
     /// its ends, as when a firewall has forgotten it.
     BlackHole,
     /// Each read of bytes arrives later by this.
     Delay(Duration),
-    /// Cuts one in so many answers of all connections in the middle, and its connection: what was asked
+    /// Cuts every n-th answer of all connections in the middle, and its connection: what was asked
     /// has been done.
     LoseAnswers {
         every: usize,
@@ -45,7 +45,7 @@ pub(crate) enum Mode {
     Refuse,
 }
 
-/// Listens on a loopback port of its own until it is dropped.
+/// Listens on a free loopback port until it is dropped.
 pub(crate) struct Proxy {
     port: u16,
     wire: Arc<Wire>,
@@ -210,7 +210,7 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Whether this is an answer that gets lost: one in so many.
+    /// Returns whether this answer gets lost: one in `every` does.
     fn is_lost(&self, every: usize) -> bool {
         self.direction == Direction::Answers
             && self.wire.answers.fetch_add(1, Ordering::Relaxed) % every == every - 1

@@ -30,7 +30,7 @@ pub(crate) enum Reads {
     StaleForLessThanGrace,
     /// Also any earlier one.
     Stale,
-    /// Also any earlier one, but for the second look before cookies go out.
+    /// Also any earlier one, except for the second read before cookies go out.
     FreshSecondLook,
     /// Also any earlier one, or none because it dates from before the sign-in.
     StaleOrMissing,
@@ -39,9 +39,9 @@ pub(crate) enum Reads {
 /// What must never happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Breach {
-    /// An honest client's session is removed.
+    /// A legitimate client's session is removed.
     Revoked,
-    /// An honest client's cookies are cleared.
+    /// A legitimate client's cookies are cleared.
     Cleared,
     /// A refresh cookie overwrites one of a later generation.
     Overwritten,
@@ -67,7 +67,7 @@ pub(crate) const EVERY_BREACH: &[Breach] = &[
 ];
 
 impl Model {
-    /// An honest client of one node, whose reads are linearizable, by all rules.
+    /// A legitimate client of one node, whose reads are linearizable, by all rules.
     pub(crate) fn new(name: &'static str, flights: usize, generations: u8) -> Self {
         let rules = Rulebook::new(generations, None);
         Self { name, flights, generations, nodes: 1, reads: Reads::Linearizable, thieves: 0, rules }

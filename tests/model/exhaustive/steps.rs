@@ -219,7 +219,7 @@ impl<'a> Steps<'a> {
         self.reach(next);
     }
 
-    /// Whether a token, as everybody may know by now, is not the one that its sender should hold.
+    /// Whether a token, as every node can know by now, is not the one that its sender should hold.
     fn is_reuse(&self, index: usize, presented: u8) -> bool {
         let State { stored, settled, thief, .. } = self.from;
         let is_victim = self.from.flights[index].owner == Owner::Client && is_left_behind(&self.from);
@@ -229,7 +229,7 @@ impl<'a> Steps<'a> {
 
     fn write(&mut self, index: usize, presented: u8, (seen, written): (Version, Version), refresh: bool) {
         let mut next = self.from;
-        // Also where nobody else has moved the session: its claims may have been written.
+        // Also where no other request has moved the session: its claims may have been written.
         next.set(index, Stage::ReadAgain { presented });
         self.reach(next);
         if seen == self.from.stored || self.model.rules.removed == Some(Removed::CompareAndSet) {

@@ -62,7 +62,7 @@ impl Redis {
         assert_eq!(String::from_utf8_lossy(&answer).trim(), "OK", "{name} {value}");
     }
 
-    /// Where its data is; of use while it does not run.
+    /// Returns its data folder, to be used while it does not run.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -14,25 +14,25 @@ use tokio::{task::JoinHandle, time::sleep};
 use tower_cookie_jwt::testing::{Browser, BrowserRequest};
 
 use super::{
-    Ledger, Shop,
+    Ledger, Nodes,
     ledger::Answer,
-    shop::{Balanced, NODE_HEADER},
+    nodes::{Balanced, NODE_HEADER},
     token::expires_at,
 };
 
 /// Clones are tabs.
 #[derive(Clone)]
-pub(crate) struct Honest {
+pub(crate) struct LegitimateClient {
     browser: Browser<Balanced>,
     ledger: Arc<Ledger>,
     generation: Arc<AtomicU32>,
 }
 
-impl Honest {
+impl LegitimateClient {
     /// A browser without cookies.
-    pub(crate) fn new(shop: &Shop) -> Self {
+    pub(crate) fn new(nodes: &Nodes) -> Self {
         let generation = Arc::new(AtomicU32::new(0));
-        Self { browser: Browser::new(shop.balanced()), ledger: shop.ledger().clone(), generation }
+        Self { browser: Browser::new(nodes.balanced()), ledger: nodes.ledger().clone(), generation }
     }
 
     pub(crate) async fn sign_in(&self, user: &str) {
@@ -49,7 +49,7 @@ impl Honest {
         self.generation.load(Ordering::Relaxed)
     }
 
-    /// A browser of its own with the cookies of this one.
+    /// Returns another browser with the cookies of this one.
     pub(crate) fn copy(&self) -> Self {
         let copy = Self { browser: self.browser.separate(), generation: Arc::default(), ..self.clone() };
         for name in [ACCESS_COOKIE, REFRESH_COOKIE] {

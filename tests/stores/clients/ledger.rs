@@ -37,7 +37,7 @@ struct Book {
     slowest: Duration,
 }
 
-/// An answer to an honest request.
+/// A response to a legitimate request.
 pub(super) struct Answer<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
@@ -129,7 +129,7 @@ impl Ledger {
                 book.judge_unavailable(answer);
             }
             status => {
-                book.complaints.insert(format!("an honest request was answered {status}"));
+                book.complaints.insert(format!("a legitimate request was answered {status}"));
             }
         }
     }
@@ -162,7 +162,7 @@ impl Book {
         }
     }
 
-    /// Each generation of a session has one refresh token, whoever is answered with it.
+    /// Each generation of a session has one refresh token, whichever request is answered with it.
     fn refresh_token(&mut self, token: &str) {
         let claims = claims(token);
         let text = |name: &str| claims[name].as_str().expect("text").to_owned();
@@ -175,5 +175,5 @@ impl Book {
     }
 }
 
-/// A machine so busy that the store answers later than a node judges reuse by, is a fault of its own.
+/// A store that answers later than this, on a busy machine, counts as a fault.
 const BUSY: Duration = GRACE.checked_div(10).expect("ten parts");
