@@ -91,7 +91,7 @@ fn layer(verifier: Verifier<()>) -> CookieJwtLayer<()> {
     CookieJwtLayer::new(verifier).with_cookie_name("access")
 }
 
-/// Whether a request whose access cookie has this raw value gets through.
+/// Returns whether a request with this raw access cookie passes.
 async fn passes_as_cookie(verifier: &Verifier<()>, token: &str) -> Option<bool> {
     // Some values cannot be in a header at all: those never arrive.
     let cookie = HeaderValue::from_bytes(format!("access={token}").as_bytes()).ok()?;

@@ -62,7 +62,7 @@ fn caller() -> CallerToken {
     caller_of(Request::get("/").header("authorization", format!("Bearer {}", token())))
 }
 
-/// What a client behind `layer` sends.
+/// Returns the `Authorization` that a client behind `layer` sends.
 async fn sent(layer: &SetBearerLayer, request: Request<()>) -> Option<HeaderValue> {
     let client = layer.layer(service_fn(|request: Request<()>| async move {
         Ok::<_, Infallible>(request.headers().get(AUTHORIZATION).cloned())
@@ -489,7 +489,7 @@ async fn concurrent_requests_share_one_issued_token() {
     assert!(!tokens.contains(&bearer_token(&other)), "two mints would have been told apart");
 }
 
-/// What a server was asked, with the `Authorization` that came along.
+/// The requests to a server, and whether they carried an `Authorization`.
 type Asked = Arc<Mutex<Vec<(String, bool)>>>;
 
 /// A server that redirects `/STATUS/URL` to the URL by the status, and else answers.

@@ -109,7 +109,7 @@ fn verify_only_key_ring_is_refused_with_a_remedy() {
     assert!(error.contains("KeyRing::new") && error.contains("CookieJwtLayer::new"), "{error}");
 }
 
-/// What the next reload answers, and how often it was asked.
+/// The answer of the next reload, and the number of calls.
 #[derive(Clone)]
 struct Accounts {
     answer: Arc<Mutex<Result<Option<User>, ()>>>,

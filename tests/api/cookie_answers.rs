@@ -16,7 +16,7 @@ use crate::{
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What a cacheable page says.
+/// Returns the headers of a cacheable page.
 fn cacheable() -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.append("cache-control", HeaderValue::from_static("public, max-age=600"));

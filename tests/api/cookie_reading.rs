@@ -42,7 +42,7 @@ fn access(claims: Value) -> String {
     format!("access={}", forge::valid_with(claims))
 }
 
-/// All orders of `items`.
+/// Returns all permutations of `items`.
 fn orders<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
     let Some((first, rest)) = items.split_first() else { return vec![Vec::new()] };
     let shorter = orders(rest);

@@ -1,4 +1,4 @@
-//! Whatever arrives: no panic, and no success without a valid token.
+//! Arbitrary input never causes a panic, and never succeeds without a valid token.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

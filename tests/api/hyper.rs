@@ -59,7 +59,7 @@ impl Setup {
         self.send(Method::POST, path, |request| request).await
     }
 
-    /// As the site's own page does: with the XSRF header.
+    /// Sends a POST with the XSRF header, as a page of the site does.
     async fn own_post(&mut self, path: &str) -> Arrived {
         let value = self.cookies.value("XSRF-TOKEN");
         self.send(Method::POST, path, |request| request.header("x-xsrf-token", value)).await

@@ -30,7 +30,7 @@ fn text(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The same key pairs as in the PEM files, as JWKs that were put together by hand.
+/// The key pairs of the PEM files, as JWKs built by hand.
 fn rsa() -> Value {
     let pkcs1 = der(RSA_2048_PUBLIC).split_off(24);
     json!({ "kty": "RSA", "n": text(&pkcs1[9..265]), "e": "AQAB" })

@@ -34,7 +34,7 @@ fn verdict(ring: &KeyRing, token: &str) -> Result<(), TokenErrorKind> {
     Verifier::<()>::new(ring.clone()).verify(token).map(drop).map_err(|error| error.kind())
 }
 
-/// The same key under another id, or without one.
+/// Returns the same key under another id, or without one.
 fn renamed(secret: [u8; 32], id: Option<&str>) -> Key {
     let key = Key::hs256(secret).expect("a secret");
     match id {

@@ -25,7 +25,7 @@ use tower_cookie_jwt::{
 
 const ACCESS: &str = "__Host-access";
 const REFRESH: &str = "__Host-refresh";
-/// So long may a step take on a loaded machine.
+/// Limit for a step on a loaded machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 type Answer = Response<Bytes>;
@@ -138,7 +138,7 @@ async fn rotate(browser: &Client, path: &str) {
     }
 }
 
-/// What the clients have done, and when to stop.
+/// The progress of the clients, and when to stop.
 #[derive(Default)]
 struct Load {
     stop: AtomicBool,

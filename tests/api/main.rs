@@ -1,4 +1,4 @@
-//! What users can see, through the public API only: a module per concept.
+//! Tests of the public API, with a module per concept.
 
 mod attacks;
 #[cfg(feature = "axum")]

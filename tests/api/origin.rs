@@ -6,7 +6,7 @@ use tower_cookie_jwt::{CookieJwtLayer, MemoryStore, Sessions, Verifier, XsrfLaye
 
 use crate::handler::{CountingHandler, access_cookie, keys, parts, token};
 
-/// What a request says about where it comes from.
+/// The headers by which a request shows its origin.
 struct Case {
     name: &'static str,
     uri: &'static str,

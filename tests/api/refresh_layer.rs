@@ -22,7 +22,7 @@ use crate::shop::*;
 
 type Ask = BrowserRequest<Inner>;
 type From = fn(Ask) -> Ask;
-/// What the browser holds for an access token.
+/// The access token that the browser holds.
 type Held = fn(&Shop, String) -> Option<String>;
 
 #[tokio::test(flavor = "current_thread")]

@@ -41,7 +41,7 @@ use tower_cookie_jwt::{
 
 use crate::loopback::Loopback;
 
-/// How long anything may take; a test only waits for it when something is wrong.
+/// Limit for anything that a test waits for; only reached when something is wrong.
 const DEADLINE: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(40);
 /// Longer than any test, paused time included.
@@ -50,7 +50,7 @@ const AUTHORITY: &str = "127.0.0.1:4000";
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
-/// What the authorization server does when it is asked for its set.
+/// The response of the authorization server to a fetch.
 #[derive(Clone, Debug)]
 enum Mood {
     Answers(StatusCode, String),
@@ -222,7 +222,7 @@ fn signed_by(key: &Key) -> String {
 struct Website {
     keys: KeyRing,
     follow: JoinHandle<()>,
-    /// How many requests the client has been given, answered or not.
+    /// The number of requests sent, answered or not.
     attempts: Arc<AtomicUsize>,
 }
 

@@ -19,7 +19,7 @@ use crate::{
     shop::{self, ACCESS_GONE, DAY, GRACE, REFRESH, User, code, get, greet, json, post},
 };
 
-/// What a demand answers to these claims; the handler must run exactly when it is let.
+/// Returns the response of a requirement to these claims. The handler must run exactly when it passes.
 struct Verdict {
     status: StatusCode,
     challenge: Option<String>,

@@ -1,4 +1,4 @@
-//! What users of other libraries ran into, as `tests/vectors/scenarios.json` tells it: one test each,
+//! Problems of other libraries, as described in `tests/vectors/scenarios.json`: one test each,
 //! of the scenario's name. Where the design knows better than the vector's `expected`, the design holds.
 
 use std::time::Duration;

@@ -135,7 +135,7 @@ async fn sign_out_ends_the_session_that_the_request_proves_and_always_clears() {
 
 type Held = fn(&Shop, &Shopper) -> Shopper;
 
-/// What a request may present, and whether it proves the session.
+/// Returns what a request may present, and whether that proves the session.
 fn presented() -> [(&'static str, Held, bool); 9] {
     fn refresh(browser: &Shopper) -> String {
         browser.cookie(REFRESH).unwrap()

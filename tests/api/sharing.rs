@@ -1,4 +1,4 @@
-//! Who may use whose claims: token types, verifiers on nested routers, and what other code has left
+//! Which claims a layer accepts: token types, verifiers on nested routers, and what other code has left
 //! in the extensions.
 
 use std::{cell::Cell, convert::Infallible, time::Duration};

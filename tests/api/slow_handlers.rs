@@ -1,4 +1,4 @@
-//! What happens while a handler takes its time decides which cookies its response brings.
+//! What happens while a slow handler runs decides which cookies its response sets.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What the test binaries share: sessions in a shop, a store with faults, a cookie jar, tokens, and servers on
+//! Shared by the test binaries: sessions in a shop, a store with faults, a cookie jar, tokens, and servers on
 //! loopback.
 //!
 //! For a browser there is [`Browser`](tower_cookie_jwt::testing::Browser). The [`jar`] is for clients that

@@ -39,7 +39,7 @@ pub(crate) struct Gate(Arc<Mutex<Option<Closed>>>);
 type Closed = (u32, oneshot::Sender<()>, oneshot::Receiver<()>);
 
 impl Gate {
-    /// Lets `before` pass, and holds the one after.
+    /// Lets `before` calls pass, and holds the next one.
     pub(crate) fn close_after(&self, before: u32) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
         let (reached, arrived) = oneshot::channel();
         let (go_on, resumed) = oneshot::channel();

@@ -63,7 +63,7 @@ impl Client {
         self.send("POST", path, Some(body))
     }
 
-    /// As [`get`](Self::get), where the server may die meanwhile.
+    /// Like [`get`](Self::get), for a server that may be killed meanwhile.
     pub(crate) fn try_get(&mut self, path: &str) -> io::Result<Answer> {
         self.try_send("GET", path, None)
     }

@@ -1,4 +1,4 @@
-//! What the page acts and explains: the demo's routes and its trace.
+//! The routes of the demo and its trace, which the page acts out and explains.
 
 use std::{thread::sleep, time::Duration};
 

@@ -1,5 +1,5 @@
-//! The `spa` example as a process of its own, over HTTP on loopback: its contract, as the page and
-//! other tests rely on it.
+//! The `spa` example as a separate process, over HTTP on loopback: its contract, on which the page and
+//! other tests rely.
 
 #[expect(dead_code, reason = "the tests of the stores use all of it")]
 mod client;

@@ -2,8 +2,8 @@
 //! and the promise to legitimate clients under faults.
 
 mod balancer;
-mod faults;
 mod clients;
+mod faults;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod place;

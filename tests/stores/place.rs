@@ -118,7 +118,7 @@ impl Place {
         self.set(Mode::Pass);
     }
 
-    /// No write is taken any more, or again.
+    /// Sets whether the server refuses writes.
     pub(crate) fn set_full(&mut self, full: bool) {
         let memory = if full { "1" } else { "0" };
         block_in_place(|| match &mut self.server {
@@ -130,14 +130,14 @@ impl Place {
         });
     }
 
-    /// Remembers all that the server has on its disk; it is killed and restarted for that.
+    /// Saves the files of the server, which is killed and restarted for that.
     pub(crate) fn save(&mut self) {
         self.kill();
         self.backup = Some(block_in_place(|| Backup::of(self.folder())));
         self.restart();
     }
 
-    /// Loses all that was written since [`save`](Self::save).
+    /// Restores the files of the last [`save`](Self::save).
     pub(crate) fn roll_back(&mut self) {
         self.kill();
         let backup = self.backup.as_ref().expect("it has been saved");
@@ -155,7 +155,7 @@ impl Place {
 }
 
 impl Server {
-    /// What the `spa` example takes as `STORE`.
+    /// Returns the value of `STORE` for the `spa` example.
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Postgres(server) => server.url(),
@@ -176,7 +176,7 @@ impl Server {
     }
 }
 
-/// Polls until it holds, for what needs a moment.
+/// Polls until the condition holds.
 ///
 /// # Panics
 ///

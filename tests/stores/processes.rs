@@ -48,7 +48,7 @@ fn outlive_a_process(kind: Kind) {
     let browsers = [Browser::signed_in(balancer.port()), Browser::signed_in(balancer.port())];
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        // However this ends, the tabs must.
+        // The tabs must end even if this fails.
         let _end = EndOnDrop(&done);
         for browser in browsers.iter().chain(&browsers) {
             scope.spawn(|| browser.walk(&done));
@@ -91,7 +91,7 @@ fn start(store: &Server) -> Spa {
     ])
 }
 
-/// One cookie jar, for several tabs.
+/// A cookie jar that several tabs share.
 struct Browser {
     jar: Mutex<Client>,
     generation: AtomicU64,
@@ -116,7 +116,7 @@ impl Browser {
 
     fn step(&self) {
         let mut tab = self.jar().clone();
-        // A process that is killed takes its answers with it; the user asks again.
+        // A killed process loses its answers; the tab retries.
         let Ok(answer) = tab.try_get("/api/me") else {
             return;
         };

@@ -21,7 +21,7 @@ use tokio::{
     time::sleep,
 };
 
-/// What becomes of the bytes on their way.
+/// What the proxy does with bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Pass,
@@ -58,12 +58,12 @@ struct Wire {
     /// Counts the cuts: every connection watches it.
     cuts: watch::Sender<u64>,
     answers: AtomicUsize,
-    /// How many reads of bytes have been held, lost or cut.
+    /// The number of reads that have been held, lost or cut.
     disturbed: AtomicU64,
 }
 
 impl Proxy {
-    /// Before the server on this loopback port.
+    /// Starts a proxy for the server on this loopback port.
     pub(crate) async fn before(server: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
@@ -86,12 +86,12 @@ impl Proxy {
         self.wire.mode.send_replace(mode);
     }
 
-    /// Resets all connections there are; new ones come through.
+    /// Resets all connections; new ones are accepted.
     pub(crate) fn cut(&self) {
         self.wire.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// How many reads of bytes have been held, lost or cut so far.
+    /// Returns the number of reads that have been held, lost or cut.
     pub(crate) fn disturbed(&self) -> u64 {
         self.wire.disturbed.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What the store is asked besides rotations: whether a session is live, which there are, and to end them.
+//! Other uses of the store than rotations: checking, listing and ending sessions.
 
 use std::convert::Infallible;
 
@@ -123,7 +123,7 @@ impl Device {
         self.request().into_parts().0
     }
 
-    /// What a request with its access token, which has not expired, is answered.
+    /// Sends a request with the access token, which has not expired, and returns the status.
     async fn ask(&self, node: &Sessions<()>) -> StatusCode {
         let handler =
             service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(String::new())) });

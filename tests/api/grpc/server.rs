@@ -173,7 +173,7 @@ pub(crate) enum Call {
     Streaming,
 }
 
-/// What a client gets from a call that went well.
+/// The result of a successful call.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) metadata: MetadataMap,

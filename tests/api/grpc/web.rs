@@ -173,7 +173,7 @@ async fn a_page_of_a_trusted_origin_can_read_why_it_was_refused() {
     assert_eq!((&*served.status, served.messages), ("0 ", 1));
 }
 
-/// As the docs advise: gRPC-web outside, so that refusals are translated too.
+/// Starts a server as the docs advise: gRPC-web outside, so that refusals are translated too.
 async fn serve_web(shop: &Shop) -> Server {
     let layers = ServiceBuilder::new()
         .layer(GrpcWebLayer::new())

@@ -1,4 +1,4 @@
-//! What the environment may set; what is not set is the crate's default.
+//! Settings from the environment; the others keep the defaults of the crate.
 //!
 //! | variable | meaning |
 //! |---|---|

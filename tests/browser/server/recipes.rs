@@ -1,4 +1,4 @@
-//! What the recipes of the documentation need of a server: their servers' sides, for `groups/recipes.mjs`.
+//! The server side of the recipes in the documentation, for `groups/recipes.mjs`.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! What is explored, and what must never happen in it.
+//! The systems to explore, and what must never happen in them.
 
 use super::{
     rulebook::{Removed, Rulebook},
@@ -7,7 +7,7 @@ use super::{
 
 /// One system of bounded size.
 pub(crate) struct Model {
-    /// What a run is called in the output.
+    /// The name of the run in the output.
     pub(crate) name: &'static str,
     /// Requests of the client that are in flight at once.
     pub(crate) flights: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Model {
     pub(crate) rules: Rulebook,
 }
 
-/// What a node may read.
+/// The records that a node may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reads {
     /// The record as it is.
@@ -55,7 +55,7 @@ pub(crate) enum Breach {
     Rejoined,
 }
 
-/// All of them.
+/// Every kind of breach.
 pub(crate) const EVERY_BREACH: &[Breach] = &[
     Breach::Revoked,
     Breach::Cleared,
@@ -88,7 +88,7 @@ impl Model {
         self
     }
 
-    /// How many requests of `owner` may be in flight at once.
+    /// Returns how many requests of `owner` may be in flight concurrently.
     pub(crate) fn room(&self, owner: Owner) -> usize {
         match owner {
             Owner::Client => self.flights,
@@ -97,7 +97,7 @@ impl Model {
     }
 }
 
-/// Whether the thief has used a token of a generation that the client neither holds nor is about to get.
+/// Returns whether the thief has used a token of a generation that the client neither holds nor is about to get.
 pub(crate) fn is_left_behind(state: &State) -> bool {
     let Some(used) = state.thief.used else { return false };
     let on_its_way = |flight: &Flight| {

@@ -35,7 +35,7 @@ struct Flight {
     pace: u64,
 }
 
-/// What has become of a request.
+/// The state of a request.
 enum Stage {
     /// On its way to the server and, there, to the handler or the answer.
     Arriving {
@@ -136,7 +136,7 @@ impl Schedule {
         self.flights.push(Flight { stage: Stage::Arriving { running, gate, sent_at }, pace });
     }
 
-    /// Lets time pass, but no message be on its way for as long as the grace period.
+    /// Lets time pass, after delivering every message that would otherwise be in flight for the grace period.
     fn pass_time(&mut self) {
         let by = match self.random.below(5) {
             0 | 1 => Duration::from_secs(self.random.below(12)),
@@ -213,7 +213,7 @@ impl Schedule {
         self.flights.push(Flight { stage, pace });
     }
 
-    /// Whether time is to pass that a message which left then cannot see.
+    /// Returns whether a message that left at `left_at` must arrive before the time that is about to pass.
     fn is_due(&self, left_at: SystemTime) -> bool {
         self.until.duration_since(left_at).is_ok_and(|age| age >= GRACE)
     }

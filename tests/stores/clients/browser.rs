@@ -1,4 +1,4 @@
-//! A browser whose tabs walk around as long as they may.
+//! A browser whose tabs keep sending requests.
 
 use std::{
     sync::{
@@ -44,7 +44,7 @@ impl LegitimateClient {
         self.browser.post("/logout").send().await.expect("infallible").status()
     }
 
-    /// The highest generation that an answer has shown.
+    /// Returns the highest generation that an answer has shown.
     pub(crate) fn generation(&self) -> u32 {
         self.generation.load(Ordering::Relaxed)
     }
@@ -62,12 +62,12 @@ impl LegitimateClient {
         copy
     }
 
-    /// As closing and opening the browser does where the access cookie has not survived.
+    /// Forgets the access cookie, as closing and reopening the browser may do.
     pub(crate) fn forget_access(&self) {
         self.browser.remove_cookie(ACCESS_COOKIE);
     }
 
-    /// A tab that asks again and again from `begin` on, with this `pause` between, until it is aborted.
+    /// Starts a tab that sends requests from `begin` on, `pause` apart, until it is aborted.
     pub(crate) fn walk(&self, begin: Duration, pause: Duration) -> JoinHandle<()> {
         let tab = self.clone();
         tokio::spawn(async move {
@@ -79,12 +79,12 @@ impl LegitimateClient {
         })
     }
 
-    /// One request; whatever is wrong with its answer goes to the ledger.
+    /// Sends a request; the ledger records anything wrong with the answer.
     pub(crate) async fn step(&self, method: Method) -> StatusCode {
         self.send(self.browser.request(method, "/me").with_xsrf()).await
     }
 
-    /// The same to this node.
+    /// Sends a request to this node.
     pub(crate) async fn step_at(&self, node: usize) -> StatusCode {
         self.send(self.browser.get("/me").header(NODE_HEADER, node.to_string())).await
     }

@@ -1,4 +1,4 @@
-//! What is in a token, without any check.
+//! Reads tokens without any check.
 
 use std::time::{Duration, SystemTime};
 

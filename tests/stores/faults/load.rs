@@ -12,13 +12,13 @@ use crate::{
     place::{Kind, Place},
 };
 
-/// How much load there is, and for how long.
+/// The amount of load.
 #[derive(Clone, Copy)]
 struct Load {
     browsers: u32,
     /// Between two requests of a browser: longer than the outage, so that at most one of them fails.
     pause: Duration,
-    /// How many requests each browser sends.
+    /// The number of requests of each browser.
     requests: u32,
 }
 
@@ -94,5 +94,5 @@ async fn in_the_end(browser: &LegitimateClient, patience: Duration) -> StatusCod
     }
 }
 
-/// How long the nodes take at most to reconnect to the restarted store.
+/// Upper bound for the nodes to reconnect to the restarted store.
 const RECOVERY: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use futures_util::{FutureExt, future::join_all};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    clients::{LegitimateClient, Ledger},
+    clients::{Ledger, LegitimateClient},
     place::{Kind, Place, eventually},
 };
 
@@ -37,20 +37,20 @@ struct Fault {
 }
 
 enum Strike {
-    /// Once.
+    /// Strikes once.
     Once(fn(&mut Place)),
-    /// Again and again, with the number of the round.
+    /// Strikes repeatedly, with the number of the round.
     Repeatedly(fn(&mut Place, usize)),
 }
 
-/// By what it is seen that the fault was one.
+/// The evidence that a fault took effect.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shows {
     /// Rotations were answered 503.
     Outage,
-    /// Rotations were written, and no node heard of it.
+    /// Rotations were written without any node learning of it.
     Unheard,
-    /// Clients were further than the store.
+    /// Clients were ahead of the store.
     LostWrites,
     /// It is slow, and every request succeeds.
     Slowness,

@@ -1,4 +1,4 @@
-//! What a store that is rolled back revives, and what bounds it. (That it signs out no client is in the
+//! What a rollback of the store revives, and for how long. (That it signs out no client is in the
 //! table.)
 
 use std::time::{Duration, Instant};

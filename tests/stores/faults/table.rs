@@ -38,7 +38,7 @@ async fn no_fault_of_a_redis_cluster_master_signs_out_a_legitimate_client() {
     survive(Kind::Cluster, server_faults()).await;
 }
 
-/// What happens to the server itself; of a cluster, to one master.
+/// Returns the faults of the server itself; in a cluster, of one master.
 fn server_faults() -> Vec<Fault> {
     vec![
         fault("killed and restarted", Once(Place::kill), Place::restart, Outage),
@@ -52,7 +52,7 @@ fn server_faults() -> Vec<Fault> {
     ]
 }
 
-/// What happens between the nodes and the server.
+/// Returns the faults between the nodes and the server.
 fn network_faults() -> Vec<Fault> {
     vec![
         fault(

@@ -1,4 +1,4 @@
-//! What is peculiar to PostgreSQL about sessions.
+//! Sessions, as far as they are specific to PostgreSQL.
 
 use std::time::{Duration, Instant};
 

@@ -149,6 +149,6 @@ async fn user_with_the_documented_permissions_suffices() {
     assert!(error.to_string().contains("NOPERM") || error.to_string().contains("permission"), "{error}");
 }
 
-/// As they stand in the documentation of `RedisStore`.
+/// The permissions from the documentation of `RedisStore`.
 const PERMISSIONS: &str = "~sessions:* +evalsha +eval +get +getrange +mget +set +unlink +pexpireat +time \
     +zadd +zrange +zrangebyscore +zrem +zrevrange +zscan";

@@ -61,7 +61,7 @@ async fn run<T: FromRedisValue>(admin: &mut MultiplexedConnection, command: &str
     command.query_async(admin).await.expect("the command is right")
 }
 
-/// All that an error says, to users and to the log.
+/// Returns everything that an error shows to users and in the log.
 fn all_words(error: &dyn StdError) -> String {
     let mut words = format!("{error} {error:?}");
     let mut source = error.source();

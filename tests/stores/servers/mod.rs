@@ -27,7 +27,7 @@ fn free_port() -> u16 {
         .expect("loopback has a free port")
 }
 
-/// Waits for what a server needs a moment for.
+/// Waits until the condition holds.
 ///
 /// # Panics
 ///
