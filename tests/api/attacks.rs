@@ -22,7 +22,7 @@ const VECTORS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/v
 const NOW: u64 = 1_767_225_600;
 const LEEWAY: u64 = 60;
 
-/// Cases without a token of their own: built here.
+/// Cases without a token in the file: built here.
 const BUILT: [&str; 7] = [
     "kid_huge",
     "x5c_self_signed",
@@ -91,7 +91,7 @@ fn layer(verifier: Verifier<()>) -> CookieJwtLayer<()> {
     CookieJwtLayer::new(verifier).with_cookie_name("access")
 }
 
-/// Whether a request whose access cookie has this raw value gets through.
+/// Returns whether a request with this raw access cookie passes.
 async fn passes_as_cookie(verifier: &Verifier<()>, token: &str) -> Option<bool> {
     // Some values cannot be in a header at all: those never arrive.
     let cookie = HeaderValue::from_bytes(format!("access={token}").as_bytes()).ok()?;
@@ -112,7 +112,7 @@ fn every_case_is_visited_by_one_of_these_tests() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn each_token_gets_its_verdict() {
+async fn each_token_gets_the_expected_verdict() {
     let vectors = vectors();
     let mut visited = 0;
     for case in cases(&vectors).iter().filter(|case| case["token"].is_string()) {
@@ -142,7 +142,7 @@ async fn each_token_gets_its_verdict() {
 }
 
 #[test]
-fn each_token_that_is_built_here_gets_its_verdict() {
+fn each_token_built_by_the_test_gets_the_expected_verdict() {
     let vectors = vectors();
     let secret = secret(&vectors);
     let base = &vectors["meta"]["base_claims"];
@@ -210,7 +210,7 @@ fn a_verifier_of_one_key_and_two_algorithm_families_cannot_be_built() {
 }
 
 #[test]
-fn secrets_that_a_config_case_names_are_refused() {
+fn secrets_listed_by_configuration_cases_are_refused() {
     let vectors = vectors();
     let secrets = [("empty_hmac_key", ""), ("weak_dictionary_key", "secret")];
     let named = cases(&vectors).iter().filter(|case| case["config_case"].is_string());
@@ -225,7 +225,7 @@ fn secrets_that_a_config_case_names_are_refused() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn each_request_gets_its_verdict() {
+async fn each_request_gets_the_expected_verdict() {
     let vectors = vectors();
     let secret = secret(&vectors);
     let mint = |sid: &str, xsrf: &str| {

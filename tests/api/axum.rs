@@ -30,7 +30,7 @@ use tower_cookie_jwt::{
 };
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::shop::{SECRET, XSRF, access_cookie, keys, parts};
+use crate::handler::{SECRET, XSRF, access_cookie, keys, parts};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct User {
@@ -101,7 +101,7 @@ fn sessions() -> Sessions<User> {
         .with_issuer("https://shop.example")
         .with_audience("shop")
         .build()
-        .expect("in order")
+        .expect("valid")
 }
 
 fn shop() -> Router {
@@ -126,7 +126,7 @@ async fn json_of(response: Response) -> Value {
 }
 
 #[tokio::test]
-async fn an_application_as_in_the_documentation_works() {
+async fn the_application_from_the_documentation_works() {
     let browser = Browser::new(shop());
     let response: Response = browser.get("/api/me").send().await.expect("infallible");
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
@@ -219,7 +219,7 @@ fn extractors() -> Router {
             "/result",
             get(async |claims: Result<Claims<User>, ClaimsRejection>| match claims {
                 Ok(claims) => claims.custom().name.clone(),
-                Err(ClaimsRejection::Unauthenticated(error)) => format!("nobody: {:?}", error.kind()),
+                Err(ClaimsRejection::Unauthenticated(error)) => format!("anonymous: {:?}", error.kind()),
                 Err(ClaimsRejection::LayerMissing) => "no layer".to_owned(),
                 Err(_) => "something else".to_owned(),
             }),
@@ -235,23 +235,23 @@ fn optional() -> CookieJwtLayer<User> {
 async fn ask(app: &Router, path: &str, cookie: Option<&str>) -> Response {
     let request = Request::get(path);
     let request = cookie.into_iter().fold(request, |request, cookie| request.header("cookie", cookie));
-    app.clone().oneshot(request.body(Body::empty()).expect("in order")).await.expect("infallible")
+    app.clone().oneshot(request.body(Body::empty()).expect("valid")).await.expect("infallible")
 }
 
 #[tokio::test]
-async fn extractors_give_what_the_layer_has_found() {
+async fn extractors_return_what_the_layer_found() {
     let app = extractors().layer(optional());
     let good = access_cookie(&token(Some(XSRF)));
     for (case, path, cookie, status, body) in [
         ("claims", "/claims", Some(&*good), 200, "Ada"),
         ("option of a user", "/option", Some(&*good), 200, "true"),
-        ("option of nobody", "/option", None, 200, "false"),
+        ("anonymous option", "/option", None, 200, "false"),
         ("option of a bad token", "/option", Some("__Host-access=garbage"), 200, "false"),
         ("option on an exempt path", "/option?exempt", Some(&*good), 200, "false"),
         ("result of a user", "/result", Some(&*good), 200, "Ada"),
-        ("result of nobody", "/result", None, 200, "nobody: Missing"),
-        ("result of a bad token", "/result", Some("__Host-access=garbage"), 200, "nobody: Malformed"),
-        ("result on an exempt path", "/result?exempt", Some(&*good), 200, "nobody: Missing"),
+        ("anonymous result", "/result", None, 200, "anonymous: Missing"),
+        ("result of a bad token", "/result", Some("__Host-access=garbage"), 200, "anonymous: Malformed"),
+        ("result on an exempt path", "/result?exempt", Some(&*good), 200, "anonymous: Missing"),
     ] {
         let response = ask(&app, path, cookie).await;
         assert_eq!(response.status(), status, "{case}");
@@ -260,13 +260,13 @@ async fn extractors_give_what_the_layer_has_found() {
 }
 
 #[tokio::test]
-async fn demanding_a_user_where_there_is_none_is_a_401() {
+async fn requiring_a_user_without_one_is_a_401() {
     let app = extractors().layer(optional());
     for (case, path, cookie, code, challenge) in [
-        ("nobody", "/claims", None, "token_missing", "Bearer"),
+        ("anonymous", "/claims", None, "token_missing", "Bearer"),
         ("bad token", "/claims", Some("__Host-access=x"), "token_invalid", "Bearer error=\"invalid_token\""),
         ("exempt", "/claims?exempt", None, "token_missing", "Bearer"),
-        ("XSRF token of nobody", "/xsrf", None, "token_missing", "Bearer"),
+        ("anonymous XSRF token", "/xsrf", None, "token_missing", "Bearer"),
         ("XSRF token, exempt", "/xsrf?exempt", None, "token_missing", "Bearer"),
     ] {
         let response = ask(&app, path, cookie).await;
@@ -286,7 +286,7 @@ async fn a_missing_layer_is_a_500_whose_log_names_it() {
     for (case, app, paths) in [
         ("no layer", extractors(), vec!["/claims", "/option", "/xsrf"]),
         (
-            "RefreshLayer alone",
+            "only RefreshLayer",
             extractors().layer(sessions.refresh_layer()),
             vec!["/claims", "/option", "/xsrf"],
         ),
@@ -310,19 +310,18 @@ async fn a_missing_layer_is_a_500_whose_log_names_it() {
 }
 
 #[tokio::test]
-async fn claims_that_something_else_put_there_are_not_taken_for_verified() {
+async fn claims_inserted_by_other_code_are_not_treated_as_verified() {
     let claims = Verifier::<User>::new(keys()).verify(&token(None)).expect("good");
     for (case, app, status) in
-        [("no layer", extractors(), 500), ("a layer that found nobody", extractors().layer(optional()), 401)]
+        [("no layer", extractors(), 500), ("a layer that found no user", extractors().layer(optional()), 401)]
     {
-        let request =
-            Request::get("/claims").extension(claims.clone()).body(Body::empty()).expect("in order");
+        let request = Request::get("/claims").extension(claims.clone()).body(Body::empty()).expect("valid");
         assert_eq!(app.oneshot(request).await.expect("infallible").status(), status, "{case}");
     }
 }
 
 #[tokio::test]
-async fn the_xsrf_token_of_the_user_comes_plain_and_masked() {
+async fn the_xsrf_token_is_available_plain_and_masked() {
     let app = extractors().layer(optional());
     let cookie = access_cookie(&token(Some(XSRF)));
     let claims = Verifier::<User>::new(keys()).verify(&token(Some(XSRF))).expect("good");
@@ -344,7 +343,7 @@ async fn the_xsrf_token_of_the_user_comes_plain_and_masked() {
 }
 
 #[tokio::test]
-async fn errors_of_sessions_are_responses_of_their_own() {
+async fn session_errors_convert_into_responses() {
     let foreign = parts(Request::post("https://shop.example/").header("sec-fetch-site", "cross-site"));
     let user = User { name: "Ada".into() };
     let origin = sessions().sign_in(&foreign, "ada", user).await.expect_err("foreign");
@@ -374,7 +373,7 @@ async fn errors_of_sessions_are_responses_of_their_own() {
 }
 
 #[tokio::test]
-async fn signed_out_is_a_response_part_too() {
+async fn signed_out_is_also_a_response_part() {
     let sessions = sessions();
     let signed_out =
         sessions.sign_out(&parts(Request::post("https://shop.example/"))).await.expect("signed out");

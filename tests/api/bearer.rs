@@ -36,9 +36,9 @@ use tower_cookie_jwt::{
 use tower_http::follow_redirect::{FollowRedirectLayer, policy::Limited};
 
 use crate::{
+    handler::{CountingHandler, access_cookie, forged_token, keys, new_token, token},
     loopback::{Loopback, arrived, client},
-    session_shop::{self, ACCESS, ACCESS_GONE, get, text},
-    shop::{Shop, access_cookie, forged_token, keys, new_token, token},
+    shop::{self, ACCESS, ACCESS_GONE, get, text},
 };
 
 /// A token in the name of the shop, for the stock.
@@ -62,7 +62,7 @@ fn caller() -> CallerToken {
     caller_of(Request::get("/").header("authorization", format!("Bearer {}", token())))
 }
 
-/// What a client behind `layer` sends.
+/// Returns the `Authorization` that a client behind `layer` sends.
 async fn sent(layer: &SetBearerLayer, request: Request<()>) -> Option<HeaderValue> {
     let client = layer.layer(service_fn(|request: Request<()>| async move {
         Ok::<_, Infallible>(request.headers().get(AUTHORIZATION).cloned())
@@ -178,7 +178,7 @@ async fn a_request_that_was_just_refreshed_passes_its_new_token_on() {
     let stock = echo().await;
     let layer = SetBearerLayer::caller([stock.origin()]).unwrap();
     let url = stock.url("/items");
-    let shop = session_shop::Shop::new();
+    let shop = shop::Shop::new();
     let browser = shop.browser_with(move |request| {
         let (layer, url) = (layer.clone(), url.clone());
         async move { Response::new(pass_on(&request.into_parts().0, layer, url).await.into()) }
@@ -207,13 +207,13 @@ async fn an_exempt_request_has_no_token_to_pass_on() {
     }));
     let request = Request::get("/").header("authorization", format!("Bearer {}", token()));
     let Ok(response) = service.oneshot(request.body(()).unwrap()).await;
-    assert_eq!(response.body(), "none", "nobody has verified it");
+    assert_eq!(response.body(), "none", "no verified token is passed on");
     let bare = Request::get("/").header("authorization", format!("Bearer {}", token())).body(()).unwrap();
     assert!(CallerToken::of(&bare.into_parts().0).is_none(), "nor where there is no layer");
 }
 
 #[tokio::test]
-async fn the_receiver_takes_service_tokens_only_where_its_verifier_says_so() {
+async fn the_receiver_accepts_service_tokens_only_if_its_verifier_allows_them() {
     let verifier = || Verifier::<()>::new(keys());
     let sessions =
         Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("stock").build().unwrap();
@@ -228,12 +228,13 @@ async fn the_receiver_takes_service_tokens_only_where_its_verifier_says_so() {
         ("other keys", Verifier::<()>::new(other_keys).with_types([SERVICE_TYPE]), 401),
     ];
     for (case, verifier, status) in servers {
-        let server = Loopback::serve(CookieJwtLayer::new(verifier).layer(Shop::<String>::new())).await;
+        let server =
+            Loopback::serve(CookieJwtLayer::new(verifier).layer(CountingHandler::<String>::new())).await;
         let (answer, text) = ask_with_service_token(&server).await;
         assert_eq!(answer, status, "{case}");
         assert_eq!(text, if status == 200 { "shop by Bearer" } else { "" }, "{case}");
     }
-    let server = Loopback::serve(sessions.layer().layer(Shop::<String>::new())).await;
+    let server = Loopback::serve(sessions.layer().layer(CountingHandler::<String>::new())).await;
     assert_eq!(ask_with_service_token(&server).await.0, 401, "sessions are for people");
 }
 
@@ -245,7 +246,7 @@ async fn ask_with_service_token(server: &Loopback) -> (StatusCode, String) {
 }
 
 #[tokio::test]
-async fn a_service_token_says_who_asks_whom_and_for_what() {
+async fn a_service_token_names_caller_audience_and_scope() {
     let token = service_token().with_scope(Scopes::new("items:read").unwrap());
     let layer = SetBearerLayer::service(token, ["https://stock.shop.example"]).unwrap();
     let header = sent(&layer, to("https://stock.shop.example/")).await.expect("it is on the list");
@@ -307,7 +308,7 @@ async fn only_origins_on_the_list_get_a_token() {
 }
 
 #[tokio::test]
-async fn with_a_fixed_origin_paths_alone_go_there_and_nothing_else() {
+async fn with_a_fixed_origin_tokens_are_only_added_to_its_paths() {
     let layer =
         SetBearerLayer::service(service_token(), ["https://stock.shop.example", "https://a.shop.example"])
             .and_then(|layer| layer.with_fixed_origin("HTTPS://stock.shop.example:443"))
@@ -326,7 +327,7 @@ async fn with_a_fixed_origin_paths_alone_go_there_and_nothing_else() {
 }
 
 #[test]
-fn a_list_that_would_leak_is_a_mistake() {
+fn an_origin_list_that_would_leak_tokens_is_a_config_error() {
     for (case, list, fine) in [
         ("https", vec!["https://stock.shop.example"], true),
         ("https with a port", vec!["https://stock.shop.example:8443"], true),
@@ -349,7 +350,7 @@ fn a_list_that_would_leak_is_a_mistake() {
         ("a wildcard", vec!["https://*.shop.example"], false),
         ("anything", vec!["*"], false),
         ("nowhere", vec![""], false),
-        ("a port that is none", vec!["https://stock.shop.example:99999"], false),
+        ("an invalid port", vec!["https://stock.shop.example:99999"], false),
     ] {
         assert_eq!(SetBearerLayer::caller(&list).is_ok(), fine, "caller: {case}");
         assert_eq!(SetBearerLayer::service(service_token(), &list).is_ok(), fine, "service: {case}");
@@ -363,7 +364,7 @@ fn a_list_that_would_leak_is_a_mistake() {
 }
 
 #[test]
-fn a_service_token_that_cannot_be_minted_is_a_mistake() {
+fn a_service_token_that_cannot_be_issued_is_a_config_error() {
     let origins = ["https://stock.shop.example"];
     for lifetime in [Duration::ZERO, Duration::from_millis(999)] {
         let error = SetBearerLayer::service(service_token().with_lifetime(lifetime), origins).unwrap_err();
@@ -378,7 +379,7 @@ fn a_service_token_that_cannot_be_minted_is_a_mistake() {
 }
 
 #[tokio::test]
-async fn an_authorization_that_is_there_is_never_overwritten() {
+async fn an_existing_authorization_header_is_never_overwritten() {
     let origins = ["https://stock.shop.example"];
     let layers = [
         SetBearerLayer::caller(origins).unwrap(),
@@ -397,7 +398,7 @@ async fn an_authorization_that_is_there_is_never_overwritten() {
 }
 
 #[tokio::test]
-async fn no_log_shows_a_token() {
+async fn logs_never_contain_a_token() {
     let origins = ["https://stock.shop.example"];
     let caller_layer = SetBearerLayer::caller(origins).unwrap();
     let token = service_token();
@@ -459,7 +460,7 @@ impl Clock for Restless {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn all_who_need_a_token_at_once_share_one_mint() {
+async fn concurrent_requests_share_one_issued_token() {
     const REQUESTS: usize = 200;
     let day = Duration::from_secs(86_400);
     let clock = Restless::default();
@@ -488,7 +489,7 @@ async fn all_who_need_a_token_at_once_share_one_mint() {
     assert!(!tokens.contains(&bearer_token(&other)), "two mints would have been told apart");
 }
 
-/// What a server was asked, with the `Authorization` that came along.
+/// The requests to a server, and whether they carried an `Authorization`.
 type Asked = Arc<Mutex<Vec<(String, bool)>>>;
 
 /// A server that redirects `/STATUS/URL` to the URL by the status, and else answers.
@@ -528,7 +529,7 @@ where
 }
 
 #[tokio::test]
-async fn a_redirect_to_elsewhere_gets_no_token() {
+async fn a_redirect_to_another_origin_gets_no_token() {
     let ((stock, stock_asked), (evil, evil_asked)) = (redirecting().await, redirecting().await);
     let origins = [stock.origin()];
     for layer in [
@@ -629,8 +630,8 @@ async fn a_tonic_channel_carries_the_callers_token() {
     let mut request = tonic::Request::new(HealthCheckRequest::default());
     request.extensions_mut().insert(caller());
     assert!(health.check(request).await.is_ok(), "in the name of the caller");
-    let nobody = health.check(HealthCheckRequest::default()).await.unwrap_err();
-    assert_eq!(nobody.code(), Code::Unauthenticated, "and of nobody else: the channel is shared");
+    let anonymous = health.check(HealthCheckRequest::default()).await.unwrap_err();
+    assert_eq!(anonymous.code(), Code::Unauthenticated, "and only for that call: the channel is shared");
 
     let mut own = tonic::Request::new(HealthCheckRequest::default());
     own.extensions_mut().insert(caller());

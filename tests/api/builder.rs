@@ -15,10 +15,10 @@ use tower_cookie_jwt::{
     session::SessionsBuilder,
 };
 
-use crate::session_shop::*;
+use crate::shop::*;
 
 #[test]
-fn every_contradiction_is_found_when_building_and_names_the_way_out() {
+fn every_contradiction_is_reported_by_build_with_a_remedy() {
     type Configure = fn(SessionsBuilder<User>) -> SessionsBuilder<User>;
     let cases: [(&str, Configure, &str); 21] = [
         ("no access lifetime", |b| b.with_access_lifetime(Duration::ZERO), "with_access_lifetime"),
@@ -103,13 +103,13 @@ fn every_contradiction_is_found_when_building_and_names_the_way_out() {
 }
 
 #[test]
-fn key_ring_that_only_verifies_is_refused_with_the_way_out() {
+fn verify_only_key_ring_is_refused_with_a_remedy() {
     let keys = KeyRing::verify_only([Key::generate(Algorithm::HS256).unwrap()]).unwrap();
     let error = Sessions::<User>::builder(keys, MemoryStore::new()).build().unwrap_err().to_string();
     assert!(error.contains("KeyRing::new") && error.contains("CookieJwtLayer::new"), "{error}");
 }
 
-/// What the next reload answers, and how often it was asked.
+/// The answer of the next reload, and the number of calls.
 #[derive(Clone)]
 struct Accounts {
     answer: Arc<Mutex<Result<Option<User>, ()>>>,
@@ -143,7 +143,7 @@ impl Accounts {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn roles_change_at_a_rotation_and_only_there() {
+async fn roles_change_only_at_a_rotation() {
     for way in Way::BOTH {
         let accounts = Accounts::answering(Ok(Some(role("admin"))));
         let shop = accounts.shop(|builder| builder);
@@ -262,7 +262,7 @@ async fn stored_claims_of_another_type_are_rebuilt_by_reload() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn failing_reload_ahead_of_need_leaves_a_good_access_token_alone() {
+async fn failing_early_reload_keeps_a_valid_access_token() {
     let shop =
         Accounts::answering(Err(())).shop(|builder| builder.with_refresh_ahead(Duration::from_secs(60)));
     let browser = shop.browser();

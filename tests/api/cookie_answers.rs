@@ -1,35 +1,22 @@
-//! Answers that set or clear cookies: no cache stores them, the handler's own win, and only what is
-//! beyond use is cleared.
+//! Responses that set or clear cookies: no cache stores them, the handler's own cookies win, and only cookies
+//! that have become useless are cleared.
 
-use std::{
-    convert::Infallible,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Request, Response, header::COOKIE};
 use serde_json::json;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_cookie_jwt::{
-    KeyRing, MemoryStore, Sessions,
-    reject::reject_fn,
-    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
-    testing::TestClock,
-};
+use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions, reject::reject_fn, testing::TestClock};
 
 use crate::{
     cookies::{SetCookie, builder, set_cookies, sign_in},
-    forge,
-    session_shop::forged,
+    forge::{self, forged},
+    store::TestStore,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What a cacheable page says.
+/// Returns the headers of a cacheable page.
 fn cacheable() -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.append("cache-control", HeaderValue::from_static("public, max-age=600"));
@@ -64,7 +51,7 @@ fn request(cookie: &str) -> Request<()> {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_response_with_our_cookies_is_stored_by_no_cache() {
+async fn responses_with_session_cookies_are_never_cached() {
     let clock = TestClock::new();
     let sessions = builder::<()>(&clock).build().expect("sessions");
     let (parts, ()) = Request::post("/").body(()).expect("a request").into_parts();
@@ -83,7 +70,7 @@ async fn a_response_with_our_cookies_is_stored_by_no_cache() {
     });
     let service = sessions.layer().layer(page);
     let response = service.clone().oneshot(request(&cookies)).await.expect("infallible");
-    assert_eq!(*response.headers(), cacheable(), "without cookies of ours nothing changes");
+    assert_eq!(*response.headers(), cacheable(), "without session cookies nothing changes");
     clock.advance(HOUR);
     let response = service.clone().oneshot(request(&cookies)).await.expect("infallible");
     assert_eq!(names(response.headers()), ["__Host-access", "__Host-refresh", "XSRF-TOKEN"]);
@@ -91,7 +78,7 @@ async fn a_response_with_our_cookies_is_stored_by_no_cache() {
     let unseen = pairs(&sign_in(&sessions).await[1..]);
     let response = service.oneshot(request(&unseen)).await.expect("infallible");
     assert_eq!(names(response.headers()), ["__Host-access", "XSRF-TOKEN"]);
-    assert_not_stored(response.headers(), "an access token alone");
+    assert_not_stored(response.headers(), "only an access token");
     clock.advance(100 * 24 * HOUR);
     let optional = sessions.layer().optional().layer(page);
     let response = optional.oneshot(request(&cookies)).await.expect("infallible");
@@ -110,7 +97,7 @@ async fn a_response_with_our_cookies_is_stored_by_no_cache() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn cookies_that_the_handler_has_set_or_cleared_win_over_the_layers() {
+async fn cookies_set_or_cleared_by_the_handler_override_those_of_the_layers() {
     let lines: [(&str, &'static [&'static str], [bool; 3]); 6] = [
         ("nothing", &[], [true, true, true]),
         ("a foreign one", &["theme=dark; Path=/"], [true, true, true]),
@@ -156,62 +143,11 @@ async fn cookies_that_the_handler_has_set_or_cleared_win_over_the_layers() {
     }
 }
 
-/// A store that can be switched off.
-struct Switched {
-    store: MemoryStore,
-    down: Arc<AtomicBool>,
-}
-
-#[derive(Debug)]
-struct Down;
-
-impl fmt::Display for Down {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the store is down")
-    }
-}
-
-impl std::error::Error for Down {}
-
-impl Switched {
-    fn up(&self) -> Result<&MemoryStore, Down> {
-        if self.down.load(Ordering::SeqCst) { Err(Down) } else { Ok(&self.store) }
-    }
-}
-
-impl RefreshStore for Switched {
-    type Error = Down;
-
-    async fn create(&self, session: NewRecord) -> Result<Created, Down> {
-        self.up()?.create(session).await.map_err(|_| Down)
-    }
-
-    async fn read(&self, id: &SessionId) -> Result<Snapshot, Down> {
-        self.up()?.read(id).await.map_err(|_| Down)
-    }
-
-    async fn update(&self, record: &SessionRecord) -> Result<Update, Down> {
-        self.up()?.update(record).await.map_err(|_| Down)
-    }
-
-    async fn remove(&self, id: &SessionId) -> Result<bool, Down> {
-        self.up()?.remove(id).await.map_err(|_| Down)
-    }
-
-    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, Down> {
-        self.up()?.list(subject).await.map_err(|_| Down)
-    }
-
-    async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, Down> {
-        self.up()?.remove_all(subject, keep).await.map_err(|_| Down)
-    }
-}
-
-/// Sessions, the switch of their store, and the refresh cookies of a fresh sign-in, of another one,
-/// of one that has been signed out, and of one that has been rotated away.
+/// Sessions, their store, and four refresh cookies: of two fresh sign-ins, of a session that has been signed
+/// out, and of a generation that has been superseded.
 struct Scene {
     sessions: Sessions<()>,
-    down: Arc<AtomicBool>,
+    store: TestStore,
     clock: TestClock,
     fresh: String,
     other: String,
@@ -221,10 +157,11 @@ struct Scene {
 
 async fn scene() -> Scene {
     let clock = TestClock::new();
-    let down = Arc::new(AtomicBool::new(false));
-    let store = Switched { store: MemoryStore::new().with_clock(clock.clone()), down: down.clone() };
-    let sessions =
-        Sessions::<()>::builder(forge::ring(), store).with_clock(clock.clone()).build().expect("sessions");
+    let store = TestStore::new(&clock);
+    let sessions = Sessions::<()>::builder(forge::ring(), store.clone())
+        .with_clock(clock.clone())
+        .build()
+        .expect("sessions");
     let superseded = pairs(&sign_in(&sessions).await[1..2]);
     let service = sessions.layer().layer(forge::whoami());
     let mut held = superseded.clone();
@@ -243,7 +180,7 @@ async fn scene() -> Scene {
     assert!(sessions.revoke("ada", ended.id.as_str()).await.expect("revoked"));
     let fresh = pairs(&sign_in(&sessions).await[1..2]);
     let other = pairs(&sign_in(&sessions).await[1..2]);
-    Scene { sessions, down, clock, fresh, other, revoked, superseded }
+    Scene { sessions, store, clock, fresh, other, revoked, superseded }
 }
 
 fn refresh_by(ring: &str, sid: &str, exp: u64) -> String {
@@ -314,14 +251,14 @@ async fn cases(scene: &Scene) -> Vec<Case> {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn only_what_is_ours_and_beyond_use_is_cleared() {
+async fn only_useless_cookies_of_these_sessions_are_cleared() {
     for index in 0..cases(&scene().await).await.len() {
         // Each case begins anew: some of them end sessions.
         let scene = scene().await;
         let Case { name, cookie, headers, later, down, expected, clears } =
             cases(&scene).await.swap_remove(index);
         scene.clock.advance(later);
-        scene.down.store(down, Ordering::SeqCst);
+        scene.store.set_down(down);
         let mut request = request(&cookie);
         for (name, value) in headers {
             request.headers_mut().insert(*name, HeaderValue::from_static(value));
@@ -334,17 +271,17 @@ async fn only_what_is_ours_and_beyond_use_is_cleared() {
             set.iter().filter(|cookie| cookie.max_age == 0).map(|cookie| &*cookie.name).collect();
         let all = ["__Host-access", "__Host-refresh", "XSRF-TOKEN"];
         assert_eq!(cleared, if clears { &all[..] } else { &[] }, "{name}");
-        assert!(expected == "ada" || cleared.len() == set.len(), "{name}: nothing is set for nobody");
+        assert!(expected == "ada" || cleared.len() == set.len(), "{name}: nothing is set without a user");
     }
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn an_access_cookie_that_cannot_be_used_clears_nothing() {
+async fn an_unusable_access_cookie_clears_nothing() {
     let sessions = builder::<()>(&TestClock::new()).build().expect("sessions");
     let foreign = KeyRing::hs256([7; 32]).expect("a secret");
     let foreign = Sessions::<()>::builder(foreign, MemoryStore::new()).build().expect("sessions");
     let cookies = sign_in(&foreign).await;
-    for (name, cookie) in [("access alone", pairs(&cookies[..1])), ("all", pairs(&cookies))] {
+    for (name, cookie) in [("only access", pairs(&cookies[..1])), ("all", pairs(&cookies))] {
         let response =
             sessions.layer().layer(forge::whoami()).oneshot(request(&cookie)).await.expect("infallible");
         assert_eq!(forge::outcome(&response), "token_invalid", "{name}");
@@ -353,7 +290,7 @@ async fn an_access_cookie_that_cannot_be_used_clears_nothing() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn of_several_refresh_cookies_of_one_session_the_highest_generation_counts() {
+async fn among_refresh_cookies_of_one_session_the_highest_generation_wins() {
     for reversed in [false, true] {
         let clock = TestClock::new();
         let sessions = builder::<()>(&clock).build().expect("sessions");

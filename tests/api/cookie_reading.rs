@@ -42,7 +42,7 @@ fn access(claims: Value) -> String {
     format!("access={}", forge::valid_with(claims))
 }
 
-/// All orders of `items`.
+/// Returns all permutations of `items`.
 fn orders<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
     let Some((first, rest)) = items.split_first() else { return vec![Vec::new()] };
     let shorter = orders(rest);
@@ -81,7 +81,7 @@ async fn all_cookie_headers_are_read() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_malformed_foreign_cookie_hides_nothing() {
+async fn a_malformed_foreign_cookie_hides_no_other_cookie() {
     let own = access(json!({})).into_bytes();
     let foreign: [&[u8]; 16] = [
         b"=",
@@ -142,14 +142,14 @@ async fn names_are_compared_exactly_and_quotes_around_a_value_are_tolerated() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn of_several_cookies_those_that_verify_count_in_any_order() {
+async fn cookies_that_verify_count_regardless_of_their_order() {
     let garbage = || "access=x".to_owned();
     let forged =
         || format!("access={}", forge::hs256(&[7; 32], r#"{"alg":"HS256"}"#, r#"{"exp":4102444800}"#));
     let in_session = |sid: &str, sub: &str, iat: f64| access(json!({ "sid": sid, "sub": sub, "iat": iat }));
     let expired = |sid: &str| access(json!({ "sid": sid, "sub": "old", "exp": 1 }));
     let without = |sub: &str, iat: u64| access(json!({ "sub": sub, "iat": iat }));
-    let nobodys = |iat: u64| access(json!({ "sub": "", "iat": iat, "x": iat }));
+    let anonymous = |iat: u64| access(json!({ "sub": "", "iat": iat, "x": iat }));
     let generation =
         |number: u32, sub: &str| access(json!({ "sid": "s", "gen": number, "sub": sub, "iat": 5 }));
     let table = [
@@ -184,7 +184,7 @@ async fn of_several_cookies_those_that_verify_count_in_any_order() {
         ("without sessions: two users", vec![without("ada", 1), without("eve", 2)], "token_ambiguous"),
         ("none that verifies", vec![garbage(), forged()], "token_invalid"),
         ("an expired one and garbage", vec![garbage(), expired("s"), forged()], "token_expired"),
-        ("of nobody, twice", vec![nobodys(1), nobodys(1)], ""),
+        ("without a session, twice", vec![anonymous(1), anonymous(1)], ""),
     ];
     for (name, cookies, expected) in table {
         for order in orders(&cookies) {
@@ -197,7 +197,7 @@ async fn of_several_cookies_those_that_verify_count_in_any_order() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn ambiguous_cookies_are_refused_with_401_in_optional_mode_too() {
+async fn ambiguous_cookies_are_refused_with_401_even_in_optional_mode() {
     let verifier = Verifier::<()>::new(forge::ring());
     let layer = CookieJwtLayer::new(verifier).with_cookie_name("access").optional();
     let two = ["s", "t"].map(|sid| access(json!({ "sid": sid }))).join("; ").into_bytes();
@@ -221,7 +221,7 @@ async fn tossed(policy: CookiePolicy) -> (Sessions<()>, [String; 2], [String; 2]
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn with_names_that_a_neighbour_could_set_an_access_cookie_of_another_session_is_ignored() {
+async fn without_the_host_prefix_an_access_cookie_of_another_session_is_ignored() {
     let plain = || CookiePolicy::new().with_access_name("access").with_refresh_name("refresh");
     let policies = [
         ("no prefix", plain()),
@@ -233,9 +233,9 @@ async fn with_names_that_a_neighbour_could_set_an_access_cookie_of_another_sessi
         let service = sessions.cookie_jwt_layer().layer(forge::whoami());
         let table = [
             ("her own", vec![&access, &refresh], "ada"),
-            ("the thief's beside her own", vec![&access, &refresh, &evil_access], "ada"),
+            ("the thief's and her own", vec![&access, &refresh, &evil_access], "ada"),
             ("the thief's instead of her own", vec![&refresh, &evil_access], "token_missing"),
-            ("access cookies alone", vec![&access, &evil_access], "token_ambiguous"),
+            ("only access cookies", vec![&access, &evil_access], "token_ambiguous"),
             ("both of both", vec![&access, &refresh, &evil_access, &evil_refresh], "token_ambiguous"),
             (
                 "the thief's when hers has expired",
@@ -256,7 +256,7 @@ async fn with_names_that_a_neighbour_could_set_an_access_cookie_of_another_sessi
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn with_the_host_prefix_a_refresh_cookie_does_not_matter_to_a_good_access_cookie() {
+async fn with_the_host_prefix_a_valid_access_cookie_is_accepted_regardless_of_the_refresh_cookie() {
     let (sessions, [access, refresh], [evil_access, evil_refresh]) = tossed(CookiePolicy::new()).await;
     let table = [
         ("another session's refresh cookie", vec![&access, &evil_refresh]),
@@ -324,7 +324,7 @@ fn flooded(name: &str, tossed: &[String], own: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_flood_of_tossed_cookies_never_hides_the_own_session_behind_the_thiefs() {
+async fn a_flood_of_tossed_cookies_never_replaces_the_users_session_with_the_thiefs() {
     let clock = TestClock::new();
     let named = CookiePolicy::new().with_access_name("access").with_refresh_name("refresh");
     let sessions = builder::<()>(&clock).with_cookies(named).build().expect("sessions");
@@ -350,7 +350,7 @@ async fn a_flood_of_tossed_cookies_never_hides_the_own_session_behind_the_thiefs
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn expired_tokens_tossed_before_a_good_one_clear_nothing() {
+async fn expired_tokens_tossed_before_a_valid_one_clear_nothing() {
     let clock = TestClock::new();
     let sessions = builder::<()>(&clock).build().expect("sessions");
     let own = sign_in(&sessions).await;
@@ -376,7 +376,7 @@ async fn expired_tokens_tossed_before_a_good_one_clear_nothing() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn an_inner_layer_that_looks_elsewhere_recalls_what_a_refresh_has_granted() {
+async fn an_inner_layer_with_other_sources_sees_refreshed_claims() {
     for check in [false, true] {
         let clock = TestClock::new();
         let sessions = builder::<()>(&clock);

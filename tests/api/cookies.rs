@@ -84,13 +84,13 @@ fn policies() -> Vec<(&'static str, CookiePolicy)> {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn the_defaults_are_the_strictest_that_work_everywhere() {
+async fn the_defaults_are_the_strictest_that_work_in_every_browser() {
     let cookies = sign_in(&with_policy(CookiePolicy::new())).await;
     let shown: Vec<_> =
         cookies.iter().map(|cookie| (&*cookie.name, cookie.max_age, cookie.attributes.clone())).collect();
     let http_only = || BTreeSet::from(["HttpOnly", "Path=/", "SameSite=Strict", "Secure"].map(str::to_owned));
     let readable = BTreeSet::from(["Path=/", "SameSite=Strict", "Secure"].map(str::to_owned));
-    // The record alone knows the idle expiry.
+    // Only the record knows the idle expiry.
     let absolute = 90 * 24 * 60 * 60;
     let expected = [
         ("__Host-access", 15 * 60, http_only()),
@@ -150,7 +150,7 @@ async fn the_prefix_is_the_strongest_that_the_attributes_allow() {
 }
 
 #[test]
-fn a_contradiction_is_an_error_that_says_the_way_out() {
+fn a_contradiction_is_an_error_with_a_remedy() {
     let new = CookiePolicy::new;
     let local = || new().for_local_http_development();
     let table = [
@@ -203,7 +203,7 @@ fn a_contradiction_is_an_error_that_says_the_way_out() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn clearing_repeats_name_and_attributes_of_setting() {
+async fn clearing_repeats_the_name_and_attributes_that_were_set() {
     for (name, policy) in policies() {
         let sessions = with_policy(policy);
         let (set, cleared) = (sign_in(&sessions).await, sign_out(&sessions).await);
@@ -233,13 +233,13 @@ async fn cookies_of_former_policies_are_cleared_as_they_were_set() {
     }
 }
 
-/// An application with sign-in, sign-out, and a page that shows who asks.
+/// An application with sign-in, sign-out, and a page that shows the user.
 pub(crate) fn shop(
     sessions: Sessions<()>,
 ) -> impl Service<Request<String>, Response = Response<String>, Error = Infallible> + Clone {
     let page = sessions.layer().layer(service_fn(|request: Request<String>| async move {
         let claims = request.extensions().get::<Claims<()>>();
-        Ok::<_, Infallible>(Response::new(claims.and_then(Claims::subject).unwrap_or("nobody").to_owned()))
+        Ok::<_, Infallible>(Response::new(claims.and_then(Claims::subject).unwrap_or("anonymous").to_owned()))
     }));
     service_fn(move |request: Request<String>| {
         let (sessions, page) = (sessions.clone(), page.clone());
@@ -280,7 +280,7 @@ async fn a_browser_keeps_nothing_after_sign_out() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_change_of_domain_locks_nobody_out() {
+async fn a_change_of_domain_locks_no_user_out() {
     let clock = TestClock::new();
     let names = || CookiePolicy::new().with_access_name("access").with_refresh_name("refresh");
     let former = names().with_domain("shop.example");
@@ -359,7 +359,7 @@ async fn name_and_value_over_4096_bytes_are_an_error_when_issuing() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_sign_in_that_cannot_be_issued_leaves_the_present_session_alone() {
+async fn a_sign_in_that_cannot_be_issued_keeps_the_current_session() {
     let sessions = named(1);
     let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();
     let mut headers = HeaderMap::new();

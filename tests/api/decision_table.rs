@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::session_shop::*;
+use crate::shop::*;
 
 #[tokio::test(flavor = "current_thread")]
 async fn settled_current_generation_rotates_with_three_cookies() {
@@ -26,7 +26,7 @@ async fn settled_current_generation_rotates_with_three_cookies() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn unsettled_current_generation_gets_an_access_cookie_alone_and_is_confirmed() {
+async fn unsettled_current_generation_only_gets_an_access_cookie_and_is_confirmed() {
     for way in Way::BOTH {
         let shop = Shop::new();
         let browser = shop.browser();
@@ -62,7 +62,7 @@ async fn unsettled_current_generation_gets_an_access_cookie_alone_and_is_confirm
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn lost_answer_is_given_again_however_late() {
+async fn lost_response_is_repeated_however_late() {
     for way in Way::BOTH {
         let shop = Shop::new();
         let (browser, session) = shop.settled().await;
@@ -90,7 +90,7 @@ async fn lost_answer_is_given_again_however_late() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn parent_of_a_generation_confirmed_within_grace_gets_an_access_cookie_alone() {
+async fn parent_of_a_generation_confirmed_within_grace_only_gets_an_access_cookie() {
     for way in Way::BOTH {
         let shop = Shop::new();
         let (browser, session) = shop.settled().await;
@@ -111,7 +111,7 @@ async fn parent_of_a_generation_confirmed_within_grace_gets_an_access_cookie_alo
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn replay_past_grace_revokes_this_session_alone() {
+async fn replay_past_grace_revokes_only_this_session() {
     for way in Way::BOTH {
         let shop = Shop::new();
         let (browser, session) = shop.settled().await;
@@ -160,7 +160,7 @@ async fn grandparent_is_reuse_even_while_the_current_generation_is_unsettled() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn thief_who_refreshes_first_is_found_out_by_the_clients_next_refresh() {
+async fn thief_who_refreshes_first_is_detected_at_the_clients_next_refresh() {
     for way in Way::BOTH {
         let shop = Shop::new();
         let (browser, _) = shop.settled().await;
@@ -178,7 +178,7 @@ async fn thief_who_refreshes_first_is_found_out_by_the_clients_next_refresh() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn store_that_lost_writes_is_moved_on_and_the_client_stays() {
+async fn store_that_lost_writes_catches_up_and_the_client_stays_signed_in() {
     for way in Way::BOTH {
         let shop = Shop::new();
         let (browser, session) = shop.settled().await;
@@ -199,7 +199,7 @@ async fn store_that_lost_writes_is_moved_on_and_the_client_stays() {
         assert_eq!(shop.events(), ["lost 0, held 2"], "{way:?}");
         assert_eq!(shop.generation(&session).await, Some(2), "{way:?}");
         shop.clock.advance(ACCESS_GONE);
-        assert_eq!(cookies(&way.ask(&browser).await), PAIR, "{way:?}: it goes on");
+        assert_eq!(cookies(&way.ask(&browser).await), PAIR, "{way:?}: the session continues");
         assert_eq!(shop.generation(&session).await, Some(3), "{way:?}");
     }
 }
@@ -258,18 +258,18 @@ async fn forged_or_expired_refresh_token_never_reaches_the_store() {
         ("expired", resign(&refresh, |claims| claims["exp"] = json!(past)), true),
         ("expired and forged", forged(&resign(&refresh, |claims| claims["exp"] = json!(past))), false),
     ];
-    for (name, token, ours) in cases {
+    for (name, token, cleared) in cases {
         for way in Way::BOTH {
             let browser = holder(&browser, &token);
             shop.store.calls();
             let response = way.ask(&browser).await;
             assert_eq!(response.status(), 401, "{way:?}, {name}");
             assert_eq!(shop.store.calls(), NONE, "{way:?}, {name}");
-            let expected = if ours { CLEARED.to_vec() } else { NONE.to_vec() };
+            let expected = if cleared { CLEARED.to_vec() } else { NONE.to_vec() };
             assert_eq!(
                 cookies(&response),
                 expected,
-                "{way:?}, {name}: only what is ours and beyond use is cleared"
+                "{way:?}, {name}: only useless cookies of these sessions are cleared"
             );
         }
     }
@@ -277,12 +277,12 @@ async fn forged_or_expired_refresh_token_never_reaches_the_store() {
     assert_eq!(
         get(&holder(&browser, &good), "/me").await.status(),
         200,
-        "the cases differ in what they say alone"
+        "the cases differ only in their description"
     );
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn missing_revoked_or_expired_record_refuses_and_nothing_revives_it() {
+async fn missing_revoked_or_expired_record_is_refused_and_never_revived() {
     for way in Way::BOTH {
         for name in ["signed out", "revoked", "everywhere", "idle", "absolute"] {
             let shop = Shop::with(|builder| match name {
@@ -314,7 +314,7 @@ async fn missing_revoked_or_expired_record_refuses_and_nothing_revives_it() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn two_tabs_at_once_are_both_answered_and_rotate_exactly_once() {
+async fn two_concurrent_tabs_are_both_answered_and_rotate_exactly_once() {
     for way in Way::BOTH {
         let shop = Shop::new();
         let (browser, session) = shop.settled().await;

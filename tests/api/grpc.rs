@@ -13,10 +13,10 @@ use tonic::Code::{PermissionDenied, Unauthenticated, Unavailable};
 use tower_cookie_jwt::{RequireLayer, reject::GrpcStatus};
 
 use self::server::{Call, Wallet, expect_refusals, serve};
-use crate::session_shop::{ACCESS_GONE, Shop, User, forged};
+use crate::shop::{ACCESS_GONE, Shop, User, forged};
 
 #[tokio::test]
-async fn unauthenticated_arrives_as_such_unary_and_streaming() {
+async fn unauthenticated_reaches_unary_and_streaming_clients() {
     let shop = Shop::new();
     let server = serve(&shop).await;
     let ada = Wallet::sign_in(&shop).await;
@@ -46,7 +46,7 @@ async fn unauthenticated_arrives_as_such_unary_and_streaming() {
 }
 
 #[tokio::test]
-async fn permission_denied_arrives_as_such_unary_and_streaming() {
+async fn permission_denied_reaches_unary_and_streaming_clients() {
     let shop = Shop::new();
     let server = serve(&shop).await;
     let ada = Wallet::sign_in(&shop).await;
@@ -71,7 +71,7 @@ async fn permission_denied_arrives_as_such_unary_and_streaming() {
 }
 
 #[tokio::test]
-async fn unavailable_arrives_as_such_unary_and_streaming() {
+async fn unavailable_reaches_unary_and_streaming_clients() {
     let shop = Shop::new();
     let server = serve(&shop).await;
     let ada = Wallet::sign_in(&shop).await;
@@ -94,7 +94,7 @@ async fn unavailable_arrives_as_such_unary_and_streaming() {
 }
 
 #[tokio::test]
-async fn a_require_layer_answers_with_a_status_too() {
+async fn a_require_layer_also_answers_with_a_status() {
     let shop = Shop::new();
     let demand = RequireLayer::<User>::scope("admin").unwrap().with_rejection(GrpcStatus);
     let layers = tower::ServiceBuilder::new()
@@ -134,7 +134,7 @@ async fn bearer_metadata_needs_no_xsrf_header() {
 
 /// Clients know how HTTP statuses translate, so no stack has to opt in to be understood.
 #[tokio::test]
-async fn a_stack_that_has_not_opted_in_is_understood_by_its_http_status() {
+async fn grpc_clients_understand_the_http_status_of_a_stack_that_has_not_opted_in() {
     let shop = Shop::new();
     let server = server::serve_behind(shop.sessions.layer()).await;
     let ada = Wallet::sign_in(&shop).await;

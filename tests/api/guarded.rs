@@ -1,5 +1,5 @@
-//! What must not be lost, let in or kept busy: sessions at a sign-in that fails, requests with heaps of
-//! cookies, systems inside of others, and tokens that are worth less than the session.
+//! Sessions that survive a failing sign-in, requests with thousands of
+//! cookies, nested systems, and tokens that are narrower than the session.
 
 use std::{
     convert::Infallible,
@@ -18,10 +18,10 @@ use tower_cookie_jwt::{
     session::{LostResponse, SessionError, SignIn},
 };
 
-use crate::{forge, late_answers::narrow, session_shop::*, shop::cookies_of};
+use crate::{forge, jar::cookies_of, late_answers::narrow, shop::*};
 
 #[tokio::test(flavor = "current_thread")]
-async fn sign_in_that_fails_leaves_the_present_session_alive() {
+async fn failed_sign_in_keeps_the_current_session_alive() {
     for call in ["create", "read", "remove"] {
         let shop = Shop::new();
         let browser = shop.browser();
@@ -35,7 +35,7 @@ async fn sign_in_that_fails_leaves_the_present_session_alive() {
         assert_eq!(text(&get(&browser, "/me").await), "ada customer 1", "{call} fails");
         let left = shop.sessions.list("bob").await.unwrap().len();
         // What cannot be removed expires.
-        assert_eq!(left, usize::from(call == "remove"), "{call} fails: the one that nobody holds");
+        assert_eq!(left, usize::from(call == "remove"), "{call} fails: the unused new session");
     }
 }
 
@@ -44,7 +44,7 @@ fn sign_in_request(cookies: &str) -> Parts {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn in_a_full_store_a_sign_in_takes_the_place_of_the_presented_session() {
+async fn sign_in_to_a_full_store_replaces_the_presented_session() {
     let store = MemoryStore::new().with_capacity(2);
     let sessions = Sessions::<()>::builder(forge::ring(), store.clone()).build().unwrap();
     let mut headers = HeaderMap::new();
@@ -58,7 +58,7 @@ async fn in_a_full_store_a_sign_in_takes_the_place_of_the_presented_session() {
     };
     let full = sessions.sign_in(&sign_in_request(""), "ada", ()).await;
     assert!(matches!(full, Err(SessionError::Full)), "{full:?}");
-    assert_eq!(ids("ada").await, [first.session_id().clone()], "nobody else's session makes room");
+    assert_eq!(ids("ada").await, [first.session_id().clone()], "no other session makes room");
 
     let second = sessions.sign_in(&sign_in_request(&cookies_of(&headers)), "ada", ()).await.unwrap();
     assert_ne!(second.session_id(), first.session_id());
@@ -79,20 +79,20 @@ impl<'de> Deserialize<'de> for Counted {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn at_most_four_of_many_good_cookies_are_verified() {
+async fn at_most_four_of_many_valid_cookies_are_verified() {
     let page = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::new())));
     let service = CookieJwtLayer::new(Verifier::<Counted>::new(forge::ring())).layer(page);
-    let mut heap = String::new();
+    let mut many = String::new();
     for number in 0..4_000 {
         let token = forge::valid_with(json!({ "sid": "s", "number": number }));
-        heap.push_str(&format!("{ACCESS}={token}; "));
+        many.push_str(&format!("{ACCESS}={token}; "));
     }
-    assert!(heap.len() > 400_000);
+    assert!(many.len() > 400_000);
     for round in 0..3 {
         READ.store(0, Ordering::SeqCst);
-        let request = Request::get("/").header("cookie", &heap).body(()).unwrap();
+        let request = Request::get("/").header("cookie", &many).body(()).unwrap();
         let Ok(response) = service.clone().oneshot(request).await;
-        assert_eq!(response.status(), 401, "round {round}: whose the others are cannot be told");
+        assert_eq!(response.status(), 401, "round {round}: the sessions of the others are unknown");
         let read = READ.load(Ordering::SeqCst);
         assert!(read <= 4, "round {round}: {read} tokens read");
     }
@@ -100,19 +100,19 @@ async fn at_most_four_of_many_good_cookies_are_verified() {
 
 /// Many cookies of one name, and whether one that is good still counts among them.
 #[tokio::test(flavor = "current_thread")]
-async fn heaps_of_garbage_cookies_are_answered() {
+async fn large_amounts_of_garbage_cookies_are_handled() {
     let shop = Shop::new();
     let browser = shop.browser();
     shop.sign_in(&browser).await;
     let good = |name: &str| format!("{name}={}; ", browser.cookie(name).unwrap());
     for name in [ACCESS, REFRESH] {
-        let heap = |make: &dyn Fn(usize) -> String, count: usize| {
+        let many = |make: &dyn Fn(usize) -> String, count: usize| {
             (0..count).map(|number| format!("{name}={}; ", make(number))).collect::<String>()
         };
-        let shapeless = heap(&|number| format!("{number:05x}"), 20_000);
+        let shapeless = many(&|number| format!("{number:05x}"), 20_000);
         let token = browser.cookie(name).unwrap();
         let message = token.rsplit_once('.').unwrap().0;
-        let forged = heap(&|number| format!("{message}.{number:043}"), 2_000);
+        let forged = many(&|number| format!("{message}.{number:043}"), 2_000);
         assert!(shapeless.len() > 400_000 && forged.len() > 400_000);
         let cases = [
             ("shapeless", shapeless.clone(), 401),
@@ -137,9 +137,9 @@ struct Admin {
     desk: u8,
 }
 
-/// An admin's area inside of a shop, each with its own cookies, keys and header.
+/// An admin area inside a shop, each with its own cookies, keys and header.
 #[tokio::test(flavor = "current_thread")]
-async fn nested_systems_with_headers_of_their_own_demand_both() {
+async fn nested_systems_with_separate_headers_require_both() {
     let shop = Sessions::<()>::builder(forge::ring(), MemoryStore::new()).build().unwrap();
     let policy = CookiePolicy::new()
         .with_access_name("__Host-admin-access")
@@ -162,8 +162,8 @@ async fn nested_systems_with_headers_of_their_own_demand_both() {
     let swapped = [("x-xsrf-token", admin.xsrf_token()), ("x-admin-xsrf", ada.xsrf_token())];
     let cases: [(&str, &[_], StatusCode, Option<&str>); 5] = [
         ("both", &[outer, inner], StatusCode::OK, None),
-        ("the outer one alone", &[outer], StatusCode::FORBIDDEN, Some("xsrf_missing")),
-        ("the inner one alone", &[inner], StatusCode::FORBIDDEN, Some("xsrf_missing")),
+        ("only the outer one", &[outer], StatusCode::FORBIDDEN, Some("xsrf_missing")),
+        ("only the inner one", &[inner], StatusCode::FORBIDDEN, Some("xsrf_missing")),
         ("none", &[], StatusCode::FORBIDDEN, Some("xsrf_missing")),
         ("each in the other's place", &swapped, StatusCode::FORBIDDEN, Some("xsrf_mismatch")),
     ];
@@ -177,7 +177,7 @@ async fn nested_systems_with_headers_of_their_own_demand_both() {
 }
 
 #[test]
-fn grace_that_takes_honest_clients_for_thieves_is_a_config_error_with_the_way_out() {
+fn grace_period_that_would_revoke_legitimate_clients_is_a_config_error_with_a_remedy() {
     let second = Duration::from_secs(1);
     let build = |grace, lost| -> Result<(), ConfigError> {
         let builder = Sessions::<()>::builder(forge::ring(), MemoryStore::new());
@@ -209,7 +209,7 @@ fn grace_that_takes_honest_clients_for_thieves_is_a_config_error_with_the_way_ou
 
 /// The callback of an identity provider: a link or a form of another site.
 #[tokio::test(flavor = "current_thread")]
-async fn sign_in_from_another_site_needs_to_be_without_origin_check() {
+async fn sign_in_from_another_site_requires_disabling_the_origin_check() {
     for method in [http::Method::GET, http::Method::POST] {
         for (path, status) in [("/callback", 200), ("/checked", 403)] {
             let name = format!("{method} {path}");
@@ -247,7 +247,7 @@ async fn sign_in_from_another_site_needs_to_be_without_origin_check() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn narrowed_access_token_does_not_speak_for_the_session() {
+async fn narrowed_access_token_does_not_authenticate_the_session() {
     for path in ["/logout", "/login"] {
         for (name, narrowed, by_header, ends) in [
             ("narrowed, as bearer", true, true, false),

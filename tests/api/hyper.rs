@@ -12,7 +12,10 @@ use tower_cookie_jwt::{
     token::Source,
 };
 
-use crate::loopback::{Arrived, HttpClient, Loopback, arrived, client};
+use crate::{
+    jar::Jar,
+    loopback::{Arrived, HttpClient, Loopback, arrived, client},
+};
 
 const VERSIONS: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];
 const ACCESS_GONE: Duration = Duration::from_secs(15 * 60 + 31);
@@ -25,7 +28,7 @@ struct Setup {
     clock: TestClock,
     client: HttpClient,
     version: Version,
-    cookies: Vec<(String, String)>,
+    cookies: Jar,
 }
 
 impl Setup {
@@ -37,14 +40,14 @@ impl Setup {
             .build()
             .unwrap();
         let server = Loopback::serve(site(sessions)).await;
-        Self { server, clock, client: client(version), version, cookies: Vec::new() }
+        Self { server, clock, client: client(version), version, cookies: Jar::default() }
     }
 
     async fn signed_in(version: Version) -> Self {
         let mut setup = Self::new(version).await;
         let answer = setup.post("/login").await;
         assert_eq!(answer.status, StatusCode::OK, "{version:?}: {}", answer.text);
-        assert_eq!(setup.names(), ["__Host-access", "__Host-refresh", "XSRF-TOKEN"], "{version:?}");
+        assert_eq!(setup.cookies.names(), ["__Host-access", "__Host-refresh", "XSRF-TOKEN"], "{version:?}");
         setup
     }
 
@@ -56,13 +59,13 @@ impl Setup {
         self.send(Method::POST, path, |request| request).await
     }
 
-    /// As the site's own page does: with the XSRF header.
+    /// Sends a POST with the XSRF header, as a page of the site does.
     async fn own_post(&mut self, path: &str) -> Arrived {
-        let value = self.cookie("XSRF-TOKEN");
+        let value = self.cookies.value("XSRF-TOKEN");
         self.send(Method::POST, path, |request| request.header("x-xsrf-token", value)).await
     }
 
-    /// Sends the cookies, each in a field of its own, between two that are not ours.
+    /// Sends each cookie in a separate field, between two foreign ones.
     async fn send(
         &mut self,
         method: Method,
@@ -71,39 +74,16 @@ impl Setup {
     ) -> Arrived {
         let mut request = Request::builder().method(method).uri(self.server.url(path)).version(self.version);
         request = request.header(COOKIE, "theme=dark");
-        for (name, value) in &self.cookies {
+        for (name, value) in self.cookies.iter() {
             request = request.header(COOKIE, format!("{name}={value}"));
         }
         request = complete(request.header(COOKIE, "cart=\"1,2\""));
-        let request = request.body(Full::default()).expect("the request is in order");
+        let request = request.body(Full::default()).expect("a valid request");
         let response = self.client.request(request).await.expect("the server answers");
         let answer = arrived(response).await;
         assert_eq!(answer.version, self.version, "the version that the test is about");
-        self.store(&answer);
+        self.cookies.store(&answer.headers);
         answer
-    }
-
-    fn store(&mut self, answer: &Arrived) {
-        for line in answer.headers.get_all("set-cookie") {
-            let line = line.to_str().unwrap();
-            let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
-            self.cookies.retain(|(held, _)| held != name);
-            if !line.contains("Max-Age=0") {
-                self.cookies.push((name.to_owned(), value.to_owned()));
-            }
-        }
-        self.cookies.sort();
-    }
-
-    fn cookie(&self, name: &str) -> String {
-        let held = self.cookies.iter().find(|(held, _)| held == name);
-        held.map(|(_, value)| value.clone()).expect("the client holds the cookie")
-    }
-
-    fn names(&self) -> Vec<&str> {
-        let mut names: Vec<_> = self.cookies.iter().map(|(name, _)| &**name).collect();
-        names.sort_unstable_by_key(|name| (!name.starts_with("__"), *name));
-        names
     }
 }
 
@@ -131,7 +111,7 @@ fn site(
     })
 }
 
-/// Says who asks, by what, and in how many cookie fields.
+/// Answers with the caller and the number of cookie fields.
 async fn page(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let fields = request.headers().get_all(COOKIE).iter().count();
     let claims = request.extensions().get::<Claims<()>>().expect("the layer demands claims");
@@ -168,7 +148,7 @@ fn text(text: String) -> Answer {
 async fn cookies_split_over_several_fields_sign_the_client_in() {
     for version in VERSIONS {
         let mut setup = Setup::new(version).await;
-        assert_eq!(setup.get("/").await.status, StatusCode::UNAUTHORIZED, "{version:?}: nobody yet");
+        assert_eq!(setup.get("/").await.status, StatusCode::UNAUTHORIZED, "{version:?}: before the sign-in");
         let mut setup = Setup::signed_in(version).await;
         let answer = setup.get("/").await;
         assert_eq!(answer.status, StatusCode::OK, "{version:?}: {}", answer.text);
@@ -180,7 +160,7 @@ async fn cookies_split_over_several_fields_sign_the_client_in() {
 async fn an_unsafe_request_needs_the_xsrf_header_and_the_own_origin() {
     for version in VERSIONS {
         let mut setup = Setup::signed_in(version).await;
-        let xsrf = setup.cookie("XSRF-TOKEN");
+        let xsrf = setup.cookies.value("XSRF-TOKEN");
         let own = setup.server.origin();
         for (case, origin, value, status, code) in [
             ("no header", None, None, 403, "xsrf_missing"),
@@ -222,8 +202,7 @@ async fn an_expired_access_token_is_refreshed_on_the_way() {
         assert_eq!(answer.headers["cache-control"], "no-store", "{version:?}");
         assert_eq!(answer.headers.get_all("set-cookie").iter().count(), 3, "{version:?}");
         for name in ["__Host-access", "__Host-refresh"] {
-            let former = before.iter().find(|(held, _)| held == name).map(|(_, value)| value.clone());
-            assert_ne!(Some(setup.cookie(name)), former, "{version:?}: {name} is a new one");
+            assert_ne!(setup.cookies.value(name), before.value(name), "{version:?}: {name} is a new one");
         }
         let next = setup.get("/").await;
         assert_eq!(next.text, "ada 1, 5 fields", "{version:?}: the new cookies work");
@@ -246,7 +225,7 @@ async fn the_refresh_service_and_the_sign_out_work_over_the_wire() {
         let foreign = setup
             .send(Method::POST, "/logout", |request| request.header("origin", "https://evil.example"))
             .await;
-        assert_eq!(foreign.status, StatusCode::FORBIDDEN, "{version:?}: nobody else signs her out");
+        assert_eq!(foreign.status, StatusCode::FORBIDDEN, "{version:?}: another site cannot sign her out");
         assert_eq!(setup.cookies, held, "{version:?}");
 
         let signed_out = setup.post("/logout").await;

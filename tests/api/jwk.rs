@@ -30,7 +30,7 @@ fn text(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The same key pairs as in the PEM files, as JWKs that were put together by hand.
+/// The key pairs of the PEM files, as JWKs built by hand.
 fn rsa() -> Value {
     let pkcs1 = der(RSA_2048_PUBLIC).split_off(24);
     json!({ "kty": "RSA", "n": text(&pkcs1[9..265]), "e": "AQAB" })
@@ -127,7 +127,7 @@ fn a_public_jwk_verifies_what_its_private_key_has_signed() {
         ("to verify", with(p256(), json!({ "key_ops": ["verify"] })), Algorithm::ES256),
         ("to verify and more", with(p256(), json!({ "key_ops": ["encrypt", "verify"] })), Algorithm::ES256),
         (
-            "with a certificate and members of nobody's",
+            "with a certificate and unknown members",
             with(rsa(), json!({ "x5c": ["MIIB"], "x5t": "AAAA", "https://shop.example/made": 5 })),
             Algorithm::RS256,
         ),
@@ -178,7 +178,7 @@ fn a_private_jwk_signs_and_verifies() {
 }
 
 #[test]
-fn a_shared_secret_needs_its_algorithm_and_enough_bytes() {
+fn a_shared_secret_needs_an_algorithm_and_enough_bytes() {
     for (name, len) in [("HS256", 32), ("HS384", 48), ("HS512", 64)] {
         let secret = key(&oct(name, len));
         assert_eq!(secret.algorithm().name(), name);
@@ -191,7 +191,7 @@ fn a_shared_secret_needs_its_algorithm_and_enough_bytes() {
 }
 
 #[test]
-fn a_jwk_that_is_no_key_of_ours_is_refused_with_the_reason() {
+fn an_unsupported_jwk_is_refused_with_the_reason() {
     let short = |jwk: Value, name: &str| {
         let bytes = URL_SAFE_NO_PAD.decode(jwk[name].as_str().expect("a member")).expect("base64url");
         let shorter = text(&bytes[..bytes.len() - 1]);
@@ -204,7 +204,7 @@ fn a_jwk_that_is_no_key_of_ours_is_refused_with_the_reason() {
     let table = [
         ("private RSA", with(rsa(), json!({ "d": "AQAB" })), "Key::from_private_pem"),
         ("for encryption", with(rsa(), json!({ "use": "enc" })), "`use`"),
-        ("for a use of nobody's", with(p256(), json!({ "use": "SIG" })), "`use`"),
+        ("for an unknown use", with(p256(), json!({ "use": "SIG" })), "`use`"),
         ("to encrypt", with(rsa(), json!({ "key_ops": ["encrypt", "wrapKey"] })), "`key_ops`"),
         ("for nothing", with(rsa(), json!({ "key_ops": [] })), "`key_ops`"),
         ("an unknown kind", with(rsa(), json!({ "kty": "AKP" })), "kind or curve"),
@@ -281,7 +281,7 @@ fn a_set_verifies_with_each_of_its_keys() {
 }
 
 #[test]
-fn a_set_leaves_out_what_cannot_be_used_and_shared_secrets() {
+fn a_set_omits_unusable_keys_and_shared_secrets() {
     let good = with(ed25519(), json!({ "kid": "ed" }));
     let foreign = [
         ("a shared secret", with(oct("HS256", 64), json!({ "kid": "oct" }))),
@@ -315,7 +315,7 @@ fn a_set_leaves_out_what_cannot_be_used_and_shared_secrets() {
 }
 
 #[test]
-fn a_set_of_another_shape_or_with_one_id_twice_is_refused() {
+fn a_malformed_set_or_one_with_a_duplicate_id_is_refused() {
     let named = |jwk: Value| with(jwk, json!({ "kid": "same" }));
     let sets = [
         ("one id twice", set(&[named(ed25519()), named(ed25519())]), "same id"),
@@ -379,7 +379,7 @@ fn a_published_set_verifies_what_its_ring_signs() {
 }
 
 #[test]
-fn a_published_set_holds_public_members_alone_and_no_shared_secret() {
+fn a_published_set_only_holds_public_members_and_no_shared_secret() {
     let text_of_set = full_ring(Algorithm::EdDSA).public_jwks();
     let published: Value = serde_json::from_str(&text_of_set).expect("JSON");
     let keys = published["keys"].as_array().expect("keys");
@@ -454,7 +454,7 @@ async fn the_key_set_service_answers_with_the_set_and_may_be_cached() {
 }
 
 #[tokio::test]
-async fn the_key_set_service_sends_no_body_to_who_has_it_already() {
+async fn the_key_set_service_sends_no_body_if_the_client_has_it() {
     let ring = full_ring(Algorithm::EdDSA);
     let tag = tag_of(&ask(&ring, Method::GET, &[]).await.0);
     let bare = tag.trim_matches('"');
@@ -510,7 +510,7 @@ async fn the_key_set_service_follows_the_ring() {
     ring.replace(both.clone());
     let request = Request::get("/").header(header::IF_NONE_MATCH, &tag).body(()).expect("a request");
     let Ok(response) = service.oneshot(request).await;
-    assert_eq!(response.status(), 200, "the set has changed: the former tag is none of its own");
+    assert_eq!(response.status(), 200, "the set has changed: the previous tag no longer matches");
     assert_ne!(response.headers()["etag"], *tag);
     let body = response.into_body().collect().await.expect("a body").to_bytes();
     assert_eq!(body, both.public_jwks(), "a key that is accepted only is published too");

@@ -12,6 +12,7 @@ use tower_cookie_jwt::{
 };
 
 use crate::forge;
+use crate::jar::{Jar, headers_of};
 
 fn key(id: Option<&str>) -> Key {
     let key = Key::generate(Algorithm::HS256).expect("a secret");
@@ -33,7 +34,7 @@ fn verdict(ring: &KeyRing, token: &str) -> Result<(), TokenErrorKind> {
     Verifier::<()>::new(ring.clone()).verify(token).map(drop).map_err(|error| error.kind())
 }
 
-/// The same key under another id, or without one.
+/// Returns the same key under another id, or without one.
 fn renamed(secret: [u8; 32], id: Option<&str>) -> Key {
     let key = Key::hs256(secret).expect("a secret");
     match id {
@@ -43,7 +44,7 @@ fn renamed(secret: [u8; 32], id: Option<&str>) -> Key {
 }
 
 #[test]
-fn a_kid_selects_the_key_of_that_id_and_an_unknown_one_none_of_those() {
+fn a_kid_selects_the_key_with_that_id_and_an_unknown_kid_only_keys_without_one() {
     use TokenErrorKind::{BadSignature, UnknownKey};
     let (own, other) = ([1; 32], [2; 32]);
     // The id in the token, the ids of the ring's two keys of which the first signed, the verdict.
@@ -74,7 +75,7 @@ fn a_kid_selects_the_key_of_that_id_and_an_unknown_one_none_of_those() {
 }
 
 #[test]
-fn a_kid_does_not_lend_a_key_to_another_algorithm() {
+fn a_kid_does_not_make_a_key_usable_with_another_algorithm() {
     let ring = KeyRing::new(Key::generate(Algorithm::ES256).expect("a key").with_id("a")).expect("a ring");
     assert_eq!(verdict(&ring, &signed_by(&key(Some("a")))), Err(TokenErrorKind::UnknownKey));
 }
@@ -114,7 +115,7 @@ fn a_ring_without_an_active_key_signs_nothing() {
 }
 
 #[test]
-fn accepting_a_key_leaves_clones_of_the_former_ring_alone() {
+fn accepting_a_key_does_not_affect_clones_of_the_previous_ring() {
     let (old, new) = (key(None), key(None));
     let ring = KeyRing::new(old).expect("a ring");
     let both = ring.clone().with_accepted(new.clone()).expect("a ring");
@@ -144,11 +145,11 @@ fn a_key_goes_from_accepted_to_active_to_accepted_to_removed() {
     ring.replace(KeyRing::new(new).expect("a ring"));
     assert!(!fits(&first) && fits(&second), "the old one is removed");
     ring.replace(ring.clone());
-    assert!(fits(&second), "replaced by itself");
+    assert!(fits(&second), "replaced by the same keys");
 }
 
 #[test]
-fn replacing_keys_while_serving_refuses_nobody() {
+fn replacing_keys_while_serving_refuses_no_valid_token() {
     let (one, two) = (key(Some("one")), key(Some("two")));
     let ring_of = |active: &Key, accepted: &Key| {
         KeyRing::new(active.clone()).and_then(|ring| ring.with_accepted(accepted.clone())).expect("a ring")
@@ -205,7 +206,7 @@ async fn a_request_spends_at_most_four_signature_checks_on_all_its_cookies() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_token_that_was_seen_before_spends_no_signature_check() {
+async fn a_cached_token_costs_no_signature_check() {
     let good = signed_by(&Key::hs256(forge::SECRET).expect("a secret"));
     let layer = CookieJwtLayer::new(Verifier::<()>::new(forge::ring())).with_cookie_name("access");
     for (count, expected) in [(0, "ada"), (4, "ada"), (5, "token_ambiguous")] {
@@ -231,13 +232,13 @@ async fn nested_verifiers_share_the_four_signature_checks_of_a_request() {
 
     let alone = layer(&own).layer(forge::whoami());
     let response = alone.clone().oneshot(request()).await.expect("infallible");
-    assert_eq!(forge::outcome(&response), "ada", "the inner one alone");
+    assert_eq!(forge::outcome(&response), "ada", "only the inner one");
     let response = layer(&four).layer(alone.clone()).oneshot(request()).await.expect("infallible");
-    assert_eq!(forge::outcome(&response), "nobody", "the outer one has spent them");
+    assert_eq!(forge::outcome(&response), "anonymous", "the outer one has spent them");
 
     let exempt = layer(&own).with_exempt(|_| true);
     let between = layer(&four).layer(exempt.layer(alone)).oneshot(request()).await.expect("infallible");
-    assert_eq!(forge::outcome(&between), "nobody", "an exempt layer in between gives none back");
+    assert_eq!(forge::outcome(&between), "anonymous", "an exempt layer in between gives none back");
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -246,21 +247,17 @@ async fn a_refreshed_request_gets_no_further_signature_checks() {
     let store = MemoryStore::new().with_clock(clock.clone());
     let sessions =
         Sessions::<()>::builder(forge::ring(), store).with_clock(clock.clone()).build().expect("sessions");
-    let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();
-    let mut headers = http::HeaderMap::new();
-    sessions.sign_in(&parts, "ada", ()).await.expect("signed in").append_to(&mut headers);
-    let cookies = headers.get_all("set-cookie").iter();
-    let cookies: Vec<_> = cookies.map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap()).collect();
+    let cookies = Jar::signed_in(&sessions, ()).await.header();
     clock.advance(Duration::from_secs(3600));
 
     // Two checks for access and refresh cookie; two are left for an inner router with other keys.
     let keys: Vec<Key> = (0..3).map(|_| key(None)).collect();
     let ring = KeyRing::verify_only(keys.clone()).expect("a ring");
-    for (index, expected) in [(1, "ada"), (2, "nobody")] {
+    for (index, expected) in [(1, "ada"), (2, "anonymous")] {
         let inner =
             CookieJwtLayer::new(Verifier::<()>::new(ring.clone())).with_cookie_name("inner").optional();
         let service = sessions.refresh_layer().layer(inner.layer(forge::whoami()));
-        let cookie = format!("{}; inner={}", cookies.join("; "), signed_by(&keys[index]));
+        let cookie = format!("{cookies}; inner={}", signed_by(&keys[index]));
         let request = Request::get("/").header(COOKIE, cookie).body(()).expect("a request");
         let response = service.oneshot(request).await.expect("infallible");
         assert_eq!(forge::outcome(&response), expected, "key {index}");
@@ -283,13 +280,8 @@ async fn debug_output_never_shows_a_secret() {
     let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();
     let signed_in = sessions.sign_in(&parts, "ada", ()).await.expect("signed in");
     let signed_out = sessions.sign_out(&parts).await.expect("signed out");
-    let mut headers = http::HeaderMap::new();
-    signed_in.append_to(&mut headers);
-    let mut secrets: Vec<String> = headers
-        .get_all("set-cookie")
-        .iter()
-        .map(|cookie| cookie.to_str().expect("ASCII").split(['=', ';']).nth(1).expect("a value").to_owned())
-        .collect();
+    let jar = Jar::of(&headers_of(&signed_in));
+    let mut secrets: Vec<String> = jar.iter().map(|(_, value)| value.to_owned()).collect();
     let bytes = format!("{:?}", secret.as_bytes());
     secrets.extend([secret, &bytes, signed_in.xsrf_token(), &text, "a-token-id-xyz"].map(str::to_owned));
     secrets.push("the-xsrf-token-value-123".to_owned());

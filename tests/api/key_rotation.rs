@@ -25,7 +25,7 @@ use tower_cookie_jwt::{
 
 const ACCESS: &str = "__Host-access";
 const REFRESH: &str = "__Host-refresh";
-/// So long may a step take on a loaded machine.
+/// Limit for a step on a loaded machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 type Answer = Response<Bytes>;
@@ -138,7 +138,7 @@ async fn rotate(browser: &Client, path: &str) {
     }
 }
 
-/// What the clients have done, and when to stop.
+/// The progress of the clients, and when to stop.
 #[derive(Default)]
 struct Load {
     stop: AtomicBool,
@@ -252,7 +252,7 @@ async fn no_request_is_refused_while_two_instances_change_their_keys_in_sequence
 }
 
 #[tokio::test]
-async fn a_key_that_signs_before_it_is_accepted_everywhere_is_refused_there() {
+async fn a_key_that_signs_before_every_node_accepts_it_is_refused_by_the_others() {
     let (old, new) = (key("old"), key("new"));
     let store = MemoryStore::new();
     let [first, second] = [(); 2].map(|()| Instance::new(ring(&[&old]), &store));
@@ -269,7 +269,7 @@ async fn a_key_that_signs_before_it_is_accepted_everywhere_is_refused_there() {
 }
 
 #[tokio::test]
-async fn new_tokens_carry_the_id_of_the_signing_key_also_those_of_a_refresh() {
+async fn new_and_refreshed_tokens_carry_the_id_of_the_signing_key() {
     let (old, new) = (key("old"), key("new"));
     let instance = Instance::new(ring(&[&old]), &MemoryStore::new());
     let browser = signed_in(only(&instance)).await;

@@ -1,4 +1,4 @@
-//! Keys: one algorithm each, strong enough, and told apart by their ids.
+//! Keys: one algorithm each, strong enough, and distinguished by their ids.
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ fn every_algorithm_signs_and_verifies() {
 }
 
 #[test]
-fn a_key_accepts_no_algorithm_but_its_own() {
+fn a_key_accepts_only_its_own_algorithm() {
     // The same RSA key, and the same secret, for each of the algorithms of their family.
     let rsa = RSA.map(|algorithm| Key::from_private_pem(algorithm, RSA_2048).expect("a key"));
     let hmac = HMAC.map(|algorithm| Key::hmac(algorithm, [7; 64]).expect("a secret"));
@@ -165,7 +165,7 @@ fn rsa_under_2048_bits_is_refused() {
 }
 
 #[test]
-fn a_key_of_another_kind_or_curve_is_refused() {
+fn a_key_of_the_wrong_kind_or_curve_is_refused() {
     let private = [
         ("RSA", RSA_2048),
         ("P-256", P256),
@@ -202,11 +202,11 @@ fn a_key_of_another_kind_or_curve_is_refused() {
 }
 
 #[test]
-fn a_private_key_is_refused_where_a_public_one_belongs() {
+fn a_private_key_is_refused_in_place_of_a_public_key() {
     for algorithm in Algorithm::ALL {
         let Some((private, public)) = pems(algorithm) else { continue };
         let both = format!("{public}{private}");
-        for (name, pem) in [("alone", private), ("behind the public one", &both)] {
+        for (name, pem) in [("only the private one", private), ("behind the public one", &both)] {
             let error = Key::from_public_pem(algorithm, pem).expect_err(name).to_string();
             assert!(error.contains("from_private_pem"), "{algorithm}, {name}: {error}");
         }
@@ -215,7 +215,7 @@ fn a_private_key_is_refused_where_a_public_one_belongs() {
 }
 
 #[test]
-fn raw_public_keys_of_any_length_neither_panic_nor_pass() {
+fn raw_public_keys_of_the_wrong_length_neither_panic_nor_pass() {
     let ed25519 = der(ED25519_PUBLIC).split_off(12);
     let p256 = der(P256_PUBLIC).split_off(26);
     let p384 = der(P384_PUBLIC).split_off(23);
@@ -268,7 +268,7 @@ fn a_compressed_point_and_one_off_the_curve_are_refused() {
 }
 
 #[test]
-fn messages_about_keys_hold_no_key() {
+fn key_error_messages_contain_no_key_material() {
     let secret = "a-secret-that-is-too-short";
     let errors = [
         Key::hs256(secret).unwrap_err(),

@@ -16,7 +16,7 @@ use serde_json::json;
 use tower::{Layer, service_fn};
 use tower_cookie_jwt::{Claims, reject::Refusal, store::SessionId, token::TokenError};
 
-use crate::session_shop::*;
+use crate::shop::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -33,7 +33,7 @@ async fn assert_lives(name: &str, shop: &Shop, session: &SessionId, browser: &Sh
     assert!(shop.store.record(session).await.is_some(), "{name}: the session lives");
     shop.clock.advance(ACCESS_GONE);
     for ask in ["soon", "later"] {
-        assert_eq!(get(browser, "/me").await.status(), 200, "{name}, {ask}: the client goes on");
+        assert_eq!(get(browser, "/me").await.status(), 200, "{name}, {ask}: the client is still signed in");
         shop.clock.advance(ACCESS_GONE);
     }
 }
@@ -47,7 +47,7 @@ async fn rotate(name: &str, browser: &Shopper) {
 /// The tab's message arrives 10 ms before its generation settles; the record is read for the last time
 /// when another tab has rotated once more.
 #[tokio::test(flavor = "current_thread")]
-async fn parent_answered_in_time_is_not_reuse_when_its_admission_comes_late() {
+async fn parent_answered_in_time_is_not_reuse_when_its_admission_is_late() {
     for way in Way::BOTH {
         let name = format!("{way:?}");
         let shop = Shop::new();
@@ -74,7 +74,7 @@ async fn parent_answered_in_time_is_not_reuse_when_its_admission_comes_late() {
 /// The message arrives in time, but the store is so slow that another tab has rotated, and that has
 /// settled, when the record is read for the first time.
 #[tokio::test(flavor = "current_thread")]
-async fn parent_whose_first_look_at_the_store_comes_late_is_not_reuse() {
+async fn parent_whose_first_read_is_late_is_not_reuse() {
     for way in Asking::ALL {
         let name = format!("{way:?}");
         let shop = Shop::new();
@@ -97,7 +97,7 @@ async fn parent_whose_first_look_at_the_store_comes_late_is_not_reuse() {
 
 /// The answer takes a fifth of the grace period, but no longer than those of many stores.
 #[tokio::test(flavor = "current_thread")]
-async fn reuse_is_judged_by_a_store_at_its_usual_pace_also_with_a_short_grace_period() {
+async fn reuse_is_detected_at_the_usual_store_latency_even_with_a_short_grace_period() {
     for way in Way::BOTH {
         let name = format!("{way:?}");
         let shop = Shop::with(|builder| builder.with_grace_period(Duration::from_secs(1)));
@@ -119,8 +119,8 @@ async fn reuse_is_judged_by_a_store_at_its_usual_pace_also_with_a_short_grace_pe
     }
 }
 
-/// Two tabs refresh at once; the claims of one are reloaded so slowly that the other is two generations
-/// on when the first is told that it has lost.
+/// Two tabs refresh concurrently; the claims of one are reloaded so slowly that the other is two generations
+/// ahead when the first learns that it has lost.
 #[tokio::test(flavor = "current_thread")]
 async fn loser_of_a_race_whose_reload_was_slow_is_not_reuse() {
     for way in Way::BOTH {
@@ -157,7 +157,7 @@ async fn loser_of_a_race_whose_reload_was_slow_is_not_reuse() {
     }
 }
 
-/// A token that comes anew is judged anew.
+/// A token that is presented again is evaluated again.
 #[tokio::test(flavor = "current_thread")]
 async fn the_same_token_in_a_later_request_is_reuse() {
     for way in Way::BOTH {
@@ -173,7 +173,7 @@ async fn the_same_token_in_a_later_request_is_reuse() {
     }
 }
 
-/// How somebody asks for another access token.
+/// A way to ask for another access token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Asking {
     Refresh(Way),
@@ -198,7 +198,7 @@ pub(crate) async fn narrow(browser: &Shopper) -> Answer {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn closed_account_gets_no_access_token_later_than_one_access_lifetime_after() {
+async fn closed_account_gets_no_access_token_after_one_access_lifetime() {
     for asking in Asking::ALL {
         for parent in [true, false] {
             let name = format!("{asking:?}, by the {}", if parent { "parent" } else { "current one" });
@@ -243,7 +243,7 @@ async fn closed_account_gets_no_access_token_later_than_one_access_lifetime_afte
 
 /// An open account that does the same is never signed out, and gets what has changed.
 #[tokio::test(flavor = "current_thread")]
-async fn open_account_that_never_settles_gets_its_present_claims() {
+async fn open_account_that_never_settles_gets_its_current_claims() {
     for way in Way::BOTH {
         let promoted = Arc::new(AtomicBool::new(false));
         let account = promoted.clone();
@@ -315,9 +315,9 @@ async fn updated_claims_never_revive_a_browser_that_signed_out_meanwhile() {
     }
 }
 
-/// Nor does it touch the session of a user who has signed in meanwhile, but for one more refresh.
+/// Nor does it affect the session of a user who has signed in meanwhile, apart from one more refresh.
 #[tokio::test(flavor = "current_thread")]
-async fn updated_claims_that_come_late_leave_a_newer_sign_in_alone() {
+async fn late_claim_updates_do_not_affect_a_newer_sign_in() {
     let gate = Gate::default();
     let shop = Shop::new();
     let (sessions, lingering) = (shop.sessions.clone(), gate.clone());
@@ -412,7 +412,7 @@ async fn body_and_cookies_of_the_refresh_service_agree_when_privileges_change_be
 /// The session has ended, and the handler of an optional page finds that out by itself, but slowly: its
 /// answer arrives when the user has signed in anew in another tab.
 #[tokio::test(flavor = "current_thread")]
-async fn refusal_that_a_handler_makes_late_clears_no_newer_sign_in() {
+async fn late_refusal_by_a_handler_does_not_clear_a_newer_sign_in() {
     let gate = Gate::default();
     let shop = Shop::new();
     let lingering = gate.clone();

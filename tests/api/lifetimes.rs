@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::header::SET_COOKIE;
 use tower_cookie_jwt::{Clock, session::LostResponse};
 
-use crate::session_shop::*;
+use crate::shop::*;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -27,7 +27,7 @@ async fn defaults_are_15_minutes_14_days_and_90_days() {
     let now = shop.clock.now();
     let response = post(&browser, "/login").await;
     assert_eq!(max_age(&response, ACCESS), 15 * 60);
-    assert_eq!(max_age(&response, REFRESH), 90 * 24 * 60 * 60, "the record alone knows the idle expiry");
+    assert_eq!(max_age(&response, REFRESH), 90 * 24 * 60 * 60, "only the record knows the idle expiry");
     assert_eq!(max_age(&response, XSRF), 90 * 24 * 60 * 60, "as long as the refresh cookie");
     assert_eq!(expiry(&browser.cookie(ACCESS).unwrap()), now + Duration::from_secs(15 * 60));
     assert_eq!(expiry(&browser.cookie(REFRESH).unwrap()), now + 90 * DAY);
@@ -38,7 +38,7 @@ async fn defaults_are_15_minutes_14_days_and_90_days() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn session_ends_after_its_absolute_lifetime_however_it_is_used() {
+async fn session_ends_after_its_absolute_lifetime_regardless_of_use() {
     let shop = Shop::new();
     let browser = shop.browser();
     let session = shop.sign_in(&browser).await;
@@ -101,7 +101,7 @@ async fn idle_expiry_moves_with_a_rotation() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_single_request_a_visit_keeps_a_session_alive() {
+async fn one_request_per_visit_keeps_a_session_alive() {
     // Every other visit finds the generation unconfirmed and brings no refresh cookie: the one that
     // the browser has must not end before the session does.
     let shop = Shop::with(|builder| builder.with_idle_lifetime(DAY));
@@ -114,7 +114,7 @@ async fn a_single_request_a_visit_keeps_a_session_alive() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn clock_set_back_settles_nothing_earlier_and_shortens_no_session() {
+async fn setting_the_clock_back_settles_nothing_early_and_shortens_no_session() {
     for way in Way::BOTH {
         let shop = Shop::new();
         let browser = shop.browser();

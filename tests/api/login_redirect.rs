@@ -23,9 +23,9 @@ use tower_cookie_jwt::{
 };
 
 use crate::{
+    handler::{CountingHandler, keys, parts},
     loopback::Loopback,
-    session_shop::{self, ACCESS_GONE, Shopper, User, code, get, greet, text},
-    shop::{Shop, keys, parts},
+    shop::{self, ACCESS_GONE, Shopper, User, code, get, greet, text},
 };
 
 const BROWSER_ACCEPTS: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
@@ -42,13 +42,13 @@ fn answer(hook: &RedirectToLogin, refusal: &Refusal, request: request::Builder) 
     hook.reject(refusal, &parts(request))
 }
 
-fn nobody() -> Refusal {
+fn anonymous() -> Refusal {
     Refusal::Token(TokenErrorKind::Missing.into())
 }
 
-/// Where `hook` sends somebody who is not signed in.
+/// Returns where `hook` redirects a user who is not signed in.
 fn location(hook: &RedirectToLogin, request: request::Builder) -> Option<String> {
-    let response = answer(hook, &nobody(), request);
+    let response = answer(hook, &anonymous(), request);
     let location = response.headers().get(LOCATION);
     assert_eq!(response.status() == StatusCode::SEE_OTHER, location.is_some(), "both or neither");
     location.map(|value| value.to_str().unwrap().to_owned())
@@ -63,8 +63,8 @@ fn next_of(location: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_navigation_goes_to_the_login_page_and_remembers_where_from() {
-    let shop = Shop::<Bytes>::new();
+async fn a_navigation_is_redirected_to_the_login_page_with_its_path() {
+    let handler = CountingHandler::<Bytes>::new();
     let layer = CookieJwtLayer::new(Verifier::<()>::new(keys())).with_rejection(to_login());
     for (wanted, location) in [
         ("/", "/login?next=%2F"),
@@ -80,11 +80,11 @@ async fn a_navigation_goes_to_the_login_page_and_remembers_where_from() {
             if let Some(token) = token {
                 request = request.header("authorization", token);
             }
-            let Ok(response) = layer.layer(shop.clone()).oneshot(request.body(()).unwrap()).await;
+            let Ok(response) = layer.layer(handler.clone()).oneshot(request.body(()).unwrap()).await;
             assert_eq!(response.status(), StatusCode::SEE_OTHER, "{wanted}");
             assert_eq!(response.headers()[LOCATION], location, "{wanted}");
             assert_eq!(response.headers()[VARY], "Accept, Sec-Fetch-Mode", "{wanted}");
-            assert!(!response.headers().contains_key(WWW_AUTHENTICATE), "{wanted}: it is no challenge");
+            assert!(!response.headers().contains_key(WWW_AUTHENTICATE), "{wanted}: not a challenge");
             assert!(response.body().is_empty(), "{wanted}");
             assert!(matches!(response.extensions().get(), Some(Refusal::Token(_))), "{wanted}: says why");
         }
@@ -93,7 +93,7 @@ async fn a_navigation_goes_to_the_login_page_and_remembers_where_from() {
         assert_eq!(next, if path.is_empty() { "/" } else { path }, "{wanted}: it comes back whole");
         assert_eq!(RedirectToLogin::safe_next(&next), Some(&*next), "{wanted}");
     }
-    assert_eq!(shop.calls(), 0);
+    assert_eq!(handler.calls(), 0);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn only_navigations_that_accept_html_are_redirected() {
         ("PUT", Method::PUT, vec![("accept", BROWSER_ACCEPTS)], false),
         ("DELETE", Method::DELETE, vec![("accept", BROWSER_ACCEPTS)], false),
     ] {
-        let response = answer(&to_login(), &nobody(), request(method, &headers));
+        let response = answer(&to_login(), &anonymous(), request(method, &headers));
         assert_eq!(response.status(), if redirected { 303 } else { 401 }, "{case}");
         if !redirected {
             assert_eq!(
@@ -140,14 +140,14 @@ fn only_navigations_that_accept_html_are_redirected() {
 }
 
 /// Opens a page as a browser does.
-async fn open(browser: &Shopper, path: &str) -> session_shop::Answer {
+async fn open(browser: &Shopper, path: &str) -> shop::Answer {
     let Ok(response) = browser.get(path).navigation().header(ACCEPT, BROWSER_ACCEPTS).send().await;
     response
 }
 
 #[tokio::test]
-async fn who_signs_in_comes_back_to_the_page() {
-    let shop = session_shop::Shop::new();
+async fn signing_in_returns_to_the_page() {
+    let shop = shop::Shop::new();
     let pages = shop.sessions.layer().with_rejection(to_login()).layer(service_fn(greet));
     let browser = shop.browser_over(pages);
     let sent = open(&browser, "/orders?open=1").await;
@@ -161,8 +161,8 @@ async fn who_signs_in_comes_back_to_the_page() {
 }
 
 #[tokio::test]
-async fn refusals_that_signing_in_would_not_help_get_the_usual_answer() {
-    let shop = session_shop::Shop::new();
+async fn refusals_that_signing_in_cannot_resolve_get_the_usual_response() {
+    let shop = shop::Shop::new();
     let admins = RequireLayer::new(|claims: &Claims<User>| claims.custom().role == "admin");
     let pages = admins.with_rejection(to_login()).layer(service_fn(greet));
     let browser = shop.browser_over(shop.sessions.layer().with_rejection(to_login()).layer(pages));
@@ -188,8 +188,8 @@ async fn refusals_that_signing_in_would_not_help_get_the_usual_answer() {
 }
 
 #[tokio::test]
-async fn a_step_up_leads_to_the_login_page_too() {
-    let shop = session_shop::Shop::new();
+async fn a_step_up_also_redirects_to_the_login_page() {
+    let shop = shop::Shop::new();
     let recent =
         RequireLayer::<User>::recent_sign_in(Duration::from_secs(600)).with_clock(shop.clock.clone());
     let pages = recent.with_rejection(to_login()).layer(service_fn(greet));
@@ -205,12 +205,12 @@ async fn a_step_up_leads_to_the_login_page_too() {
 }
 
 #[tokio::test]
-async fn a_link_on_another_site_finds_the_user_by_lax_cookies_alone() {
+async fn a_link_on_another_site_only_finds_the_user_with_lax_cookies() {
     for (case, policy, status) in [
         ("strict", CookiePolicy::new(), StatusCode::SEE_OTHER),
         ("lax", CookiePolicy::new().with_same_site(SameSite::Lax), StatusCode::OK),
     ] {
-        let shop = session_shop::Shop::with(|builder| builder.with_cookies(policy));
+        let shop = shop::Shop::with(|builder| builder.with_cookies(policy));
         let pages = shop.sessions.layer().with_rejection(to_login()).layer(service_fn(greet));
         let browser = shop.browser_over(pages);
         shop.sign_in(&browser).await;
@@ -254,7 +254,7 @@ fn the_login_page_is_never_sent_to_itself() {
 }
 
 #[test]
-fn a_mount_goes_before_the_path_that_comes_back() {
+fn the_mount_point_is_prefixed_to_the_return_path() {
     for (mount, wanted, next) in [
         ("/shop", "/orders?open=1", "/shop/orders?open=1"),
         ("/shop/", "/orders", "/shop/orders"),
@@ -270,7 +270,7 @@ fn a_mount_goes_before_the_path_that_comes_back() {
 }
 
 #[tokio::test]
-async fn no_request_target_makes_an_open_redirect() {
+async fn no_request_target_causes_an_open_redirect() {
     let layer = CookieJwtLayer::new(Verifier::<()>::new(keys())).with_rejection(to_login());
     let handler = service_fn(|_: Request<Incoming>| async {
         Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default()))
@@ -319,7 +319,7 @@ async fn raw_location(server: &Loopback, target: &str) -> Option<String> {
 }
 
 #[test]
-fn safe_next_takes_paths_of_this_site_alone() {
+fn safe_next_only_accepts_paths_of_this_site() {
     for (next, safe) in [
         ("/", true),
         ("/orders", true),
@@ -365,7 +365,7 @@ fn safe_next_takes_paths_of_this_site_alone() {
 }
 
 #[test]
-fn what_is_no_path_of_this_site_is_a_mistake() {
+fn paths_outside_this_site_are_a_config_error() {
     for path in ["/login", "/", "/login/", "/a/b.html", "/l%20n"] {
         assert!(RedirectToLogin::new(path, ProblemJson).is_ok(), "{path}");
         assert!(to_login().with_mount(path).is_ok(), "{path}");
@@ -390,8 +390,8 @@ fn what_is_no_path_of_this_site_is_a_mistake() {
 }
 
 #[tokio::test]
-async fn a_sign_out_has_the_browser_forget_the_pages_if_asked() {
-    let shop = session_shop::Shop::new();
+async fn sign_out_clears_cached_pages_on_request() {
+    let shop = shop::Shop::new();
     let logout = parts(Request::post("/logout"));
     let mut response = Response::new(());
     shop.sessions.sign_out(&logout).await.unwrap().append_to(response.headers_mut());
@@ -408,10 +408,10 @@ async fn a_sign_out_has_the_browser_forget_the_pages_if_asked() {
 
 #[cfg(feature = "axum")]
 #[tokio::test]
-async fn clear_site_data_goes_with_an_axum_response() {
+async fn clear_site_data_can_be_added_to_an_axum_response() {
     use axum::response::IntoResponse;
 
-    let shop = session_shop::Shop::new();
+    let shop = shop::Shop::new();
     let signed_out = shop.sessions.sign_out(&parts(Request::post("/logout"))).await.unwrap();
     let response = signed_out.with_clear_site_data().into_response();
     assert_eq!(response.headers()["clear-site-data"], "\"cache\", \"storage\"");

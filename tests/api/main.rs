@@ -1,4 +1,4 @@
-//! What users can see, through the public API only: a module per concept.
+//! Tests of the public API, with a module per concept.
 
 mod attacks;
 #[cfg(feature = "axum")]
@@ -9,7 +9,6 @@ mod cookie_answers;
 mod cookie_reading;
 mod cookies;
 mod decision_table;
-mod forge;
 mod garbage;
 #[cfg(feature = "tonic")]
 mod grpc;
@@ -22,7 +21,6 @@ mod keys;
 mod late_answers;
 mod lifetimes;
 mod login_redirect;
-mod loopback;
 mod memory_store;
 #[cfg(feature = "axum")]
 mod nesting;
@@ -37,10 +35,8 @@ mod remote_jwks;
 mod require;
 mod scenarios;
 mod scenarios_requests;
-mod session_shop;
 mod sessions;
 mod sharing;
-mod shop;
 mod slow_handlers;
 mod store_faults;
 mod stores;
@@ -49,3 +45,8 @@ mod token_dates;
 mod tokens;
 mod typed_claims;
 mod xsrf;
+
+#[path = "../kit/mod.rs"]
+mod kit;
+
+use self::kit::{forge, handler, jar, loopback, shop, store};

@@ -9,7 +9,7 @@ use tower_cookie_jwt::{
     testing::TestClock,
 };
 
-use crate::session_shop::{DAY, SECRET, User, role};
+use crate::shop::{DAY, SECRET, User, role};
 
 fn store() -> (TestClock, MemoryStore) {
     let clock = TestClock::new();
@@ -111,7 +111,7 @@ async fn lists_the_live_sessions_of_a_subject_oldest_first() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn expired_sessions_are_purged_as_others_come_and_used_ones_stay() {
+async fn expired_sessions_are_purged_on_insertion_and_live_ones_stay() {
     let (clock, store) = store();
     let mut used = create(&store, "ada").await;
     for _ in 0..10 {
@@ -134,7 +134,7 @@ async fn expired_sessions_are_purged_as_others_come_and_used_ones_stay() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn full_store_refuses_sign_in_and_evicts_nobody() {
+async fn full_store_refuses_sign_in_and_evicts_no_session() {
     let (clock, store) = store();
     let store = store.with_capacity(2);
     let keys = tower_cookie_jwt::KeyRing::hs256(SECRET).unwrap();

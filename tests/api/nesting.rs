@@ -12,7 +12,7 @@ use tower_cookie_jwt::{
     reject::{ProblemJson, RedirectToLogin},
 };
 
-use crate::shop::{keys, parts, token};
+use crate::handler::{keys, parts, token};
 
 async fn ask(app: &Router, path: &str, headers: &[(&str, &str)]) -> Response {
     let request =
@@ -22,7 +22,8 @@ async fn ask(app: &Router, path: &str, headers: &[(&str, &str)]) -> Response {
 }
 
 fn pages() -> Router {
-    let who = |claims: Option<Claims<()>>| async move { if claims.is_some() { "a user" } else { "nobody" } };
+    let who =
+        |claims: Option<Claims<()>>| async move { if claims.is_some() { "a user" } else { "anonymous" } };
     Router::new().route("/", get(who)).route("/health", get(who)).route("/orders", get(who))
 }
 
@@ -32,7 +33,7 @@ fn exempting(path: &'static str) -> CookieJwtLayer<()> {
 }
 
 #[tokio::test]
-async fn a_predicate_sees_the_path_as_its_layer_does() {
+async fn a_predicate_sees_the_same_path_as_its_layer() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noting = || {
         let seen = seen.clone();
@@ -53,8 +54,8 @@ async fn a_predicate_sees_the_path_as_its_layer_does() {
         ("inside, at the root of the nest", &inside, "/api", "/"),
         ("on the routes inside", &on_routes, "/api/health", "/health"),
         ("outside", &outside, "/api/health?full=1", "/api/health?full=1"),
-        ("inside of a nested service", &service, "/api/health", "/health"),
-        ("inside of two", &twice, "/shop/api/health", "/health"),
+        ("inside a nested service", &service, "/api/health", "/health"),
+        ("inside two", &twice, "/shop/api/health", "/health"),
         ("between two", &between, "/shop/api/health", "/api/health"),
     ] {
         assert_eq!(ask(app, asked, &[]).await.status(), StatusCode::OK, "{case}");
@@ -66,7 +67,7 @@ async fn a_predicate_sees_the_path_as_its_layer_does() {
 }
 
 #[tokio::test]
-async fn a_predicate_for_the_other_place_exempts_nothing() {
+async fn a_predicate_for_the_other_nesting_level_exempts_nothing() {
     let whole = |request: &Parts| {
         request.extensions.get::<OriginalUri>().is_some_and(|uri| uri.path() == "/api/health")
     };
@@ -88,7 +89,7 @@ async fn a_predicate_for_the_other_place_exempts_nothing() {
 }
 
 #[tokio::test]
-async fn the_layers_of_sessions_see_what_their_place_shows() {
+async fn the_layers_of_sessions_see_the_path_at_their_nesting_level() {
     let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().unwrap();
     let inside = pages().layer(sessions.layer().with_exempt(|request| request.uri.path() == "/health"));
     let outside = sessions.layer().with_exempt(|request| request.uri.path() == "/api/health");

@@ -4,9 +4,9 @@ use http::{Request, StatusCode, request};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_cookie_jwt::{CookieJwtLayer, MemoryStore, Sessions, Verifier, XsrfLayer, session::SessionError};
 
-use crate::shop::{Shop, access_cookie, keys, parts, token};
+use crate::handler::{CountingHandler, access_cookie, keys, parts, token};
 
-/// What a request says about where it comes from.
+/// The headers by which a request shows its origin.
 struct Case {
     name: &'static str,
     uri: &'static str,
@@ -121,18 +121,13 @@ const CONFIGURED: &[Case] = &[
         &[HOST, ("origin", "https://app.shop.example:8443"), site("cross-site")],
         PASS,
     ),
-    case("trusted but for the port", "/", &[HOST, ("origin", "https://app.shop.example")], REFUSE),
-    case("trusted but for the scheme", "/", &[HOST, ("origin", "http://app.shop.example:8443")], REFUSE),
+    case("trusted except for the port", "/", &[HOST, ("origin", "https://app.shop.example")], REFUSE),
+    case("trusted except for the scheme", "/", &[HOST, ("origin", "http://app.shop.example:8443")], REFUSE),
     case("trusted as a prefix", "/", &[HOST, ("origin", "https://app.shop.example:84430")], REFUSE),
-    case(
-        "trusted beside a foreign one",
-        "/",
-        &[HOST, EVIL, ("origin", "https://app.shop.example:8443")],
-        REFUSE,
-    ),
+    case("trusted and foreign", "/", &[HOST, EVIL, ("origin", "https://app.shop.example:8443")], REFUSE),
     case("public, host rewritten", "/", &[("host", "10.0.0.1:3000"), OWN], PASS),
     case("public, no host", "/", &[OWN], PASS),
-    case("public but for the scheme", "/", &[HOST, ("origin", "http://shop.example")], REFUSE),
+    case("public except for the scheme", "/", &[HOST, ("origin", "http://shop.example")], REFUSE),
     case("public, cross-site", "/", &[HOST, OWN, site("cross-site")], REFUSE),
     case("the host's own is not the public one", "/", &[("host", "evil.example"), EVIL], REFUSE),
     case("the authority's own is not the public one", "https://evil.example/", &[EVIL], REFUSE),
@@ -149,10 +144,10 @@ async fn passes<R>(layer: &XsrfLayer<R>, request: request::Builder) -> bool
 where
     R: tower_cookie_jwt::reject::Reject<String> + Clone,
 {
-    let shop = Shop::new();
-    let request = request.body(()).expect("the request is in order");
-    let status = layer.layer(shop.clone()).oneshot(request).await.expect("infallible").status();
-    assert_eq!(shop.calls(), usize::from(status.is_success()), "the handler runs exactly when it is let");
+    let handler = CountingHandler::new();
+    let request = request.body(()).expect("a valid request");
+    let status = layer.layer(handler.clone()).oneshot(request).await.expect("infallible").status();
+    assert_eq!(handler.calls(), usize::from(status.is_success()), "the handler runs exactly when it is let");
     assert!(status == StatusCode::OK || status == StatusCode::FORBIDDEN, "{status}");
     status.is_success()
 }
@@ -163,7 +158,7 @@ fn configured(layer: XsrfLayer) -> XsrfLayer {
 }
 
 #[tokio::test]
-async fn the_origin_decides_as_the_table_says() {
+async fn the_origin_check_matches_the_table() {
     for case in DEFAULTS {
         let passed = passes(&XsrfLayer::origin_only(), request("POST", case)).await;
         assert_eq!(passed, case.passes, "{}", case.name);
@@ -174,17 +169,17 @@ async fn the_origin_decides_as_the_table_says() {
     }
     let bytes =
         Request::post("/").header("host", "shop.example").header("origin", &b"https://shop.example\xff"[..]);
-    assert!(!passes(&XsrfLayer::origin_only(), bytes).await, "an origin that is no text");
+    assert!(!passes(&XsrfLayer::origin_only(), bytes).await, "an origin that is not text");
 }
 
 #[tokio::test]
-async fn sign_in_sign_out_and_the_refresh_service_decide_likewise() {
+async fn sign_in_sign_out_and_the_refresh_service_agree_with_the_layer() {
     let defaults = || Sessions::<()>::builder(keys(), MemoryStore::new());
     let configured = defaults()
         .with_public_origin("https://shop.example")
         .with_trusted_origin("https://app.shop.example:8443");
     for (sessions, cases) in [(defaults().build(), DEFAULTS), (configured.build(), CONFIGURED)] {
-        let sessions = sessions.expect("in order");
+        let sessions = sessions.expect("valid");
         for case in cases {
             let parts = parts(request("POST", case));
             let signed_in = sessions.sign_in(&parts, "ada", ()).await;
@@ -192,7 +187,7 @@ async fn sign_in_sign_out_and_the_refresh_service_decide_likewise() {
             assert!(signed_in.is_ok() || matches!(signed_in, Err(SessionError::Origin(_))), "{}", case.name);
             let signed_out = sessions.sign_out(&parts).await;
             assert_eq!(signed_out.is_ok(), case.passes, "sign-out: {}", case.name);
-            let request = request("POST", case).body(String::new()).expect("in order");
+            let request = request("POST", case).body(String::new()).expect("valid");
             let status = sessions.refresh_service().oneshot(request).await.expect("infallible").status();
             let expected = if case.passes { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
             assert_eq!(status, expected, "refresh service: {}", case.name);
@@ -201,13 +196,13 @@ async fn sign_in_sign_out_and_the_refresh_service_decide_likewise() {
 }
 
 #[tokio::test]
-async fn a_refused_sign_in_ends_no_session_and_a_refused_sign_out_neither() {
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("in order");
+async fn neither_a_refused_sign_in_nor_a_refused_sign_out_ends_a_session() {
+    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
     let own = parts(Request::post("https://shop.example/login"));
     let mut headers = http::HeaderMap::new();
     sessions.sign_in(&own, "ada", ()).await.expect("signed in").append_to(&mut headers);
     let foreign = Request::post("https://shop.example/login").header("sec-fetch-site", "cross-site");
-    let foreign = parts(foreign.header("cookie", crate::shop::cookies_of(&headers)));
+    let foreign = parts(foreign.header("cookie", crate::jar::cookies_of(&headers)));
     assert!(sessions.sign_in(&foreign, "evil", ()).await.is_err());
     assert!(sessions.sign_out(&foreign).await.is_err());
     assert_eq!(sessions.list("ada").await.expect("the store answers").len(), 1);
@@ -215,7 +210,7 @@ async fn a_refused_sign_in_ends_no_session_and_a_refused_sign_out_neither() {
 }
 
 #[tokio::test]
-async fn the_origin_is_checked_on_all_methods_but_the_four_safe_ones() {
+async fn the_origin_is_checked_on_all_methods_except_the_four_safe_ones() {
     const FOREIGN: Case = case("foreign", H2, &[EVIL, site("cross-site")], REFUSE);
     let unsafe_ones =
         ["POST", "PUT", "PATCH", "DELETE", "CONNECT", "QUERY", "PROPFIND", "FOO", "post", "get", "head"];
@@ -240,7 +235,7 @@ async fn websocket_handshakes_need_an_origin_unless_configured_otherwise() {
         ("one of several protocols", "GET", vec![HOST, ("upgrade", "h2c, websocket")], REFUSE, PASS),
         ("a second Upgrade header", "GET", vec![HOST, ("upgrade", "h2c"), UPGRADE], REFUSE, PASS),
         ("with a version", "GET", vec![HOST, ("upgrade", "websocket/13")], REFUSE, PASS),
-        ("another protocol is no handshake", "GET", vec![HOST, EVIL, ("upgrade", "h2c")], PASS, PASS),
+        ("another protocol is not a handshake", "GET", vec![HOST, EVIL, ("upgrade", "h2c")], PASS, PASS),
         ("CONNECT, own origin", "CONNECT", vec![HOST, OWN], PASS, PASS),
         ("CONNECT, foreign origin", "CONNECT", vec![HOST, EVIL], REFUSE, REFUSE),
         ("CONNECT, neither header", "CONNECT", vec![HOST], REFUSE, PASS),
@@ -253,27 +248,27 @@ async fn websocket_handshakes_need_an_origin_unless_configured_otherwise() {
         let allowing = XsrfLayer::origin_only().with_handshakes_without_origin();
         assert_eq!(passes(&allowing, build()).await, if_allowed, "allowed: {name}");
         let sessions = Sessions::<()>::builder(keys(), MemoryStore::new());
-        let sessions = sessions.with_handshakes_without_origin().build().expect("in order");
-        let service = sessions.layer().with_exempt(|_| true).layer(Shop::<String>::new());
-        let status = service.oneshot(build().body(()).expect("in order")).await.expect("infallible").status();
+        let sessions = sessions.with_handshakes_without_origin().build().expect("valid");
+        let service = sessions.layer().with_exempt(|_| true).layer(CountingHandler::<String>::new());
+        let status = service.oneshot(build().body(()).expect("valid")).await.expect("infallible").status();
         assert_eq!(status.is_success(), if_allowed, "allowed by the builder: {name}");
     }
 }
 
 #[tokio::test]
-async fn a_request_that_a_header_authenticates_may_come_from_anywhere() {
+async fn a_request_authenticated_by_a_header_may_come_from_any_origin() {
     let token = token();
     let (bearer, cookie) = (format!("Bearer {token}"), access_cookie(&token));
     let service = ServiceBuilder::new()
         .layer(CookieJwtLayer::new(Verifier::<()>::new(keys())))
         .layer(XsrfLayer::new())
-        .service(Shop::<String>::new());
+        .service(CountingHandler::<String>::new());
     for (name, headers, status) in [
         ("bearer", vec![("authorization", &*bearer)], 200),
-        ("bearer beside the cookie", vec![("authorization", &*bearer), ("cookie", &*cookie)], 200),
+        ("bearer and cookie", vec![("authorization", &*bearer), ("cookie", &*cookie)], 200),
         ("X-Access-Token", vec![("x-access-token", &*token)], 200),
-        ("cookie", vec![("cookie", &*cookie), ("x-xsrf-token", crate::shop::XSRF)], 403),
-        ("Basic beside the cookie", vec![("authorization", "Basic YWRh"), ("cookie", &*cookie)], 403),
+        ("cookie", vec![("cookie", &*cookie), ("x-xsrf-token", crate::handler::XSRF)], 403),
+        ("Basic and cookie", vec![("authorization", "Basic YWRh"), ("cookie", &*cookie)], 403),
     ] {
         for method in ["POST", "CONNECT"] {
             let request = Request::builder().method(method).uri(H2).header(EVIL.0, EVIL.1);
@@ -281,14 +276,14 @@ async fn a_request_that_a_header_authenticates_may_come_from_anywhere() {
             let request =
                 headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
             let response =
-                service.clone().oneshot(request.body(()).expect("in order")).await.expect("infallible");
+                service.clone().oneshot(request.body(()).expect("valid")).await.expect("infallible");
             assert_eq!(response.status(), status, "{name}, {method}");
         }
     }
 }
 
 #[test]
-fn what_is_no_origin_is_a_config_error() {
+fn an_invalid_origin_is_a_config_error() {
     for text in [
         "",
         "null",

@@ -12,7 +12,8 @@ use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
 use tower_cookie_jwt::{CookieJwtLayer, MemoryStore, Sessions, Verifier, XsrfLayer, testing::TestClock};
 use tower_test::mock::{self, Handle, Mock};
 
-use crate::shop::{access_cookie, cookies_of, keys, parts, token};
+use crate::handler::{access_cookie, keys, parts, token};
+use crate::jar::{Jar, cookies_of};
 
 type Inner = Mock<Request<()>, Response<String>>;
 type Driver = Handle<Request<()>, Response<String>>;
@@ -25,13 +26,10 @@ fn poll_ready<S: Service<Request<()>>>(service: &mut S) -> Poll<Result<(), S::Er
 async fn expired() -> (Sessions<()>, String) {
     let clock = TestClock::new();
     let store = MemoryStore::new().with_clock(clock.clone());
-    let sessions =
-        Sessions::<()>::builder(keys(), store).with_clock(clock.clone()).build().expect("in order");
-    let login = parts(Request::post("https://shop.example/login"));
-    let mut headers = HeaderMap::new();
-    sessions.sign_in(&login, "ada", ()).await.expect("signed in").append_to(&mut headers);
+    let sessions = Sessions::<()>::builder(keys(), store).with_clock(clock.clone()).build().expect("valid");
+    let jar = Jar::signed_in(&sessions, ()).await;
     clock.advance(Duration::from_secs(3600));
-    (sessions, cookies_of(&headers))
+    (sessions, jar.header())
 }
 
 /// Drives a layered mock from "pending" over one call to an error of readiness. The mock panics when
@@ -48,7 +46,7 @@ where
     driver.allow(1);
     assert!(matches!(poll_ready(&mut service), Poll::Ready(Ok(()))), "{case}: ready passes through");
 
-    let request = Request::get("https://shop.example/").header("cookie", cookies).body(()).expect("in order");
+    let request = Request::get("https://shop.example/").header("cookie", cookies).body(()).expect("valid");
     let call = service.call(request);
     let answer = async {
         let (_, send) = driver.next_request().await.expect("the inner service is called");
@@ -60,7 +58,7 @@ where
 
     driver.allow(1);
     assert!(poll_ready(&mut service).is_ready(), "{case}: ready again");
-    let request = Request::get("https://shop.example/").header("cookie", cookies).body(()).expect("in order");
+    let request = Request::get("https://shop.example/").header("cookie", cookies).body(()).expect("valid");
     let call = service.call(request);
     let fail = async {
         let (_, send) = driver.next_request().await.expect("the inner service is called");
@@ -77,7 +75,7 @@ where
 }
 
 #[tokio::test]
-async fn each_layer_calls_the_instance_that_was_ready() {
+async fn each_layer_calls_the_instance_that_was_polled_ready() {
     let (sessions, cookies) = expired().await;
     let good = access_cookie(&token());
     drive("CookieJwtLayer", |inner| CookieJwtLayer::new(Verifier::<()>::new(keys())).layer(inner), &good)
@@ -87,25 +85,25 @@ async fn each_layer_calls_the_instance_that_was_ready() {
     drive("RefreshLayer, refreshing", |inner| sessions.refresh_layer().layer(inner), &cookies).await;
     drive("SessionLayer, refreshing", |inner| sessions.layer().layer(inner), &cookies).await;
     let optional = |inner| sessions.layer().optional().layer(inner);
-    drive("SessionLayer, nobody", optional, "theme=dark").await;
+    drive("SessionLayer, anonymous", optional, "theme=dark").await;
     let login = parts(Request::post("https://shop.example/login"));
     let clock = TestClock::new();
     let store = MemoryStore::new().with_clock(clock.clone());
     let checking = Sessions::<()>::builder(keys(), store).with_clock(clock).with_session_check();
-    let checking = checking.build().expect("in order");
+    let checking = checking.build().expect("valid");
     let mut headers = HeaderMap::new();
     checking.sign_in(&login, "ada", ()).await.expect("signed in").append_to(&mut headers);
     drive("SessionLayer, session check", |inner| checking.layer().layer(inner), &cookies_of(&headers)).await;
 }
 
 #[tokio::test]
-async fn a_refused_request_leaves_the_ready_instance_ready() {
+async fn a_refused_request_keeps_the_ready_instance_ready() {
     let (sessions, _) = expired().await;
     let (inner, mut driver): (Inner, Driver) = mock::pair();
     driver.allow(1);
     let mut service = sessions.layer().layer(inner);
     assert!(poll_ready(&mut service).is_ready());
-    let refused = service.call(Request::get("/").body(()).expect("in order")).await.expect("an answer");
+    let refused = service.call(Request::get("/").body(()).expect("valid")).await.expect("an answer");
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     assert!(poll_ready(&mut service).is_ready(), "the inner service has not been called");
     let next = pin!(driver.next_request());
@@ -122,7 +120,7 @@ async fn a_concurrency_limit_inside_neither_panics_nor_leaks_permits() {
     let service = sessions.layer().layer(ConcurrencyLimit::new(inner, 2));
     let ask = async |cookies: String| {
         let request =
-            Request::get("https://shop.example/").header("cookie", cookies).body(()).expect("in order");
+            Request::get("https://shop.example/").header("cookie", cookies).body(()).expect("valid");
         service.clone().oneshot(request).await.expect("infallible").status()
     };
     let mut asked = Vec::new();
@@ -141,7 +139,7 @@ async fn a_concurrency_limit_inside_neither_panics_nor_leaks_permits() {
     let mut service = service;
     for (cookies, status) in [("", 401), (&*cookies, 200), ("", 401), (&*cookies, 200), (&*cookies, 200)] {
         let request =
-            Request::get("https://shop.example/").header("cookie", cookies).body(()).expect("in order");
+            Request::get("https://shop.example/").header("cookie", cookies).body(()).expect("valid");
         let ready = tokio::time::timeout(Duration::from_secs(10), service.ready()).await;
         let ready = ready.expect("a permit is free").expect("infallible");
         assert_eq!(ready.call(request).await.expect("infallible").status(), status);
@@ -149,7 +147,7 @@ async fn a_concurrency_limit_inside_neither_panics_nor_leaks_permits() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_dropped_while_it_waits_gives_its_permit_back() {
+async fn dropping_a_waiting_request_returns_its_permit() {
     let (sessions, cookies) = expired().await;
     let inner = service_fn(async |_: Request<()>| {
         std::future::pending::<()>().await;
@@ -158,7 +156,7 @@ async fn a_request_that_is_dropped_while_it_waits_gives_its_permit_back() {
     let mut service = sessions.layer().layer(ConcurrencyLimit::new(inner, 1));
     for _ in 0..3 {
         assert!(poll_ready(&mut service).is_ready());
-        let request = Request::get("/").header("cookie", &cookies).body(()).expect("in order");
+        let request = Request::get("/").header("cookie", &cookies).body(()).expect("valid");
         let mut call = Box::pin(service.call(request));
         assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         drop(call);

@@ -1,4 +1,4 @@
-//! `RefreshLayer`: when it refreshes, what it leaves alone, and which cookies go on the response.
+//! `RefreshLayer`: when it refreshes, what it leaves unchanged, and which cookies it adds to the response.
 
 use std::{
     convert::Infallible,
@@ -18,15 +18,15 @@ use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_cookie_jwt::{Claims, session::SignIn, testing::BrowserRequest, token::TokenError};
 
-use crate::session_shop::*;
+use crate::shop::*;
 
 type Ask = BrowserRequest<Inner>;
 type From = fn(Ask) -> Ask;
-/// What the browser holds for an access token.
+/// The access token that the browser holds.
 type Held = fn(&Shop, String) -> Option<String>;
 
 #[tokio::test(flavor = "current_thread")]
-async fn refreshes_when_no_access_token_speaks_for_the_request() {
+async fn refreshes_when_no_access_token_authenticates_the_request() {
     let cases: [(&str, Held, bool); 7] = [
         ("missing", |_, _| None, true),
         ("good", |_, token| Some(token), false),
@@ -93,12 +93,12 @@ async fn refreshes_ahead_of_expiry_only_when_configured() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn header_candidate_switches_it_off() {
+async fn a_token_in_a_header_disables_refreshing() {
     let cases = [
         ("bearer garbage", "authorization", "Bearer x", true),
         ("bearer without a token", "authorization", "Bearer", true),
         ("x-access-token garbage", "x-access-token", "x", true),
-        ("basic is no candidate", "authorization", "Basic YTpi", false),
+        ("Basic is not a candidate", "authorization", "Basic YTpi", false),
     ];
     for (name, header, value, off) in cases {
         let shop = Shop::new();
@@ -112,7 +112,7 @@ async fn header_candidate_switches_it_off() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn refreshes_for_the_own_origin_and_top_level_navigation_alone() {
+async fn refreshes_only_for_the_same_origin_and_top_level_navigation() {
     let cases: [(&str, Method, From, bool); 10] = [
         ("fetch of the own page", Method::GET, |ask| ask, true),
         ("post of the own page", Method::POST, |ask| ask, true),
@@ -150,7 +150,7 @@ async fn refreshes_for_the_own_origin_and_top_level_navigation_alone() {
             assert_eq!(shop.store.calls().is_empty(), !refreshes, "{name}, revoked {revoked}: the store");
             let expected = match (refreshes, revoked) {
                 (true, false) => PAIR.to_vec(),
-                // Another site's link must not sign anybody out.
+                // A link on another site must not sign the user out.
                 (true, true) if !name.starts_with("link") => CLEARED.to_vec(),
                 _ => NONE.to_vec(),
             };
@@ -188,7 +188,7 @@ async fn body_reaches_the_handler_untouched() {
     let service = shop.sessions.layer().layer(service_fn(move |request: Request<Upload>| {
         let polled = seen.load(Ordering::SeqCst);
         async move {
-            assert_eq!(polled, 0, "nobody has polled the body before the handler");
+            assert_eq!(polled, 0, "the body is not polled before the handler runs");
             let body = request.into_body().collect().await?.to_bytes();
             Ok::<_, Infallible>(Response::new(body))
         }
@@ -205,7 +205,7 @@ async fn body_reaches_the_handler_untouched() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn cookies_go_on_every_kind_of_response() {
+async fn cookies_are_added_to_every_kind_of_response() {
     let cases = [
         ("found", "/me", true, 200),
         ("redirect", "/status/303", true, 303),
@@ -221,12 +221,12 @@ async fn cookies_go_on_every_kind_of_response() {
         assert_eq!(response.status(), status, "{name}");
         assert_eq!(cookies(&response), PAIR, "{name}");
         assert_eq!(response.headers()["cache-control"], "no-store", "{name}");
-        assert_eq!(get(&browser, "/me").await.status(), 200, "{name}: the browser goes on");
+        assert_eq!(get(&browser, "/me").await.status(), 200, "{name}: the browser is still signed in");
     }
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn response_with_cookies_is_never_cached_and_others_stay_as_they_are() {
+async fn responses_with_cookies_are_never_cached_and_others_are_unchanged() {
     let shop = Shop::new();
     let browser = shop.browser_with(|_| async {
         let mut response = Response::new(Bytes::new());
@@ -250,7 +250,7 @@ async fn response_with_cookies_is_never_cached_and_others_stay_as_they_are() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn handlers_own_sign_in_and_sign_out_win() {
+async fn sign_in_and_sign_out_by_the_handler_win() {
     let shop = Shop::new();
     let sessions = shop.sessions.clone();
     let browser = shop.browser_with(move |request| {
@@ -296,14 +296,14 @@ async fn handlers_own_sign_in_and_sign_out_win() {
     assert_eq!(payload(&browser.cookie(ACCESS).unwrap())["role"], "admin");
     assert_eq!(post(&browser, "/order").await.status(), 200, "cookie and claim agree");
     shop.clock.advance(ACCESS_GONE);
-    assert_eq!(get(&browser, "/me").await.status(), 200, "an honest client is never revoked");
+    assert_eq!(get(&browser, "/me").await.status(), 200, "a legitimate client is never revoked");
     let mut names = cookies(&response);
     names.sort();
     assert_eq!(names, ["-access", "XSRF-TOKEN", "refresh"], "one of each");
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn optional_mode_goes_on_as_nobody_and_says_why() {
+async fn optional_mode_continues_anonymously_with_the_reason() {
     let shop = Shop::new();
     let why = service_fn(async |request: Request<String>| {
         let error = TokenError::of(request.extensions()).map(|error| format!("{:?}", error.kind()));
@@ -354,7 +354,7 @@ async fn tokens_of_two_sessions_are_refused_and_nothing_is_cleared() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn exempt_paths_and_preflights_are_left_alone() {
+async fn exempt_paths_and_preflights_pass_through() {
     let shop = Shop::new();
     let layer = shop.sessions.layer().with_exempt(|parts| parts.uri.path() == "/healthz");
     let browser = shop.browser_over(layer.layer(service_fn(greet)));
@@ -365,7 +365,7 @@ async fn exempt_paths_and_preflights_are_left_alone() {
     let preflight = browser.request(Method::OPTIONS, "/me").header("access-control-request-method", "POST");
     let Ok(preflight) = preflight.send().await;
     for (name, response) in [("exempt", health), ("preflight", preflight)] {
-        assert_eq!((text(&response).as_str(), cookies(&response)), ("nobody", vec![]), "{name}");
+        assert_eq!((text(&response).as_str(), cookies(&response)), ("anonymous", vec![]), "{name}");
     }
     assert_eq!(shop.store.calls(), NONE);
     let Ok(options) = browser.request(Method::OPTIONS, "/me").send().await;

@@ -14,7 +14,7 @@ use serde_json::json;
 use tower::ServiceExt;
 use tower_cookie_jwt::{KeyRing, Verifier};
 
-use crate::session_shop::*;
+use crate::shop::*;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -91,7 +91,7 @@ async fn other_sites_are_403_and_the_store_is_not_asked() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn refusals_have_codes_that_clients_can_tell_apart() {
+async fn refusals_have_distinct_codes() {
     let shop = Shop::new();
     let (browser, session) = shop.settled().await;
     let refresh = browser.cookie(REFRESH).unwrap();
@@ -119,7 +119,7 @@ async fn refusals_have_codes_that_clients_can_tell_apart() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn narrower_scope_comes_in_the_body_alone_and_the_session_stays() {
+async fn token_of_narrower_scope_is_only_in_the_body_and_the_session_stays() {
     let shop = Shop::new();
     let (browser, session) = shop.settled().await;
     let before = shop.store.record(&session).await;
@@ -150,7 +150,7 @@ async fn narrower_scope_comes_in_the_body_alone_and_the_session_stays() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn forms_are_answered_by_what_they_ask_for() {
+async fn forms_are_answered_by_the_scope_they_request() {
     let long = format!("scope=read&padding={}", "x".repeat(5000));
     let cases = [
         ("a subset", "scope=write", 200, "", false),
@@ -214,7 +214,7 @@ impl Body for Broken {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn body_that_breaks_off_is_400_and_changes_nothing() {
+async fn truncated_body_is_400_and_changes_nothing() {
     let shop = Shop::new();
     let (browser, session) = shop.settled().await;
     let request = Request::post("/refresh")
@@ -262,12 +262,12 @@ async fn narrower_token_never_outlives_the_session() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn access_tokens_of_any_source_play_no_part() {
+async fn access_tokens_from_any_source_are_ignored() {
     let shop = Shop::new();
     let (browser, _) = shop.settled().await;
     for (name, header, value) in [("bearer", "authorization", "Bearer x"), ("header", "x-access-token", "x")]
     {
         let Ok(response) = browser.post("/refresh").header(header, value).send().await;
-        assert_eq!(response.status(), 200, "{name}: the refresh cookie alone decides");
+        assert_eq!(response.status(), 200, "{name}: only the refresh cookie decides");
     }
 }

@@ -1,14 +1,6 @@
 //! How refused requests are answered.
 
-use std::{
-    convert::Infallible,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, request};
@@ -17,76 +9,15 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_cookie_jwt::{
     Claims, CookieJwtLayer, KeyRing, MemoryStore, Sessions, Verifier,
     reject::{DefaultReject, GrpcStatus, ProblemJson, Refusal, Reject, reject_fn},
-    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
     testing::TestClock,
     token::{TokenError, TokenErrorKind},
 };
 
-use crate::shop::{Shop, XSRF, cookies_of, forged_token, issue, keys, new_token, parts, token};
-
-/// A store that can be switched off.
-#[derive(Clone)]
-pub(crate) struct Switch {
-    store: Arc<MemoryStore>,
-    down: Arc<AtomicBool>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Down;
-
-impl fmt::Display for Down {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("down")
-    }
-}
-
-impl std::error::Error for Down {}
-
-impl Switch {
-    pub(crate) fn new(clock: &TestClock) -> Self {
-        Self { store: Arc::new(MemoryStore::new().with_clock(clock.clone())), down: Arc::default() }
-    }
-
-    pub(crate) fn set_down(&self, down: bool) {
-        self.down.store(down, Ordering::SeqCst);
-    }
-
-    async fn ask<T>(&self, answer: impl Future<Output = Result<T, Infallible>>) -> Result<T, Down> {
-        if self.down.load(Ordering::SeqCst) {
-            Err(Down)
-        } else {
-            answer.await.map_err(|never| match never {})
-        }
-    }
-}
-
-impl RefreshStore for Switch {
-    type Error = Down;
-
-    async fn create(&self, session: NewRecord) -> Result<Created, Down> {
-        self.ask(self.store.create(session)).await
-    }
-
-    async fn read(&self, id: &SessionId) -> Result<Snapshot, Down> {
-        self.ask(self.store.read(id)).await
-    }
-
-    async fn update(&self, record: &SessionRecord) -> Result<Update, Down> {
-        self.ask(self.store.update(record)).await
-    }
-
-    async fn remove(&self, id: &SessionId) -> Result<bool, Down> {
-        self.ask(self.store.remove(id)).await
-    }
-
-    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, Down> {
-        self.ask(self.store.list(subject)).await
-    }
-
-    async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, Down> {
-        self.ask(self.store.remove_all(subject, keep)).await
-    }
-}
+use crate::{
+    handler::{CountingHandler, XSRF, forged_token, issue, keys, new_token, parts, token},
+    jar::cookies_of,
+    store::TestStore,
+};
 
 /// One refused request after another: the expected code, and all that the request carried in secret.
 struct Refused {
@@ -98,11 +29,11 @@ struct Refused {
 /// Every refusal that the layers can give, answered by `reject`.
 async fn refusals<R: Reject<Bytes> + Clone + Send + Sync + 'static>(reject: R) -> Vec<Refused> {
     let clock = TestClock::new();
-    let store = Switch::new(&clock);
+    let store = TestStore::new(&clock);
     let builder = Sessions::<()>::builder(keys(), store.clone()).with_clock(clock.clone());
-    let sessions = builder.with_session_check().build().expect("in order");
-    let shop = Shop::<Bytes>::new();
-    let service = sessions.layer().with_rejection(reject.clone()).layer(shop.clone());
+    let sessions = builder.with_session_check().build().expect("valid");
+    let handler = CountingHandler::<Bytes>::new();
+    let service = sessions.layer().with_rejection(reject.clone()).layer(handler.clone());
     let login = || parts(Request::post("https://shop.example/login"));
     let mut headers = HeaderMap::new();
     let signed_in = sessions.sign_in(&login(), "ada", ()).await.expect("signed in");
@@ -121,7 +52,7 @@ async fn refusals<R: Reject<Bytes> + Clone + Send + Sync + 'static>(reject: R) -
     let bearer = |token: &str| Request::get("/").header("authorization", format!("Bearer {token}"));
     let mut all = Vec::new();
     let mut note = async |code, request: request::Builder| {
-        let request = request.body(()).expect("in order");
+        let request = request.body(()).expect("valid");
         let sent =
             ["cookie", "authorization", "x-xsrf-token"].map(|name| request.headers().get(name).cloned());
         let sent = sent.into_iter().flatten();
@@ -147,7 +78,7 @@ async fn refusals<R: Reject<Bytes> + Clone + Send + Sync + 'static>(reject: R) -
     note("session_revoked", get(&cookies)).await;
     clock.advance(Duration::from_secs(3600));
     note("token_expired", get(&access(&cookies))).await;
-    assert_eq!(shop.calls(), 0, "no refused request reaches the handler");
+    assert_eq!(handler.calls(), 0, "no refused request reaches the handler");
 
     let claims: Claims<()> = Verifier::new(keys()).verify(&token()).expect("good");
     let refusal = Refusal::from(claims.require_scope("orders:write").expect_err("not granted"));
@@ -178,7 +109,7 @@ fn header<'r>(response: &'r Response<Bytes>, name: &str) -> Option<&'r str> {
 }
 
 #[tokio::test]
-async fn each_refusal_has_its_status_challenge_code_and_place_in_the_extensions() {
+async fn each_refusal_has_its_status_challenge_code_and_extension() {
     for Refused { code, response, .. } in refusals(DefaultReject).await {
         let (status, challenge, retry) = expected(code);
         assert_eq!(response.status(), status, "{code}");
@@ -229,7 +160,7 @@ async fn grpc_answers_are_trailers_only() {
 
 #[tokio::test]
 async fn no_request_header_turns_a_refusal_into_a_success() {
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("in order");
+    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
     for (name, value) in [
         ("content-type", "application/grpc"),
         ("content-type", "application/grpc+proto"),
@@ -244,11 +175,11 @@ async fn no_request_header_turns_a_refusal_into_a_success() {
             let request = || {
                 let request =
                     Request::builder().method(method).uri("https://shop.example/").header(name, value);
-                request.body(()).expect("in order")
+                request.body(()).expect("valid")
             };
-            let bare = sessions.layer().layer(Shop::<Bytes>::new());
+            let bare = sessions.layer().layer(CountingHandler::<Bytes>::new());
             let bare = bare.oneshot(request()).await.expect("infallible");
-            let problem = sessions.layer().with_rejection(ProblemJson).layer(Shop::<Bytes>::new());
+            let problem = sessions.layer().with_rejection(ProblemJson).layer(CountingHandler::<Bytes>::new());
             let problem = problem.oneshot(request()).await.expect("infallible");
             for (hook, response) in [("bare", bare), ("problem", problem)] {
                 assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{hook}, {method}, {name}: {value}");
@@ -270,11 +201,12 @@ async fn a_hook_can_be_a_closure_and_sees_the_request() {
         *response.status_mut() = refusal.status();
         response
     };
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("in order");
-    let request = || Request::get("/orders").body(()).expect("in order");
-    let first = sessions.layer().with_rejection(teapot).layer(Shop::new()).oneshot(request()).await;
+    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
+    let request = || Request::get("/orders").body(()).expect("valid");
+    let first =
+        sessions.layer().with_rejection(teapot).layer(CountingHandler::new()).oneshot(request()).await;
     let jwt = CookieJwtLayer::new(Verifier::<()>::new(keys())).with_rejection(bare);
-    let second = jwt.layer(Shop::new()).oneshot(request()).await;
+    let second = jwt.layer(CountingHandler::new()).oneshot(request()).await;
     for (case, answer, status) in [("reject_fn", first, 418), ("bare closure", second, 401)] {
         let response = answer.expect("infallible");
         assert_eq!(response.status(), status, "{case}");
@@ -285,11 +217,11 @@ async fn a_hook_can_be_a_closure_and_sees_the_request() {
 }
 
 #[tokio::test]
-async fn the_services_own_error_passes_through_untouched_and_refusals_are_none() {
+async fn errors_of_the_inner_service_pass_through_and_refusals_are_not_errors() {
     #[derive(Debug, PartialEq)]
     struct Broken(u8);
 
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("in order");
+    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
     let inner = service_fn(async |_: Request<()>| Err::<Response<String>, _>(Broken(7)));
     let service = sessions.layer().layer(inner);
     let mut headers = HeaderMap::new();
@@ -299,15 +231,15 @@ async fn the_services_own_error_passes_through_untouched_and_refusals_are_none()
     let refresh =
         cookies.split("; ").find(|pair| pair.starts_with("__Host-refresh")).expect("the refresh cookie");
     for (case, cookies) in [("verified", &*cookies), ("refreshed", refresh)] {
-        let request = Request::get("/").header("cookie", cookies).body(()).expect("in order");
+        let request = Request::get("/").header("cookie", cookies).body(()).expect("valid");
         assert_eq!(service.clone().oneshot(request).await.map(|_| ()), Err(Broken(7)), "{case}");
     }
-    let refused = service.oneshot(Request::get("/").body(()).expect("in order")).await.expect("no error");
+    let refused = service.oneshot(Request::get("/").body(()).expect("valid")).await.expect("no error");
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
-async fn no_refusal_tells_a_token_a_key_or_a_cookie_value() {
+async fn no_refusal_reveals_a_token_a_key_or_a_cookie_value() {
     let claims: Claims<()> = Verifier::new(keys()).verify(&token()).expect("good");
     let mut shown: Vec<(String, Vec<String>)> = Vec::new();
     for Refused { code, response, secrets } in refusals(ProblemJson).await {
@@ -329,7 +261,7 @@ async fn no_refusal_tells_a_token_a_key_or_a_cookie_value() {
         shown.push((error, vec!["short secret".into()]));
     }
     for (text, mut secrets) in shown {
-        secrets.extend([crate::shop::SECRET.to_owned(), XSRF.to_owned()]);
+        secrets.extend([crate::handler::SECRET.to_owned(), XSRF.to_owned()]);
         for secret in secrets {
             assert!(!text.contains(&secret), "{secret} shows in {text}");
         }
@@ -337,7 +269,7 @@ async fn no_refusal_tells_a_token_a_key_or_a_cookie_value() {
 }
 
 #[test]
-fn every_kind_of_token_error_is_a_401_with_a_code_of_the_list() {
+fn every_kind_of_token_error_is_a_401_with_a_documented_code() {
     for (kind, code) in [
         (TokenErrorKind::Missing, "token_missing"),
         (TokenErrorKind::Malformed, "token_invalid"),

@@ -1,13 +1,16 @@
-//! The key set of an authorization server elsewhere: real servers on loopback, that fail in every way.
+//! The key set of an authorization server elsewhere, which fails in every way.
+//!
+//! Client and server speak HTTP/1.1 over connections in memory, so that time can be paused: the tests wait for
+//! intervals, gaps and timeouts without taking that long. One test goes over loopback.
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
+    io::ErrorKind,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -25,11 +28,11 @@ use hyper_util::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    net::TcpListener,
+    io::DuplexStream,
     task::{JoinHandle, JoinSet},
-    time,
+    time::{self, Instant},
 };
-use tower::{Layer, ServiceExt};
+use tower::{BoxError, Layer, ServiceExt};
 use tower_cookie_jwt::{
     CookieJwtLayer, KeyRing, Verifier,
     keys::{Algorithm, Key},
@@ -37,15 +40,18 @@ use tower_cookie_jwt::{
     token::{Issuer, NewToken},
 };
 
-/// So long may anything take on a loaded machine; nothing waits for it when all is well.
+use crate::loopback::Loopback;
+
+/// Limit for anything that a test waits for; only reached when something is wrong.
 const DEADLINE: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(40);
-/// Longer than any test.
+/// Longer than any test, paused time included.
 const NEVER: Duration = Duration::from_secs(60 * 60);
+const AUTHORITY: &str = "127.0.0.1:4000";
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
-/// What the authorization server does when it is asked for its set.
+/// The response of the authorization server to a fetch.
 #[derive(Clone, Debug)]
 enum Mood {
     Answers(StatusCode, String),
@@ -57,35 +63,32 @@ enum Mood {
     NeverEnds,
 }
 
-/// An authorization server. Dropped, it is gone, its open connections included.
+/// An authorization server. Dropping it closes its connections.
 struct Server {
-    address: SocketAddr,
     state: Arc<State>,
-    task: JoinHandle<()>,
 }
 
 struct State {
     mood: Mutex<Mood>,
     arrivals: Mutex<Vec<Instant>>,
     headers: Mutex<HeaderMap>,
+    /// `None` once the server has died: connections are then refused.
+    connections: Mutex<Option<JoinSet<()>>>,
 }
 
 impl Server {
-    async fn start(mood: Mood) -> Self {
-        Self::start_at((std::net::Ipv4Addr::LOCALHOST, 0).into(), mood).await
-    }
-
-    async fn start_at(address: SocketAddr, mood: Mood) -> Self {
-        let listener = TcpListener::bind(address).await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let state =
-            Arc::new(State { mood: Mutex::new(mood), arrivals: Mutex::default(), headers: Mutex::default() });
-        let task = tokio::spawn(serve(listener, state.clone()));
-        Self { address, state, task }
+    fn start(mood: Mood) -> Self {
+        let state = Arc::new(State {
+            mood: Mutex::new(mood),
+            arrivals: Mutex::default(),
+            headers: Mutex::default(),
+            connections: Mutex::new(Some(JoinSet::new())),
+        });
+        Self { state }
     }
 
     fn url(&self) -> String {
-        format!("http://{}/.well-known/jwks.json", self.address)
+        format!("http://{AUTHORITY}/.well-known/jwks.json")
     }
 
     fn be(&self, mood: Mood) {
@@ -104,42 +107,57 @@ impl Server {
         self.state.arrivals.lock().unwrap().clone()
     }
 
-    /// Waits until the set has been asked for twice more: the first answer of the present mood has then
-    /// been dealt with.
+    /// Waits for two more fetches: the client has then dealt with the first answer of the present mood.
     async fn asked_again(&self, name: &str) {
         let before = self.fetches();
         until(name, || self.fetches() >= before + 2).await;
     }
 
-    /// Stops at once and for good; returns when the port is free.
-    async fn die(mut self) -> SocketAddr {
-        self.task.abort();
-        let _ = (&mut self.task).await;
-        self.address
+    /// Closes all connections and refuses new ones.
+    fn die(&self) {
+        self.state.connections.lock().unwrap().take();
+    }
+
+    /// Accepts connections again, and publishes these keys.
+    fn come_back(&self, keys: &[&Key]) {
+        self.publish(keys);
+        *self.state.connections.lock().unwrap() = Some(JoinSet::new());
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.task.abort();
+        self.die();
     }
 }
 
-async fn serve(listener: TcpListener, state: Arc<State>) {
-    // Aborted with this task, which owns them.
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            continue;
-        };
-        let state = state.clone();
+impl State {
+    fn connect(self: &Arc<Self>) -> Result<DuplexStream, ErrorKind> {
+        let mut connections = self.connections.lock().unwrap();
+        let connections = connections.as_mut().ok_or(ErrorKind::ConnectionRefused)?;
+        let (client, server) = tokio::io::duplex(64 * 1024);
+        let state = self.clone();
         connections.spawn(async move {
             let answer = service_fn(move |request| answer(state.clone(), request).map(Ok::<_, Infallible>));
+            // An error means that the client has gone, or that the mood is to break off.
             let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), answer)
+                .serve_connection(TokioIo::new(server), answer)
                 .await;
         });
+        Ok(client)
     }
+}
+
+/// Sends the request on a new connection.
+async fn send(
+    server: Arc<State>,
+    mut request: Request<Empty<Bytes>>,
+) -> Result<Response<Incoming>, BoxError> {
+    let stream = server.connect().map_err(std::io::Error::from)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    *request.uri_mut() = Uri::from_static("/.well-known/jwks.json");
+    Ok(sender.send_request(request).await?)
 }
 
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Response<Body> {
@@ -187,7 +205,7 @@ fn text(text: impl Into<String>) -> Mood {
 async fn until(name: &str, mut reached: impl FnMut() -> bool) {
     let start = Instant::now();
     while !reached() {
-        assert!(start.elapsed() < DEADLINE, "in vain: {name}");
+        assert!(start.elapsed() < DEADLINE, "waited in vain: {name}");
         time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -201,27 +219,21 @@ fn signed_by(key: &Key) -> String {
     Issuer::new(ring).issue(&NewToken::access("ada", Duration::from_secs(900)), &()).expect("it signs")
 }
 
-type HttpClient = Client<HttpConnector, Empty<Bytes>>;
-
-fn client() -> HttpClient {
-    Client::builder(TokioExecutor::new()).build_http()
-}
-
 /// A website that follows the set of an authorization server.
 struct Website {
     keys: KeyRing,
     follow: JoinHandle<()>,
-    /// How often the client has been asked, whether or not anybody answered.
+    /// The number of requests sent, answered or not.
     attempts: Arc<AtomicUsize>,
 }
 
 impl Website {
-    fn follow(remote: RemoteJwks) -> Self {
+    fn follow(server: &Server, remote: RemoteJwks) -> Self {
         let attempts = Arc::<AtomicUsize>::default();
-        let (count, client) = (attempts.clone(), client());
+        let (count, server) = (attempts.clone(), server.state.clone());
         let (keys, follow) = remote.follow(tower::service_fn(move |request| {
             count.fetch_add(1, Ordering::SeqCst);
-            client.request(request)
+            send(server.clone(), request)
         }));
         Self { keys, follow: tokio::spawn(follow), attempts }
     }
@@ -246,7 +258,7 @@ impl Website {
         }
     }
 
-    /// Waits until the set has been tried again, and the attempt before has come to its end.
+    /// Waits for three more attempts: at least two have then come to their end.
     async fn tried_again(&self, name: &str) {
         let before = self.attempts.load(Ordering::SeqCst);
         until(name, || self.attempts.load(Ordering::SeqCst) >= before + 3).await;
@@ -280,11 +292,11 @@ fn eager(server: &Server) -> RemoteJwks {
         .with_max_age(NEVER)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_set_is_fetched_at_once_and_followed_from_then_on() {
     let (old, new, foreign) = (key("old"), key("new"), key("old"));
-    let server = Server::start(publishes(&[&old])).await;
-    let website = Website::follow(eager(&server));
+    let server = Server::start(publishes(&[&old]));
+    let website = Website::follow(&server, eager(&server));
     website.becomes(200, &old, "the first set").await;
     assert_eq!(website.status(&foreign).await, 401, "another key of that id");
     assert_eq!(website.status(&new).await, 401, "not published yet");
@@ -298,8 +310,34 @@ async fn the_set_is_fetched_at_once_and_followed_from_then_on() {
     assert_eq!(website.status(&new).await, 200, "the other stays");
 
     let headers = server.state.headers.lock().unwrap().clone();
-    assert_eq!(headers["host"], server.address.to_string());
+    assert_eq!(headers["host"], AUTHORITY);
     assert!(headers["accept"].to_str().unwrap().contains("application/jwk-set+json"));
+}
+
+type HttpClient = Client<HttpConnector, Empty<Bytes>>;
+
+fn client() -> HttpClient {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+#[tokio::test]
+async fn the_set_is_followed_over_loopback_with_an_http_client() {
+    let (old, new) = (key("old"), key("new"));
+    let state = Server::start(publishes(&[&old]));
+    let shared = state.state.clone();
+    let server = Loopback::serve(tower::service_fn(move |request| {
+        answer(shared.clone(), request).map(Ok::<_, Infallible>)
+    }))
+    .await;
+    let remote =
+        RemoteJwks::new(&server.url("/.well-known/jwks.json")).expect("loopback").with_interval(SHORT);
+    let (keys, follow) = remote.follow(client());
+    let website = Website { keys, follow: tokio::spawn(follow), attempts: Arc::default() };
+    website.becomes(200, &old, "the first set").await;
+    state.publish(&[&old, &new]);
+    website.becomes(200, &new, "a key is added").await;
+    let headers = state.state.headers.lock().unwrap().clone();
+    assert_eq!(headers["host"], *server.origin().strip_prefix("http://").expect("a plain origin"));
 }
 
 #[test]
@@ -312,26 +350,22 @@ fn a_url_with_user_information_is_refused_and_not_repeated() {
     );
 }
 
-#[tokio::test]
-async fn a_ring_that_follows_a_set_takes_no_other_keys() {
-    let server = Server::start(publishes(&[&key("one")])).await;
-    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new());
-    let url = format!("http://{}/jwks.json", server.address);
-    let follower = RemoteJwks::new(&url).expect("loopback");
-    let (ring, _follow) = follower.follow(client.build_http::<http_body_util::Empty<bytes::Bytes>>());
+#[test]
+fn a_ring_that_follows_a_set_rejects_other_keys() {
+    let (ring, _follow) = RemoteJwks::new("http://127.0.0.1/jwks.json").expect("loopback").follow(client());
     let error = ring.with_accepted(key("other")).expect_err("it would never get the set's keys");
     assert!(error.to_string().contains("remote key set"), "{error}");
 }
 
-#[tokio::test]
-async fn an_unknown_key_fetches_the_set_ahead_of_its_time() {
+#[tokio::test(start_paused = true)]
+async fn an_unknown_key_triggers_an_early_fetch() {
     let (old, new) = (key("old"), key("new"));
-    let server = Server::start(publishes(&[&old])).await;
-    let website = Website::follow(eager(&server).with_interval(NEVER));
+    let server = Server::start(publishes(&[&old]));
+    let website = Website::follow(&server, eager(&server).with_interval(NEVER));
     website.becomes(200, &old, "the first set").await;
     server.publish(&[&old, &new]);
     time::sleep(3 * SHORT).await;
-    assert_eq!(server.fetches(), 1, "nobody has needed another");
+    assert_eq!(server.fetches(), 1, "no request has needed another fetch");
 
     assert_eq!(website.status(&new).await, 401, "unknown yet");
     until("the fetch for the unknown key", || server.fetches() > 1).await;
@@ -339,15 +373,15 @@ async fn an_unknown_key_fetches_the_set_ahead_of_its_time() {
     assert_eq!(website.status(&old).await, 200, "the other stays");
 }
 
-#[tokio::test]
-async fn unknown_keys_fetch_the_set_once_a_gap_at_most() {
+#[tokio::test(start_paused = true)]
+async fn unknown_keys_trigger_at_most_one_fetch_per_gap() {
     const GAP: Duration = Duration::from_millis(200);
     let known = key("known");
-    let server = Server::start(publishes(&[&known])).await;
-    let website = Website::follow(eager(&server).with_interval(NEVER).with_min_gap(GAP));
+    let server = Server::start(publishes(&[&known]));
+    let website = Website::follow(&server, eager(&server).with_interval(NEVER).with_min_gap(GAP));
     website.becomes(200, &known, "the first set").await;
 
-    // A flood of tokens that anybody could make up.
+    // A flood of made-up tokens.
     let start = Instant::now();
     let mut flood = 0;
     while server.fetches() < 4 {
@@ -356,7 +390,7 @@ async fn unknown_keys_fetch_the_set_once_a_gap_at_most() {
             assert_eq!(website.status(&key(&format!("made up {flood}"))).await, 401);
             flood += 1;
         }
-        time::sleep(Duration::from_millis(2)).await;
+        time::sleep(GAP / 20).await;
     }
     let arrivals = server.arrivals();
     for pair in arrivals.windows(2) {
@@ -372,30 +406,30 @@ async fn unknown_keys_fetch_the_set_once_a_gap_at_most() {
     assert_eq!(server.fetches(), before, "a bad signature of a known key");
 }
 
-#[tokio::test]
-async fn a_server_that_dies_leaves_its_last_good_set() {
+#[tokio::test(start_paused = true)]
+async fn the_last_good_set_stays_in_use_after_the_server_dies() {
     let (old, new) = (key("old"), key("new"));
-    let server = Server::start(publishes(&[&old])).await;
-    let website = Website::follow(eager(&server));
+    let server = Server::start(publishes(&[&old]));
+    let website = Website::follow(&server, eager(&server));
     website.becomes(200, &old, "the first set").await;
 
-    let address = server.die().await;
-    website.tried_again("nobody is there").await;
+    server.die();
+    website.tried_again("connections are refused").await;
     assert_eq!(website.status(&old).await, 200, "the last good set stays");
     assert_eq!(website.status(&new).await, 401);
 
-    let server = Server::start_at(address, publishes(&[&new])).await;
+    server.come_back(&[&new]);
     website.becomes(200, &new, "the server is back").await;
     assert_eq!(website.status(&old).await, 401, "and has removed the former key");
-    drop(server);
 }
 
+/// In real time: the age of a set is measured by the clock of the standard library.
 #[tokio::test]
 async fn a_set_is_used_until_its_maximum_age_and_then_requests_are_answered_503() {
     const MAX_AGE: Duration = Duration::from_millis(400);
     let known = key("known");
-    let server = Server::start(publishes(&[&known])).await;
-    let website = Website::follow(eager(&server).with_max_age(MAX_AGE));
+    let server = Server::start(publishes(&[&known]));
+    let website = Website::follow(&server, eager(&server).with_max_age(MAX_AGE));
     website.becomes(200, &known, "the first set").await;
     // As long as it is fetched it never gets old.
     let start = Instant::now();
@@ -404,7 +438,7 @@ async fn a_set_is_used_until_its_maximum_age_and_then_requests_are_answered_503(
     website.becomes(200, &known, "a fresh set").await;
 
     let last = server.arrivals().pop().expect("fetches");
-    let address = server.die().await;
+    server.die();
     website.becomes(503, &known, "too old").await;
     assert!(last.elapsed() >= MAX_AGE, "not before its time: {:?}", last.elapsed());
     for layer in [website.layer(), website.layer().optional()] {
@@ -412,16 +446,15 @@ async fn a_set_is_used_until_its_maximum_age_and_then_requests_are_answered_503(
         assert_eq!(answer.status(), 503);
         assert!(answer.headers().contains_key("retry-after"));
     }
-    let server = Server::start_at(address, publishes(&[&known])).await;
+    server.come_back(&[&known]);
     website.becomes(200, &known, "the server is back").await;
-    drop(server);
 }
 
-#[tokio::test]
-async fn a_server_that_hangs_is_given_up_and_asked_again() {
+#[tokio::test(start_paused = true)]
+async fn a_fetch_from_a_hung_server_times_out_and_is_retried() {
     let (old, new) = (key("old"), key("new"));
-    let server = Server::start(publishes(&[&old])).await;
-    let website = Website::follow(eager(&server).with_timeout(Duration::from_millis(500)));
+    let server = Server::start(publishes(&[&old]));
+    let website = Website::follow(&server, eager(&server).with_timeout(Duration::from_millis(500)));
     website.becomes(200, &old, "the first set").await;
     for mood in [Mood::Hangs, Mood::HangsHalfway] {
         let name = format!("{mood:?}");
@@ -455,8 +488,8 @@ fn set(keys: &[Value]) -> Mood {
     text(json!({ "keys": keys }).to_string())
 }
 
-#[tokio::test]
-async fn an_answer_that_is_no_usable_set_leaves_the_last_good_one() {
+#[tokio::test(start_paused = true)]
+async fn an_unusable_set_does_not_replace_the_last_good_one() {
     let (old, new, encryption) = (key("old"), key("new"), key("enc"));
     let (secret, oct) = secret();
     let enc = jwk(&encryption, json!({ "use": "enc" }));
@@ -474,15 +507,15 @@ async fn an_answer_that_is_no_usable_set_leaves_the_last_good_one() {
         ("10 MiB of nothing", Mood::TenMegabytes),
         ("an answer without end", Mood::NeverEnds),
         ("an answer that breaks off", Mood::BreaksOff),
-        ("an `oct` key alone", set(std::slice::from_ref(&oct))),
-        ("an `enc` key alone", set(std::slice::from_ref(&enc))),
+        ("only an `oct` key", set(std::slice::from_ref(&oct))),
+        ("only an `enc` key", set(std::slice::from_ref(&enc))),
         ("keys of which none is left", set(&[oct.clone(), enc.clone(), json!({ "kty": "AKP" })])),
         ("an empty set", set(&[])),
-        ("a broken key alone", set(std::slice::from_ref(&broken))),
+        ("only a broken key", set(std::slice::from_ref(&broken))),
         ("one id twice", set(&[good.clone(), good.clone()])),
     ];
-    let server = Server::start(publishes(&[&old])).await;
-    let website = Website::follow(eager(&server));
+    let server = Server::start(publishes(&[&old]));
+    let website = Website::follow(&server, eager(&server));
     website.becomes(200, &old, "the first set").await;
     for (name, mood) in unusable {
         server.be(mood);
@@ -499,8 +532,8 @@ async fn an_answer_that_is_no_usable_set_leaves_the_last_good_one() {
     }
 }
 
-#[tokio::test]
-async fn before_the_first_good_set_no_token_is_judged() {
+#[tokio::test(start_paused = true)]
+async fn no_token_is_accepted_or_refused_before_the_first_good_set() {
     let known = key("known");
     let token = signed_by(&known);
     let expired = Issuer::new(KeyRing::new(known.clone()).expect("it signs"));
@@ -527,9 +560,9 @@ async fn before_the_first_good_set_no_token_is_judged() {
         ("an `oct` key", set(&[secret().1])),
     ];
     for (mood_name, mood) in moods {
-        let server = Server::start(mood).await;
-        let website = Website::follow(eager(&server).with_timeout(Duration::from_millis(500)));
-        for tries in ["at once", "after some tries"] {
+        let server = Server::start(mood);
+        let website = Website::follow(&server, eager(&server).with_timeout(Duration::from_millis(500)));
+        for tries in ["immediately", "after some attempts"] {
             for (name, headers) in &requests {
                 for (mode, layer) in [("required", website.layer()), ("optional", website.layer().optional())]
                 {
@@ -540,7 +573,7 @@ async fn before_the_first_good_set_no_token_is_judged() {
                     assert!(!answer.headers().contains_key("www-authenticate"), "{name}");
                 }
             }
-            // Who presents nothing needs no key to be told so.
+            // A request without a token is answered without any key.
             assert_eq!(ask(&website.layer(), &[]).await.status(), 401, "{mood_name}");
             assert_eq!(ask(&website.layer().optional(), &[]).await.status(), 200, "{mood_name}");
             server.asked_again(mood_name).await;
@@ -551,15 +584,16 @@ async fn before_the_first_good_set_no_token_is_judged() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn following_ends_when_the_last_clone_of_the_ring_is_dropped() {
     let known = key("known");
     let moods = [("a set that was taken", publishes(&[&known])), ("a server that hangs", Mood::Hangs)];
     for (name, mood) in moods {
-        let server = Server::start(mood).await;
+        let server = Server::start(mood);
         // All waiting times are long: it ends in the middle of them.
         let remote = eager(&server).with_interval(NEVER).with_min_gap(NEVER);
-        let (keys, follow) = remote.follow(client());
+        let state = server.state.clone();
+        let (keys, follow) = remote.follow(tower::service_fn(move |request| send(state.clone(), request)));
         let follow = tokio::spawn(follow);
         until(name, || server.fetches() == 1).await;
         let layer = CookieJwtLayer::<()>::new(Verifier::new(keys.clone()));
@@ -574,32 +608,32 @@ async fn following_ends_when_the_last_clone_of_the_ring_is_dropped() {
     }
 }
 
-#[tokio::test]
-async fn a_ring_that_is_kept_is_followed_without_end() {
+#[tokio::test(start_paused = true)]
+async fn following_goes_on_while_the_ring_is_kept() {
     let known = key("known");
-    let server = Server::start(publishes(&[&known])).await;
-    let website = Website::follow(eager(&server));
+    let server = Server::start(publishes(&[&known]));
+    let website = Website::follow(&server, eager(&server));
     until("fetches go on", || server.fetches() >= 6).await;
     assert!(!website.follow.is_finished());
 }
 
-#[tokio::test]
-async fn times_beyond_what_a_clock_can_count_do_not_stop_it() {
+#[tokio::test(start_paused = true)]
+async fn durations_beyond_the_range_of_the_clock_do_not_stop_following() {
     let known = key("known");
-    let server = Server::start(publishes(&[&known])).await;
+    let server = Server::start(publishes(&[&known]));
     let remote = RemoteJwks::new(&server.url())
         .expect("loopback")
         .with_interval(Duration::MAX)
         .with_min_gap(Duration::MAX)
         .with_timeout(Duration::MAX)
         .with_max_age(Duration::MAX);
-    let website = Website::follow(remote);
+    let website = Website::follow(&server, remote);
     website.becomes(200, &known, "the first set").await;
     assert!(!website.follow.is_finished());
 }
 
 #[test]
-fn a_set_is_followed_over_https_or_on_loopback_alone() {
+fn a_set_is_only_followed_over_https_or_on_loopback() {
     let table = [
         ("https://id.shop.example/.well-known/jwks.json", true),
         ("https://id.shop.example:8443/jwks.json", true),

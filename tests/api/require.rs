@@ -15,11 +15,11 @@ use tower_cookie_jwt::{
 };
 
 use crate::{
-    session_shop::{self, ACCESS_GONE, DAY, GRACE, REFRESH, User, code, get, greet, json, post},
-    shop::{Shop, access_cookie, issue, keys, new_token, token},
+    handler::{CountingHandler, access_cookie, issue, keys, new_token, token},
+    shop::{self, ACCESS_GONE, DAY, GRACE, REFRESH, User, code, get, greet, json, post},
 };
 
-/// What a demand answers to these claims; the handler must run exactly when it is let.
+/// Returns the response of a requirement to these claims. The handler must run exactly when it passes.
 struct Verdict {
     status: StatusCode,
     challenge: Option<String>,
@@ -27,13 +27,13 @@ struct Verdict {
 }
 
 async fn ask(demand: RequireLayer<()>, request: http::request::Builder) -> Verdict {
-    let shop = Shop::<String>::new();
+    let handler = CountingHandler::<String>::new();
     let service = ServiceBuilder::new()
         .layer(CookieJwtLayer::new(Verifier::<()>::new(keys())).optional())
         .layer(demand)
-        .service(shop.clone());
+        .service(handler.clone());
     let response = service.oneshot(request.body(()).unwrap()).await.unwrap();
-    assert_eq!(shop.calls(), usize::from(response.status().is_success()), "refused before the handler");
+    assert_eq!(handler.calls(), usize::from(response.status().is_success()), "refused before the handler");
     let challenge = response.headers().get(WWW_AUTHENTICATE);
     Verdict {
         status: response.status(),
@@ -51,7 +51,7 @@ fn scoped(granted: &str) -> NewToken {
 }
 
 #[tokio::test]
-async fn every_demanded_scope_must_be_granted() {
+async fn every_required_scope_must_be_granted() {
     for (case, demanded, granted, passes) in [
         ("the one", "orders:read", Some("orders:read"), true),
         ("among others", "orders:read", Some("a orders:read z"), true),
@@ -77,7 +77,7 @@ async fn every_demanded_scope_must_be_granted() {
 
 #[tokio::test]
 async fn the_challenge_stays_one_quoted_string() {
-    // All that RFC 6749 allows in a scope can stand between quotes; what cannot is no scope.
+    // All that RFC 6749 allows in a scope can stand between quotes; anything else is not a scope.
     let odd = "!#$%&'()*+,-./:;<=>?@[]^_`{|}~";
     let verdict = ask(RequireLayer::scope(odd).unwrap(), bearer(&new_token())).await;
     assert_eq!(verdict.challenge, Some(format!("Bearer error=\"insufficient_scope\", scope=\"{odd}\"")));
@@ -94,9 +94,9 @@ async fn the_challenge_stays_one_quoted_string() {
 }
 
 #[test]
-fn a_demand_for_no_scope_at_all_is_a_mistake() {
+fn requiring_no_scope_at_all_is_a_config_error() {
     for scope in ["", " ", "   "] {
-        assert!(RequireLayer::<()>::scope(scope).is_err(), "{scope:?} would let everybody pass");
+        assert!(RequireLayer::<()>::scope(scope).is_err(), "{scope:?} would let every request pass");
         assert!(RequireLayer::<()>::new(|_| true).and_scope(scope).is_err(), "{scope:?}");
     }
 }
@@ -108,12 +108,16 @@ async fn a_predicate_decides_by_the_claims() {
     let other = NewToken::access("not ada", Duration::from_secs(900));
     let verdict = ask(ada(), bearer(&other)).await;
     assert_eq!(verdict.status, StatusCode::FORBIDDEN);
-    assert_eq!(verdict.challenge.as_deref(), Some("Bearer error=\"insufficient_scope\""), "it is no scope");
+    assert_eq!(
+        verdict.challenge.as_deref(),
+        Some("Bearer error=\"insufficient_scope\""),
+        "a predicate names no scope"
+    );
 }
 
 #[tokio::test]
 async fn roles_of_the_application_are_predicates() {
-    let shop = session_shop::Shop::new();
+    let shop = shop::Shop::new();
     let admins = RequireLayer::new(|claims: &Claims<User>| claims.custom().role == "admin");
     let customers = RequireLayer::new(|claims: &Claims<User>| claims.custom().role == "customer");
     for (case, demand, status) in [("admins", admins, 403), ("customers", customers, 200)] {
@@ -125,7 +129,7 @@ async fn roles_of_the_application_are_predicates() {
 }
 
 #[tokio::test]
-async fn demands_are_checked_in_the_order_they_are_written() {
+async fn requirements_are_checked_in_the_order_they_are_written() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let says = |name: &'static str, answer: bool| {
         let asked = asked.clone();
@@ -176,8 +180,8 @@ async fn the_age_of_the_sign_in_is_measured_to_the_second() {
 }
 
 #[tokio::test]
-async fn only_a_new_sign_in_is_recent_again_and_no_rotation() {
-    let shop = session_shop::Shop::new();
+async fn a_new_sign_in_is_recent_again_and_a_rotation_is_not() {
+    let shop = shop::Shop::new();
     let pay = RequireLayer::<User>::recent_sign_in(Duration::from_secs(600))
         .with_clock(shop.clock.clone())
         .with_rejection(ProblemJson)
@@ -207,44 +211,47 @@ async fn only_a_new_sign_in_is_recent_again_and_no_rotation() {
 }
 
 #[tokio::test]
-async fn without_claims_nobody_may_do_anything() {
+async fn without_claims_every_requirement_refuses() {
     let demands: [fn() -> RequireLayer<()>; 3] = [
         || RequireLayer::new(|_| true),
         || RequireLayer::scope("a").unwrap(),
         || RequireLayer::recent_sign_in(DAY),
     ];
     for demand in demands {
-        let nobody = ask(demand(), Request::get("/")).await;
-        assert_eq!((nobody.status, nobody.challenge.as_deref()), (StatusCode::UNAUTHORIZED, Some("Bearer")));
+        let anonymous = ask(demand(), Request::get("/")).await;
+        assert_eq!(
+            (anonymous.status, anonymous.challenge.as_deref()),
+            (StatusCode::UNAUTHORIZED, Some("Bearer"))
+        );
         let forged = Request::get("/").header("authorization", "Bearer a.b.c");
         let forged = ask(demand(), forged).await;
         assert_eq!(forged.challenge.as_deref(), Some("Bearer error=\"invalid_token\""), "says why");
 
         // The layer that finds the claims is missing, whatever the request carries.
-        let shop = Shop::<String>::new();
+        let handler = CountingHandler::<String>::new();
         let request = Request::get("/").header("cookie", access_cookie(&token())).body(()).unwrap();
-        let response = demand().layer(shop.clone()).oneshot(request).await.unwrap();
-        assert_eq!((response.status(), shop.calls()), (StatusCode::UNAUTHORIZED, 0));
+        let response = demand().layer(handler.clone()).oneshot(request).await.unwrap();
+        assert_eq!((response.status(), handler.calls()), (StatusCode::UNAUTHORIZED, 0));
 
         // And claims of another type are not those that the predicate is about.
         let service = ServiceBuilder::new()
             .layer(CookieJwtLayer::new(Verifier::<serde_json::Value>::new(keys())))
             .layer(demand())
-            .service(shop.clone());
+            .service(handler.clone());
         let response = service.oneshot(bearer(&new_token()).body(()).unwrap()).await.unwrap();
-        assert_eq!((response.status(), shop.calls()), (StatusCode::UNAUTHORIZED, 0), "another type");
+        assert_eq!((response.status(), handler.calls()), (StatusCode::UNAUTHORIZED, 0), "another type");
     }
 }
 
 #[tokio::test]
-async fn exempt_requests_have_no_claims_to_pass_with() {
-    let shop = Shop::<String>::new();
+async fn exempt_requests_have_no_claims_and_are_refused() {
+    let handler = CountingHandler::<String>::new();
     let service = ServiceBuilder::new()
         .layer(CookieJwtLayer::new(Verifier::<()>::new(keys())).with_exempt(|_| true))
         .layer(RequireLayer::<()>::new(|_| true))
-        .service(shop.clone());
+        .service(handler.clone());
     let response = service.oneshot(bearer(&new_token()).body(()).unwrap()).await.unwrap();
-    assert_eq!((response.status(), shop.calls()), (StatusCode::UNAUTHORIZED, 0));
+    assert_eq!((response.status(), handler.calls()), (StatusCode::UNAUTHORIZED, 0));
 }
 
 #[tokio::test]
@@ -258,8 +265,8 @@ async fn a_preflight_passes_and_other_options_do_not() {
 }
 
 #[tokio::test]
-async fn a_narrower_token_is_refused_for_the_wider_route_alone() {
-    let shop = session_shop::Shop::new();
+async fn a_narrower_token_is_refused_only_on_the_wider_route() {
+    let shop = shop::Shop::new();
     let reads = RequireLayer::<User>::scope("read").unwrap().with_rejection(ProblemJson);
     let writes = RequireLayer::<User>::scope("write").unwrap().with_rejection(ProblemJson);
     let (reads, writes) = (reads.layer(service_fn(greet)), writes.layer(service_fn(greet)));
@@ -280,7 +287,7 @@ async fn a_narrower_token_is_refused_for_the_wider_route_alone() {
     assert_eq!(narrowed.status(), StatusCode::OK);
     let answer = json(&narrowed);
     assert_eq!((&answer["token_type"], &answer["scope"]), (&"Bearer".into(), &"read".into()));
-    assert!(!narrowed.headers().contains_key("set-cookie"), "it comes in the body alone");
+    assert!(!narrowed.headers().contains_key("set-cookie"), "it is only in the body");
     assert_eq!(browser.cookie(REFRESH), refresh, "the session stays as it is");
 
     // A part of the client that holds this token and nothing else.
@@ -312,7 +319,7 @@ async fn a_narrower_token_is_refused_for_the_wider_route_alone() {
     assert_eq!((more.status().as_u16(), &json(&more)["error"]), (400, &"invalid_scope".into()));
 }
 
-async fn narrow(browser: &session_shop::Shopper, form: &str) -> session_shop::Answer {
+async fn narrow(browser: &shop::Shopper, form: &str) -> shop::Answer {
     let request = browser.post("/refresh").header("content-type", "application/x-www-form-urlencoded");
     let Ok(response) = request.body(form).send().await;
     response

@@ -1,4 +1,4 @@
-//! What users of other libraries ran into, as `tests/vectors/scenarios.json` tells it: one test each,
+//! Problems of other libraries, as described in `tests/vectors/scenarios.json`: one test each,
 //! of the scenario's name. Where the design knows better than the vector's `expected`, the design holds.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_cookie_jwt::{CookiePolicy, cookies::SameSite, reject::ProblemJson};
 
-use crate::{scenarios_requests::*, session_shop::*};
+use crate::{scenarios_requests::*, shop::*};
 
 macro_rules! tests_named {
     ($($name:ident)*) => { [$((stringify!($name), $name as fn())),*] };
@@ -256,7 +256,7 @@ async fn preflight_401() {
         .header("access-control-request-method", "POST")
         .header("access-control-request-headers", "x-xsrf-token");
     let Ok(response) = preflight.send().await;
-    assert_eq!(text(&response), "nobody", "it reaches the handler, without a user");
+    assert_eq!(text(&response), "anonymous", "it reaches the handler, without a user");
 }
 
 #[tokio::test(flavor = "current_thread")]

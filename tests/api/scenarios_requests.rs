@@ -11,7 +11,7 @@ use tower_cookie_jwt::{
     token::{IssueErrorKind, TokenErrorKind},
 };
 
-use crate::session_shop::*;
+use crate::shop::*;
 
 /// A browser with this access cookie and nothing else.
 fn bearing(browser: &Shopper, access: &str) -> Shopper {

@@ -17,7 +17,7 @@ use tower_cookie_jwt::{
     token::{IssueErrorKind, TokenErrorKind},
 };
 
-use crate::session_shop::*;
+use crate::shop::*;
 
 /// The claims of the browser's access cookie, as a handler sees them.
 async fn claims_of(shop: &Shop, browser: &Shopper) -> Claims<User> {
@@ -57,7 +57,7 @@ async fn sign_in_always_makes_a_new_session_secret_and_xsrf_token() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn cookies_of_a_sign_in_say_what_the_stores_clock_says() {
+async fn sign_in_cookies_follow_the_clock_of_the_store() {
     let clock = TestClock::new();
     let now = clock.now();
     for (name, stores_now) in [
@@ -135,7 +135,7 @@ async fn sign_out_ends_the_session_that_the_request_proves_and_always_clears() {
 
 type Held = fn(&Shop, &Shopper) -> Shopper;
 
-/// What a request may present, and whether it proves the session.
+/// Returns what a request may present, and whether that proves the session.
 fn presented() -> [(&'static str, Held, bool); 9] {
     fn refresh(browser: &Shopper) -> String {
         browser.cookie(REFRESH).unwrap()
@@ -150,7 +150,7 @@ fn presented() -> [(&'static str, Held, bool); 9] {
         ("a refresh token", |_, browser| holder(browser, &refresh(browser)), true),
         ("an access token", |_, browser| with_access(browser, &browser.cookie(ACCESS).unwrap()), true),
         (
-            "an expired access token beside a refresh token",
+            "an expired access token with a refresh token",
             |shop, browser| {
                 let other = with_access(browser, &browser.cookie(ACCESS).unwrap());
                 other.set_cookie(&format!("{REFRESH}={}; Path=/; Secure", refresh(browser)));
@@ -160,7 +160,7 @@ fn presented() -> [(&'static str, Held, bool); 9] {
             true,
         ),
         (
-            "an expired access token alone",
+            "only an expired access token",
             |shop, browser| {
                 let other = with_access(browser, &browser.cookie(ACCESS).unwrap());
                 shop.clock.advance(ACCESS_GONE);
@@ -210,7 +210,7 @@ async fn sign_in_and_sign_out_check_the_origin() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn sign_out_others_and_everywhere_end_what_they_say() {
+async fn sign_out_others_and_everywhere_end_the_right_sessions() {
     let shop = Shop::new();
     let browser = shop.browser();
     let session = shop.sign_in(&browser).await;
@@ -233,7 +233,7 @@ async fn sign_out_others_and_everywhere_end_what_they_say() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn revoke_does_not_find_another_subjects_session() {
+async fn revoke_does_not_reach_sessions_of_another_subject() {
     let shop = Shop::new();
     let browser = shop.browser();
     let session = shop.sign_in(&browser).await;
@@ -291,7 +291,7 @@ async fn list_shows_live_sessions_oldest_first_with_labels() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn updated_claims_go_with_the_session_and_keep_or_change_the_xsrf_token() {
+async fn updated_claims_follow_the_session_and_keep_or_change_the_xsrf_token() {
     for privileges in [false, true] {
         let shop = Shop::new();
         let browser = shop.browser();
@@ -357,7 +357,7 @@ async fn stale_privilege_change_heals_with_the_next_response() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn privilege_change_whose_answer_is_lost_leaves_the_browser_able_to_post() {
+async fn losing_the_response_to_a_privilege_change_leaves_the_browser_able_to_post() {
     let shop = Shop::new();
     let browser = shop.browser();
     shop.sign_in(&browser).await;
@@ -369,7 +369,7 @@ async fn privilege_change_whose_answer_is_lost_leaves_the_browser_able_to_post()
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn ended_session_can_be_neither_updated_nor_confirmed() {
+async fn an_ended_session_can_be_neither_updated_nor_confirmed() {
     let shop = Shop::new();
     let browser = shop.browser();
     let session = shop.sign_in(&browser).await;
@@ -390,7 +390,7 @@ async fn ended_session_can_be_neither_updated_nor_confirmed() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_cannot_be_issued_is_an_error_and_stores_nothing() {
+async fn claims_that_cannot_be_issued_are_an_error_and_store_nothing() {
     let cases = [
         ("a registered name", json!({"sub": "bob"})),
         ("the session", json!({"sid": "1"})),

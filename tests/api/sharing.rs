@@ -1,9 +1,9 @@
-//! Who may use whose claims: token types, verifiers on nested routers, and what other code has left
+//! Which claims a layer accepts: token types, verifiers on nested routers, and what other code has left
 //! in the extensions.
 
 use std::{cell::Cell, convert::Infallible, time::Duration};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header::COOKIE};
+use http::{Method, Request, Response, StatusCode, header::COOKIE};
 use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use serde_json::json;
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -14,6 +14,7 @@ use tower_cookie_jwt::{
 };
 
 use crate::forge;
+use crate::jar::Jar;
 
 fn layer(verifier: &Verifier<()>) -> CookieJwtLayer<()> {
     CookieJwtLayer::new(verifier.clone()).with_cookie_name("access")
@@ -40,14 +41,8 @@ fn access_for(subject: &str, audience: &str) -> String {
 
 /// Access and refresh token of a sign-in.
 async fn signed_in(sessions: &Sessions<()>) -> [String; 2] {
-    let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();
-    let mut headers = HeaderMap::new();
-    sessions.sign_in(&parts, "ada", ()).await.expect("signed in").append_to(&mut headers);
-    ["__Host-access=", "__Host-refresh="].map(|name| {
-        let cookies = headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().expect("ASCII"));
-        let value = cookies.filter_map(|cookie| cookie.strip_prefix(name)).next().expect("the cookie is set");
-        value.split(';').next().expect("a value").to_owned()
-    })
+    let jar = Jar::signed_in(sessions, ()).await;
+    ["__Host-access", "__Host-refresh"].map(|name| jar.value(name))
 }
 
 #[test]
@@ -95,7 +90,7 @@ fn types_are_compared_as_media_types() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_refresh_token_is_never_an_access_token_nor_the_other_way_round() {
+async fn refresh_and_access_tokens_are_never_interchangeable() {
     let clock = TestClock::new();
     let store = MemoryStore::new().with_clock(clock.clone());
     let sessions =
@@ -142,7 +137,7 @@ async fn sessions_accept_only_at_jwt_as_access_token() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn nested_verifiers_never_take_over_each_others_claims() {
+async fn nested_verifiers_never_reuse_each_others_claims() {
     let shop = verifier().with_audience("shop");
     let admin = shop.clone().with_audience("admin");
     let for_shop = access_for("ada", "shop");
@@ -150,9 +145,9 @@ async fn nested_verifiers_never_take_over_each_others_claims() {
     let strict = layer(&shop).layer(layer(&admin).layer(forge::whoami()));
     assert_eq!(ask(strict.clone(), request(&for_shop)).await, "token_invalid", "a customer at the admin's");
     let welcoming = layer(&shop).layer(layer(&admin).optional().layer(forge::whoami()));
-    assert_eq!(ask(welcoming, request(&for_shop)).await, "nobody", "a customer at the optional admin's");
+    assert_eq!(ask(welcoming, request(&for_shop)).await, "anonymous", "a customer at the optional admin's");
     let exempt = layer(&shop).layer(layer(&admin).with_exempt(|_| true).layer(forge::whoami()));
-    assert_eq!(ask(exempt, request(&for_shop)).await, "nobody", "a customer at the exempt admin's");
+    assert_eq!(ask(exempt, request(&for_shop)).await, "anonymous", "a customer at the exempt admin's");
     let same = layer(&shop).layer(layer(&shop).layer(forge::whoami()));
     assert_eq!(ask(same, request(&for_shop)).await, "ada", "the same verifier twice");
 
@@ -191,7 +186,7 @@ async fn a_token_is_verified_once_per_verifier() {
     let cookie = access_for("ada", "shop");
     let inner = service_fn(|request: Request<()>| async move {
         let claims = request.extensions().get::<Claims<Counted>>();
-        Ok::<_, Infallible>(Response::new(claims.and_then(Claims::subject).unwrap_or("nobody").to_owned()))
+        Ok::<_, Infallible>(Response::new(claims.and_then(Claims::subject).unwrap_or("anonymous").to_owned()))
     });
     let read_by = async |answer: String| {
         assert_eq!(answer, "ada");
@@ -209,10 +204,8 @@ async fn a_token_is_verified_once_per_verifier() {
         .with_cache_bytes(0)
         .build()
         .expect("sessions");
-    let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();
-    let mut headers = HeaderMap::new();
-    sessions.sign_in(&parts, "ada", Counted {}).await.expect("signed in").append_to(&mut headers);
-    let access = headers["set-cookie"].to_str().expect("ASCII").split(';').next().expect("a pair").to_owned();
+    let jar = Jar::signed_in(&sessions, Counted {}).await;
+    let access = format!("__Host-access={}", jar.value("__Host-access"));
     READ.set(0);
     let all = sessions.layer().layer(sessions.cookie_jwt_layer().layer(inner));
     assert_eq!(
@@ -222,7 +215,7 @@ async fn a_token_is_verified_once_per_verifier() {
     );
 }
 
-/// Claims of somebody else, as a confused or hostile layer might leave them.
+/// Foreign claims, as a confused or hostile layer might leave them.
 fn foreign() -> Claims<()> {
     verifier().verify(&forge::valid_with(json!({ "sub": "eve" }))).expect("it verifies")
 }
@@ -258,23 +251,23 @@ async fn foreign_claims_are_removed_wherever_a_layer_lets_a_request_pass() {
     let refresh = sessions.refresh_layer().with_exempt(free).layer(whoami);
     assert_eq!(ask(required.clone(), on("/")).await, "token_missing", "required");
     assert_eq!(ask(required.clone(), own(on("/"))).await, "ada", "required, with a token");
-    assert_eq!(ask(required.clone(), on("/free")).await, "nobody", "exempt");
-    assert_eq!(ask(required.clone(), own(on("/free"))).await, "nobody", "exempt, with a token");
-    assert_eq!(ask(required, preflight()).await, "nobody", "a preflight");
-    assert_eq!(ask(optional.clone(), on("/")).await, "nobody", "optional");
-    assert_eq!(ask(optional.clone(), invalid(on("/"))).await, "nobody", "optional, with an invalid token");
+    assert_eq!(ask(required.clone(), on("/free")).await, "anonymous", "exempt");
+    assert_eq!(ask(required.clone(), own(on("/free"))).await, "anonymous", "exempt, with a token");
+    assert_eq!(ask(required, preflight()).await, "anonymous", "a preflight");
+    assert_eq!(ask(optional.clone(), on("/")).await, "anonymous", "optional");
+    assert_eq!(ask(optional.clone(), invalid(on("/"))).await, "anonymous", "optional, with an invalid token");
     assert_eq!(ask(optional, own(on("/"))).await, "ada", "optional, with a token");
     assert_eq!(ask(whole.clone(), on("/")).await, "token_missing", "sessions");
-    assert_eq!(ask(whole.clone(), on("/free")).await, "nobody", "sessions, exempt");
-    assert_eq!(ask(whole, preflight()).await, "nobody", "sessions, a preflight");
-    assert_eq!(ask(welcoming, invalid(on("/"))).await, "nobody", "sessions, optional");
-    assert_eq!(ask(refresh.clone(), on("/")).await, "nobody", "refresh alone");
-    assert_eq!(ask(refresh.clone(), on("/free")).await, "nobody", "refresh alone, exempt");
-    assert_eq!(ask(refresh, preflight()).await, "nobody", "refresh alone, a preflight");
+    assert_eq!(ask(whole.clone(), on("/free")).await, "anonymous", "sessions, exempt");
+    assert_eq!(ask(whole, preflight()).await, "anonymous", "sessions, a preflight");
+    assert_eq!(ask(welcoming, invalid(on("/"))).await, "anonymous", "sessions, optional");
+    assert_eq!(ask(refresh.clone(), on("/")).await, "anonymous", "refresh alone");
+    assert_eq!(ask(refresh.clone(), on("/free")).await, "anonymous", "refresh alone, exempt");
+    assert_eq!(ask(refresh, preflight()).await, "anonymous", "refresh alone, a preflight");
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn claims_slipped_in_between_two_layers_of_one_verifier_do_not_count() {
+async fn claims_inserted_between_two_layers_of_one_verifier_are_ignored() {
     let shop = verifier();
     let slip = |inner| {
         tower::util::MapRequest::new(inner, |mut request: Request<()>| {
@@ -285,12 +278,12 @@ async fn claims_slipped_in_between_two_layers_of_one_verifier_do_not_count() {
     let inner = layer(&shop).optional().layer(forge::whoami());
     let service = layer(&shop).optional().layer(slip(inner));
     assert_eq!(ask(service.clone(), request(&access_for("ada", "shop"))).await, "ada", "behind a good token");
-    assert_eq!(ask(service.clone(), request("access=a.b.c")).await, "nobody", "behind a bad one");
-    assert_eq!(ask(service, request("other=1")).await, "nobody", "behind none");
+    assert_eq!(ask(service.clone(), request("access=a.b.c")).await, "anonymous", "behind a bad one");
+    assert_eq!(ask(service, request("other=1")).await, "anonymous", "behind none");
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn optional_leaves_the_reason_at_hand() {
+async fn optional_mode_exposes_the_reason() {
     let why = service_fn(|request: Request<()>| async move {
         let kind = TokenError::of(request.extensions()).map(TokenError::kind);
         Ok::<_, Infallible>(Response::new(format!("{kind:?}")))

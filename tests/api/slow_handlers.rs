@@ -1,4 +1,4 @@
-//! What happens while a handler takes its time decides which cookies its response brings.
+//! What happens while a slow handler runs decides which cookies its response sets.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -7,17 +7,17 @@ use http::Response;
 use tokio::sync::Notify;
 use tower::{Layer, service_fn};
 
-use crate::session_shop::*;
+use crate::shop::*;
 
-/// A shop whose handler waits on `/slow`, and what opens it.
-struct SlowShop {
+/// A shop whose handler waits on `/slow`, and what lets it go on.
+struct SlowHandler {
     shop: Shop,
     browser: Shopper,
     reached: Arc<Notify>,
     go_on: Arc<Notify>,
 }
 
-impl SlowShop {
+impl SlowHandler {
     async fn settled() -> Self {
         let shop = Shop::new();
         let (reached, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -37,7 +37,7 @@ impl SlowShop {
         Self { shop, browser, reached, go_on }
     }
 
-    /// The response of the slow handler, while the rest happens.
+    /// Returns the response of the slow handler, which runs while `meanwhile` does.
     async fn slow(&self, meanwhile: impl Future<Output = ()>) -> Answer {
         let (response, ()) = tokio::join!(get(&self.browser, "/slow"), async {
             self.reached.notified().await;
@@ -51,7 +51,7 @@ impl SlowShop {
 
 #[tokio::test(flavor = "current_thread")]
 async fn slow_handler_does_not_revive_a_signed_out_browser() {
-    let slow = SlowShop::settled().await;
+    let slow = SlowHandler::settled().await;
     let response = slow
         .slow(async {
             assert_eq!(post(&slow.browser, "/logout").await.status(), 200);
@@ -63,7 +63,7 @@ async fn slow_handler_does_not_revive_a_signed_out_browser() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn slow_handler_does_not_overwrite_a_newer_session() {
-    let slow = SlowShop::settled().await;
+    let slow = SlowHandler::settled().await;
     let mut session = None;
     let response = slow
         .slow(async {
@@ -77,7 +77,7 @@ async fn slow_handler_does_not_overwrite_a_newer_session() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn slow_handler_does_not_overwrite_a_newer_generation() {
-    let slow = SlowShop::settled().await;
+    let slow = SlowHandler::settled().await;
     let response = slow
         .slow(async {
             assert_eq!(cookies(&get(&slow.browser, "/me").await), PAIR, "the same pair for the other tab");
@@ -91,7 +91,7 @@ async fn slow_handler_does_not_overwrite_a_newer_generation() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn slow_handler_sends_only_the_access_cookie_of_a_generation_confirmed_meanwhile() {
-    let slow = SlowShop::settled().await;
+    let slow = SlowHandler::settled().await;
     let response = slow
         .slow(async {
             get(&slow.browser, "/me").await;
@@ -102,8 +102,8 @@ async fn slow_handler_sends_only_the_access_cookie_of_a_generation_confirmed_mea
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn store_that_fails_behind_a_slow_handler_loses_cookies_and_nothing_else() {
-    let slow = SlowShop::settled().await;
+async fn store_failure_after_a_slow_handler_only_loses_cookies() {
+    let slow = SlowHandler::settled().await;
     let response = slow.slow(async { slow.shop.store.go_down() }).await;
     assert_eq!((response.status().as_u16(), cookies(&response)), (200, vec![]));
     slow.shop.store.come_up();
@@ -115,15 +115,15 @@ async fn store_that_fails_behind_a_slow_handler_loses_cookies_and_nothing_else()
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn slow_handler_brings_no_cookies_for_a_session_that_expires_meanwhile() {
-    let slow = SlowShop::settled().await;
+async fn slow_handler_sends_no_cookies_for_a_session_that_expires_meanwhile() {
+    let slow = SlowHandler::settled().await;
     let response = slow.slow(async { slow.shop.clock.advance(90 * DAY) }).await;
     assert_eq!(cookies(&response), NONE);
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn slow_handler_does_not_clear_the_cookies_of_a_sign_in_meanwhile() {
-    let slow = SlowShop::settled().await;
+    let slow = SlowHandler::settled().await;
     slow.shop.sessions.sign_out_everywhere("ada").await.unwrap();
     let open = slow.shop.sessions.layer().optional();
     let (here, wait) = (slow.reached.clone(), slow.go_on.clone());

@@ -14,7 +14,7 @@ use http::Response;
 use tower::{Layer, service_fn};
 use tower_cookie_jwt::reject::ProblemJson;
 
-use crate::session_shop::*;
+use crate::shop::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -22,7 +22,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const CONFIRMATION: [&str; 2] = ["read", "update"];
 
 #[tokio::test(flavor = "current_thread")]
-async fn first_sight_of_an_access_token_confirms_its_generation_once() {
+async fn the_first_use_of_an_access_token_confirms_its_generation_once() {
     let shop = Shop::new();
     let browser = shop.browser();
     let session = shop.sign_in(&browser).await;
@@ -51,7 +51,7 @@ async fn first_sight_of_an_access_token_confirms_its_generation_once() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn header_tokens_never_confirm() {
+async fn tokens_in_headers_never_confirm_a_generation() {
     for (header, prefix) in [("authorization", "Bearer "), ("x-access-token", "")] {
         for checked in [false, true] {
             let shop = Shop::with(|builder| if checked { builder.with_session_check() } else { builder });
@@ -86,7 +86,7 @@ async fn token_of_a_former_generation_confirms_nothing() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn old_tokens_confirm_only_now_and_then() {
+async fn old_tokens_confirm_only_occasionally() {
     let shop = Shop::new();
     let mut asked = Vec::new();
     for after in [2 * GRACE, 2 * GRACE + SECOND] {
@@ -149,7 +149,7 @@ async fn confirmation_runs_beside_the_handler_and_the_response_waits_for_both() 
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn failing_confirmation_harms_nothing_and_pauses_for_five_seconds() {
+async fn failed_confirmation_is_harmless_and_pauses_for_five_seconds() {
     let shop = Shop::new();
     let browser = shop.browser();
     let session = shop.sign_in(&browser).await;
@@ -177,7 +177,7 @@ async fn failing_confirmation_harms_nothing_and_pauses_for_five_seconds() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn confirmation_of_a_client_that_goes_away_is_tried_again() {
+async fn confirmation_is_retried_after_the_client_disconnects() {
     let shop = Shop::new();
     let browser = shop.browser();
     let session = shop.sign_in(&browser).await;
@@ -194,7 +194,7 @@ async fn confirmation_of_a_client_that_goes_away_is_tried_again() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn good_access_tokens_work_untouched_while_the_store_is_down() {
+async fn valid_access_tokens_work_while_the_store_is_down() {
     let shop = Shop::with(|builder| builder.with_refresh_ahead(60 * SECOND));
     let browser = shop.browser();
     shop.sign_in(&browser).await;
@@ -209,7 +209,7 @@ async fn good_access_tokens_work_untouched_while_the_store_is_down() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn needed_rotation_is_503_with_retry_after_and_clears_nothing() {
+async fn required_rotation_is_503_with_retry_after_and_clears_nothing() {
     let shop = Shop::new();
     let (browser, session) = shop.settled().await;
     let optional = shop.sessions.layer().optional().with_rejection(ProblemJson).layer(service_fn(greet));
@@ -236,7 +236,7 @@ async fn needed_rotation_is_503_with_retry_after_and_clears_nothing() {
     }
     shop.store.come_up();
     assert_eq!(shop.store.record(&session).await, before);
-    assert_eq!(cookies(&get(&browser, "/me").await), PAIR, "nobody was signed out");
+    assert_eq!(cookies(&get(&browser, "/me").await), PAIR, "the session is still alive");
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -258,7 +258,7 @@ async fn store_that_fails_at_the_write_is_503_and_commits_nothing() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn sessions_api_reports_an_outage_and_signs_nobody_out() {
+async fn sessions_api_reports_an_outage_and_ends_no_session() {
     let shop = Shop::new();
     let (browser, session) = shop.settled().await;
     shop.store.go_down();
@@ -299,7 +299,7 @@ async fn signed_out_access_token_lives_until_it_expires_unless_sessions_are_chec
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn session_check_asks_on_each_request_and_needs_the_store() {
+async fn session_check_reads_the_store_on_each_request() {
     let shop = Shop::with(|builder| builder.with_session_check().with_refresh_ahead(60 * SECOND));
     let browser = shop.browser();
     let session = shop.sign_in(&browser).await;
@@ -321,19 +321,19 @@ async fn session_check_asks_on_each_request_and_needs_the_store() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn session_check_refuses_what_no_refresh_layer_has_confirmed() {
+async fn session_check_refuses_claims_that_no_refresh_layer_has_confirmed() {
     let shop = Shop::with(|builder| builder.with_session_check());
     let jwt = shop.sessions.cookie_jwt_layer();
     let alone = shop.browser_over(jwt.clone().layer(service_fn(greet)));
     let behind = shop.browser_over(shop.sessions.refresh_layer().layer(jwt.layer(service_fn(greet))));
-    for (name, browser, status) in [("alone", alone, 503), ("behind", behind, 200)] {
+    for (name, browser, status) in [("only CookieJwtLayer", alone, 503), ("behind", behind, 200)] {
         shop.sign_in(&browser).await;
         assert_eq!(get(&browser, "/me").await.status(), status, "{name}");
         browser.remove_cookie(ACCESS);
         let without = get(&browser, "/me").await;
         assert_eq!(
             without.status(),
-            if name == "alone" { 401 } else { 200 },
+            if name == "only CookieJwtLayer" { 401 } else { 200 },
             "{name}, without an access token"
         );
     }

@@ -34,7 +34,7 @@ mod sqlite {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn two_processes_worth_of_handles_share_one_file() {
+    async fn two_independent_handles_share_one_file() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("shared.sqlite");
         let (one, other) = tokio::join!(SqliteStore::open(&path), SqliteStore::open(&path));
@@ -65,7 +65,7 @@ mod sqlite {
     }
 
     #[tokio::test]
-    async fn expired_sessions_leave_the_file_by_themselves() {
+    async fn expired_sessions_are_removed_from_the_file_automatically() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let clock = TestClock::new();
         let path = folder.path().join("swept.sqlite");
@@ -117,7 +117,7 @@ mod sqlite {
         assert_eq!(mode, "wal");
         let ended = async {
             assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             sqlx::raw_sql("COMMIT").execute(&mut other).await.expect("it ends");
             Instant::now()
         };
@@ -128,18 +128,18 @@ mod sqlite {
     }
 
     #[tokio::test]
-    async fn a_file_that_stays_busy_is_an_error_in_time_and_the_store_goes_on_afterwards() {
+    async fn a_busy_file_is_a_timely_error_and_the_store_recovers() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("stuck.sqlite");
         let (store, record) = signed_in(&path).await;
         let mut other = writer(&path).await;
         let began = Instant::now();
-        let error = store.update(&record).await.expect_err("somebody else writes").to_string();
+        let error = store.update(&record).await.expect_err("another process is writing").to_string();
         // The sweep after the sign-in may have the one connection that writes, and wait as well.
         let reasons =
             ["the session database is busy", "no connection to the session database came free in time"];
         assert!(reasons.contains(&error.as_str()), "{error}");
-        assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
         assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
         sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("it ends");
         assert_eq!(store.update(&record).await.expect("it writes again"), Update::Done);

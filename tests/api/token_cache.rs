@@ -16,7 +16,7 @@ use tower_cookie_jwt::{
 
 use crate::{
     forge,
-    shop::{self, access_cookie},
+    handler::{self, access_cookie},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ fn key(id: &str) -> Key {
 }
 
 #[test]
-fn a_seen_token_expires_to_the_second_as_an_unseen_one() {
+fn a_cached_token_expires_at_the_same_second_as_an_uncached_one() {
     let clock = TestClock::new();
     let token = token_of(&key("one"), &clock);
     let signer = key("one");
@@ -52,7 +52,7 @@ fn a_seen_token_expires_to_the_second_as_an_unseen_one() {
     assert_eq!(verdict(&seen, &token_of_signer), Ok(()));
     let issued = clock.now();
     for (name, after, expected) in [
-        ("at once", Duration::ZERO, Ok(())),
+        ("immediately", Duration::ZERO, Ok(())),
         ("at its expiry", 3600 * SECOND, Ok(())),
         ("within the leeway", 3629 * SECOND, Ok(())),
         ("a moment before the end of the leeway", 3630 * SECOND - Duration::from_millis(1), Ok(())),
@@ -67,7 +67,7 @@ fn a_seen_token_expires_to_the_second_as_an_unseen_one() {
 }
 
 #[test]
-fn a_seen_token_is_not_valid_before_its_time() {
+fn a_cached_token_is_not_valid_before_its_nbf() {
     let clock = TestClock::new();
     let begins = clock.now() + 1000 * SECOND;
     let at = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
@@ -87,7 +87,7 @@ fn a_seen_token_is_not_valid_before_its_time() {
 }
 
 #[test]
-fn a_replaced_key_is_forgotten_with_all_that_it_has_signed() {
+fn replacing_a_key_evicts_the_tokens_that_it_signed() {
     let clock = TestClock::new();
     let (old, new) = (key("old"), key("new"));
     let token = token_of(&old, &clock);
@@ -106,7 +106,7 @@ fn a_replaced_key_is_forgotten_with_all_that_it_has_signed() {
 }
 
 #[test]
-fn a_removed_key_is_forgotten_and_a_kept_one_is_not_lost() {
+fn removing_a_key_evicts_its_tokens_and_keeps_those_of_other_keys() {
     let clock = TestClock::new();
     let (active, retired) = (key("active"), key("retired"));
     let (kept, gone) = (token_of(&active, &clock), token_of(&retired, &clock));
@@ -148,9 +148,9 @@ fn no_token_is_accepted_once_replace_has_returned() {
 }
 
 #[test]
-fn what_one_verifier_has_seen_counts_for_no_other() {
-    let seen = Verifier::<()>::new(shop::keys());
-    let token = shop::token();
+fn verifiers_do_not_share_cached_tokens() {
+    let seen = Verifier::<()>::new(handler::keys());
+    let token = handler::token();
     assert_eq!(verdict(&seen, &token), Ok(()));
     let refusing = [
         ("audience", seen.clone().with_audience("admin"), TokenErrorKind::WrongAudience),
@@ -167,21 +167,21 @@ fn what_one_verifier_has_seen_counts_for_no_other() {
     }
     // Another XSRF claim, and another type of the application's.
     let renamed = seen.clone().with_xsrf_claim("csrf");
-    assert_eq!(renamed.verify(&token).expect("it is in order").xsrf_token(), None);
-    assert_eq!(seen.verify(&token).expect("it is in order").xsrf_token(), Some(shop::XSRF));
+    assert_eq!(renamed.verify(&token).expect("it verifies").xsrf_token(), None);
+    assert_eq!(seen.verify(&token).expect("it verifies").xsrf_token(), Some(handler::XSRF));
     #[derive(Debug, Deserialize)]
     struct Demanding {
         #[expect(dead_code, reason = "its absence from the token is the test")]
         tenant: u32,
     }
-    let demanding = Verifier::<Demanding>::new(shop::keys());
+    let demanding = Verifier::<Demanding>::new(handler::keys());
     assert_eq!(verdict(&demanding, &token), Err(TokenErrorKind::ClaimsMismatch));
 }
 
 #[test]
-fn a_token_that_differs_from_a_seen_one_in_one_bit_is_refused() {
-    let token = shop::token();
-    let verifier = Verifier::<()>::new(shop::keys());
+fn a_token_one_bit_away_from_a_cached_one_is_refused() {
+    let token = handler::token();
+    let verifier = Verifier::<()>::new(handler::keys());
     assert_eq!(verdict(&verifier, &token), Ok(()));
     for place in 0..token.len() {
         for bit in 0..7 {
@@ -197,7 +197,7 @@ fn a_token_that_differs_from_a_seen_one_in_one_bit_is_refused() {
         ("shorter", token[..token.len() - 1].to_owned()),
         ("longer", format!("{token}A")),
         ("without its beginning", token[1..].to_owned()),
-        ("its end alone", token[token.len() - 43..].to_owned()),
+        ("only its end", token[token.len() - 43..].to_owned()),
         ("with another beginning", format!("A{}", &token[1..])),
     ] {
         assert!(verdict(&verifier, &other).is_err(), "{name}");
@@ -207,8 +207,8 @@ fn a_token_that_differs_from_a_seen_one_in_one_bit_is_refused() {
 
 #[test]
 fn the_source_is_where_this_request_carries_the_token() {
-    let verifier = Verifier::<()>::new(shop::keys());
-    let token = shop::token();
+    let verifier = Verifier::<()>::new(handler::keys());
+    let token = handler::token();
     let layer = CookieJwtLayer::new(verifier);
     for (name, header, value, source) in [
         ("cookie", "cookie", access_cookie(&token), Source::Cookie),
@@ -244,25 +244,25 @@ impl<'de> Deserialize<'de> for Counted {
 }
 
 #[test]
-fn a_seen_token_is_not_read_again_unless_the_cache_is_off_or_too_small() {
-    let token = shop::token();
+fn a_cached_token_is_not_parsed_again_unless_the_cache_is_off_or_too_small() {
+    let token = handler::token();
     for (name, bytes, reads) in
         [("default", None, 1), ("off", Some(0), 3), ("too small", Some(64), 3), ("large", Some(1 << 30), 1)]
     {
-        let mut verifier = Verifier::<Counted>::new(shop::keys());
+        let mut verifier = Verifier::<Counted>::new(handler::keys());
         if let Some(bytes) = bytes {
             verifier = verifier.with_cache_bytes(bytes);
         }
         let before = READ.load(Ordering::SeqCst);
         for _ in 0..3 {
-            verifier.verify(&token).expect("it is in order");
+            verifier.verify(&token).expect("it verifies");
         }
         assert_eq!(READ.load(Ordering::SeqCst) - before, reads, "{name}");
     }
 }
 
 #[test]
-fn tokens_of_more_keys_than_headers_are_remembered_are_accepted_and_forgeries_refused() {
+fn with_more_keys_than_cached_headers_tokens_are_accepted_and_forgeries_refused() {
     let clock = TestClock::new();
     let keys: Vec<Key> = (0..12).map(|id| key(&id.to_string())).collect();
     let ring = KeyRing::verify_only(keys.clone()).expect("twelve ids");

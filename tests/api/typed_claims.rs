@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, convert::Infallible, error::Error as _, fmt::Debug, time::Duration};
 
-use http::{HeaderMap, Request, Response, header::COOKIE};
+use http::{Request, Response, header::COOKIE};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
@@ -15,6 +15,7 @@ use tower_cookie_jwt::{
 };
 
 use crate::forge;
+use crate::jar::Jar;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct User {
@@ -102,7 +103,7 @@ fn through_a_token<C: Serialize + DeserializeOwned>(custom: &C) -> Result<Claims
     Ok(claims)
 }
 
-/// What a handler sees of the claims at once and after a rotation, as JSON.
+/// Returns the claims that a handler sees before and after a rotation, as JSON.
 async fn through_a_session<C>(custom: C) -> [Result<Value, u16>; 2]
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -111,17 +112,13 @@ where
     let store = MemoryStore::new().with_clock(clock.clone());
     let sessions =
         Sessions::<C>::builder(forge::ring(), store).with_clock(clock.clone()).build().expect("sessions");
-    let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();
-    let mut headers = HeaderMap::new();
-    sessions.sign_in(&parts, "ada", custom).await.expect("signed in").append_to(&mut headers);
-    let cookies = headers.get_all("set-cookie").iter();
-    let cookies: Vec<_> = cookies.map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap()).collect();
+    let cookies = Jar::signed_in(&sessions, custom).await.header();
     let service = sessions.layer().layer(service_fn(|request: Request<()>| async move {
         let claims = request.extensions().get::<Claims<C>>().expect("the layer demands claims");
         Ok::<_, Infallible>(Response::new(serde_json::to_value(claims.custom()).expect("JSON")))
     }));
     let ask = async || {
-        let request = Request::get("/").header(COOKIE, cookies.join("; ")).body(()).expect("a request");
+        let request = Request::get("/").header(COOKIE, &cookies).body(()).expect("a request");
         let response = service.clone().oneshot(request).await.expect("infallible");
         match response.status().is_success() {
             true => Ok(response.into_body()),
@@ -145,7 +142,7 @@ where
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn claims_of_every_shape_come_back_as_they_were_given() {
+async fn claims_of_every_shape_survive_a_round_trip() {
     comes_back("()", || ()).await;
     comes_back("a unit struct", || Unit).await;
     comes_back("an empty struct", || Empty {}).await;
@@ -179,7 +176,7 @@ async fn claims_of_every_shape_come_back_as_they_were_given() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn claims_that_would_not_come_back_are_an_issue_error_at_sign_in() {
+async fn claims_that_would_not_survive_a_round_trip_are_an_issue_error_at_sign_in() {
     is_refused("none", None::<User>).await;
     is_refused("none in a newtype", Maybe(None)).await;
     is_refused("number keys", BTreeMap::from([(7_u32, "Ada".to_owned())])).await;
@@ -197,7 +194,7 @@ async fn is_refused<C: Serialize + DeserializeOwned + Send + Sync + 'static>(nam
 }
 
 #[test]
-fn an_application_claim_of_a_registered_name_is_never_issued() {
+fn an_application_claim_with_a_registered_name_is_never_issued() {
     const RESERVED: [&str; 11] =
         ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "sid", "gen", "scope"];
     let token = NewToken::access("ada", Duration::from_secs(60));
@@ -221,7 +218,7 @@ fn an_application_claim_of_a_registered_name_is_never_issued() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn sessions_refuse_an_application_claim_of_a_registered_name() {
+async fn sessions_refuse_an_application_claim_with_a_registered_name() {
     let sessions = Sessions::<Value>::builder(forge::ring(), MemoryStore::new()).build().expect("sessions");
     let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();
     for name in ["sub", "exp", "gen", "scope", "xsrfToken"] {
@@ -236,7 +233,7 @@ async fn sessions_refuse_an_application_claim_of_a_registered_name() {
 }
 
 #[test]
-fn claims_that_are_no_object_are_never_issued() {
+fn claims_that_are_not_an_object_are_never_issued() {
     let token = NewToken::access("ada", Duration::from_secs(60));
     let issuer = Issuer::new(forge::ring());
     for custom in [json!(5), json!("Ada"), json!([1]), json!(true), json!([])] {
@@ -251,7 +248,7 @@ fn claims_that_are_no_object_are_never_issued() {
 }
 
 #[test]
-fn a_token_of_another_issuer_with_fields_of_any_kind_verifies() {
+fn a_token_from_another_issuer_with_any_extra_fields_verifies() {
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Foreign {

@@ -11,7 +11,8 @@ use tower_cookie_jwt::{
     token::{Issuer, NewToken, XsrfErrorKind},
 };
 
-use crate::shop::{Shop, XSRF, access_cookie, cookies_of, issue, keys, new_token, parts, token};
+use crate::handler::{CountingHandler, XSRF, access_cookie, issue, keys, new_token, parts, token};
+use crate::jar::{cookies_of, headers_of};
 
 const OTHER: &str = "b3RoZXIteHNyZi12YWx1ZSEh";
 
@@ -25,17 +26,17 @@ fn with_claim(claim: &str) -> NewToken {
 
 /// Sends a request through the two layers; the kind of the XSRF error, if that is what refused it.
 async fn send(token: &str, method: Method, values: &[&str]) -> Result<(), XsrfErrorKind> {
-    let shop = Shop::<String>::new();
+    let handler = CountingHandler::<String>::new();
     let service = ServiceBuilder::new()
         .layer(CookieJwtLayer::new(Verifier::<()>::new(keys())))
         .layer(XsrfLayer::new())
-        .service(shop.clone());
+        .service(handler.clone());
     let request = Request::builder().method(method).uri("https://shop.example/orders");
     let request = request.header("cookie", access_cookie(token));
     let request = values.iter().fold(request, |request, value| request.header("x-xsrf-token", *value));
-    let response = service.oneshot(request.body(()).expect("in order")).await.expect("infallible");
+    let response = service.oneshot(request.body(()).expect("valid")).await.expect("infallible");
     assert_eq!(
-        shop.calls(),
+        handler.calls(),
         usize::from(response.status().is_success()),
         "the handler runs exactly when it is let"
     );
@@ -97,7 +98,7 @@ async fn the_header_must_equal_the_claim() {
 }
 
 #[tokio::test]
-async fn claims_of_other_issuers_are_compared_as_they_are() {
+async fn claims_of_other_issuers_are_compared_verbatim() {
     let long = "x".repeat(48);
     let huge = "y".repeat(300);
     for claim in ["abc", "0", "a value with spaces, and more", "=====", &XSRF[..22], &long, &huge] {
@@ -107,7 +108,11 @@ async fn claims_of_other_issuers_are_compared_as_they_are() {
         for wrong in [&*format!("{claim}x"), &claim[1..], &*last_changed, &*claim.repeat(2)] {
             assert!(send(&token, Method::POST, &[wrong]).await.is_err(), "{claim} against {wrong}");
         }
-        assert_eq!(claims(&with_claim(claim)).masked_xsrf_token(), None, "{claim}: no shape of ours");
+        assert_eq!(
+            claims(&with_claim(claim)).masked_xsrf_token(),
+            None,
+            "{claim}: not in the shape of the crate's values"
+        );
     }
     // 24 characters that are no base64url cannot be masked, and so no masked value matches them.
     let foreign = "twenty-four characters!!";
@@ -167,7 +172,7 @@ where
     S: Service<Request<()>, Response = Response<String>>,
     S::Error: std::fmt::Debug,
 {
-    service.oneshot(request.body(()).expect("in order")).await.expect("answers").status()
+    service.oneshot(request.body(()).expect("valid")).await.expect("answers").status()
 }
 
 #[tokio::test]
@@ -175,7 +180,7 @@ async fn handshakes_need_the_origin_but_not_the_header() {
     let service = ServiceBuilder::new()
         .layer(CookieJwtLayer::new(Verifier::<()>::new(keys())))
         .layer(XsrfLayer::new())
-        .service(Shop::<String>::new());
+        .service(CountingHandler::<String>::new());
     let request = |method: &str, origin: Option<&str>| {
         let request = Request::builder().method(method).uri("https://shop.example/ws");
         let request = request.header("cookie", access_cookie(&token()));
@@ -197,11 +202,11 @@ async fn handshakes_need_the_origin_but_not_the_header() {
 
 /// A handshake over HTTP/1 is a GET (RFC 6455 §4.1): `Upgrade` on anything else exempts from nothing.
 #[tokio::test]
-async fn an_upgrade_header_on_an_unsafe_method_does_not_spare_the_xsrf_header() {
+async fn an_upgrade_header_on_an_unsafe_method_does_not_waive_the_xsrf_header() {
     let service = ServiceBuilder::new()
         .layer(CookieJwtLayer::new(Verifier::<()>::new(keys())))
         .layer(XsrfLayer::new())
-        .service(Shop::<String>::new());
+        .service(CountingHandler::<String>::new());
     for method in ["POST", "PUT", "DELETE", "FOO"] {
         let request = Request::builder().method(method).uri("https://shop.example/orders");
         let request = request.header("cookie", access_cookie(&token())).header("upgrade", "websocket");
@@ -211,9 +216,10 @@ async fn an_upgrade_header_on_an_unsafe_method_does_not_spare_the_xsrf_header() 
 }
 
 #[tokio::test]
-async fn bearer_tokens_need_no_header_and_requests_without_a_user_neither() {
+async fn neither_bearer_tokens_nor_anonymous_requests_need_the_header() {
     let jwt = CookieJwtLayer::new(Verifier::<()>::new(keys())).optional();
-    let service = ServiceBuilder::new().layer(jwt).layer(XsrfLayer::new()).service(Shop::<String>::new());
+    let service =
+        ServiceBuilder::new().layer(jwt).layer(XsrfLayer::new()).service(CountingHandler::<String>::new());
     let post = || Request::post("https://shop.example/orders");
     let bearer = post().header("authorization", format!("Bearer {}", issue(&with_claim(""))));
     assert_eq!(status(service.clone(), bearer).await, StatusCode::OK);
@@ -228,45 +234,61 @@ async fn bearer_tokens_need_no_header_and_requests_without_a_user_neither() {
 }
 
 #[tokio::test]
-async fn without_an_outcome_of_cookie_jwt_before_it_fails_closed() {
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("in order");
-    let shop = Shop::<String>::new();
+async fn without_a_preceding_cookie_jwt_layer_it_fails_closed() {
+    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
+    let handler = CountingHandler::<String>::new();
     let post = || {
         let request = Request::post("https://shop.example/orders").header("x-xsrf-token", XSRF);
         request.header("cookie", access_cookie(&token())).header("origin", "https://shop.example")
     };
-    assert_eq!(status(XsrfLayer::new().layer(shop.clone()), post()).await, StatusCode::FORBIDDEN, "alone");
+    assert_eq!(
+        status(XsrfLayer::new().layer(handler.clone()), post()).await,
+        StatusCode::FORBIDDEN,
+        "only XsrfLayer"
+    );
     let bearer = post().header("authorization", format!("Bearer {}", token()));
-    assert_eq!(status(XsrfLayer::new().layer(shop.clone()), bearer).await, StatusCode::FORBIDDEN, "bearer");
+    assert_eq!(
+        status(XsrfLayer::new().layer(handler.clone()), bearer).await,
+        StatusCode::FORBIDDEN,
+        "bearer"
+    );
     let planted = post().extension(claims(&new_token()));
     assert_eq!(
-        status(XsrfLayer::new().layer(shop.clone()), planted).await,
+        status(XsrfLayer::new().layer(handler.clone()), planted).await,
         StatusCode::FORBIDDEN,
-        "claims alone"
+        "only claims"
     );
-    let service = sessions.refresh_layer().layer(sessions.xsrf_layer().layer(shop.clone()));
-    assert_eq!(status(service, post()).await, StatusCode::FORBIDDEN, "behind RefreshLayer alone");
+    let service = sessions.refresh_layer().layer(sessions.xsrf_layer().layer(handler.clone()));
+    assert_eq!(status(service, post()).await, StatusCode::FORBIDDEN, "only behind RefreshLayer");
     let wrong_order = ServiceBuilder::new().layer(XsrfLayer::new()).layer(sessions.cookie_jwt_layer());
-    assert_eq!(status(wrong_order.service(shop.clone()), post()).await, StatusCode::FORBIDDEN, "wrong order");
-    assert_eq!(shop.calls(), 0);
-    assert_eq!(status(XsrfLayer::new().layer(shop.clone()), Request::get("/")).await, StatusCode::OK, "safe");
-    assert_eq!(status(XsrfLayer::origin_only().layer(shop), post()).await, StatusCode::OK, "origin only");
+    assert_eq!(
+        status(wrong_order.service(handler.clone()), post()).await,
+        StatusCode::FORBIDDEN,
+        "wrong order"
+    );
+    assert_eq!(handler.calls(), 0);
+    assert_eq!(
+        status(XsrfLayer::new().layer(handler.clone()), Request::get("/")).await,
+        StatusCode::OK,
+        "safe"
+    );
+    assert_eq!(status(XsrfLayer::origin_only().layer(handler), post()).await, StatusCode::OK, "origin only");
 }
 
 #[tokio::test]
-async fn header_and_claim_can_have_other_names() {
+async fn header_and_claim_can_be_renamed() {
     let token = Issuer::new(keys()).with_xsrf_claim("csrf").issue(&new_token(), &()).expect("signed");
     let service = ServiceBuilder::new()
         .layer(CookieJwtLayer::new(Verifier::<()>::new(keys()).with_xsrf_claim("csrf")))
         .layer(XsrfLayer::new().with_header(http::HeaderName::from_static("x-csrf")))
-        .service(Shop::<String>::new());
+        .service(CountingHandler::<String>::new());
     let post = |name: &str| {
         let request = Request::post("https://shop.example/orders").header("cookie", access_cookie(&token));
         request.header(name, XSRF)
     };
     assert_eq!(status(service.clone(), post("x-csrf")).await, StatusCode::OK);
     assert_eq!(status(service.clone(), post("x-xsrf-token")).await, StatusCode::FORBIDDEN);
-    let usual = access_cookie(&crate::shop::token());
+    let usual = access_cookie(&crate::handler::token());
     let usual = Request::post("https://shop.example/").header("cookie", usual).header("x-csrf", XSRF);
     assert_eq!(
         status(service, usual).await,
@@ -275,9 +297,9 @@ async fn header_and_claim_can_have_other_names() {
     );
 
     let builder = || Sessions::<()>::builder(keys(), MemoryStore::new());
-    let sessions = builder().with_xsrf_claim("csrf").with_xsrf_header("X-Csrf").build().expect("in order");
+    let sessions = builder().with_xsrf_claim("csrf").with_xsrf_header("X-Csrf").build().expect("valid");
     let (cookies, xsrf) = sign_in(&sessions, "").await;
-    let service = sessions.layer().layer(Shop::<String>::new());
+    let service = sessions.layer().layer(CountingHandler::<String>::new());
     let post =
         |name: &str| Request::post("https://shop.example/").header("cookie", &cookies).header(name, &xsrf);
     assert_eq!(status(service.clone(), post("x-csrf")).await, StatusCode::OK);
@@ -294,14 +316,12 @@ async fn header_and_claim_can_have_other_names() {
 async fn sign_in(sessions: &Sessions<()>, cookies: &str) -> (String, String) {
     let request = parts(Request::post("https://shop.example/login").header("cookie", cookies));
     let signed_in = sessions.sign_in(&request, "ada", ()).await.expect("signed in");
-    let mut headers = HeaderMap::new();
-    signed_in.append_to(&mut headers);
-    (cookies_of(&headers), signed_in.xsrf_token().to_owned())
+    (cookies_of(&headers_of(&signed_in)), signed_in.xsrf_token().to_owned())
 }
 
 #[tokio::test]
-async fn our_value_is_24_characters_of_base64url_and_fresh_for_each_session() {
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("in order");
+async fn the_value_is_24_characters_of_base64url_and_unique_per_session() {
+    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
     let mut seen = std::collections::HashSet::new();
     for _ in 0..50 {
         let (cookies, value) = sign_in(&sessions, "").await;
@@ -317,16 +337,15 @@ async fn our_value_is_24_characters_of_base64url_and_fresh_for_each_session() {
 async fn the_value_survives_rotations_and_ends_with_a_new_sign_in() {
     let clock = TestClock::new();
     let store = MemoryStore::new().with_clock(clock.clone());
-    let sessions =
-        Sessions::<()>::builder(keys(), store).with_clock(clock.clone()).build().expect("in order");
-    let service = sessions.layer().layer(Shop::<String>::new());
+    let sessions = Sessions::<()>::builder(keys(), store).with_clock(clock.clone()).build().expect("valid");
+    let service = sessions.layer().layer(CountingHandler::<String>::new());
     let post = |cookies: &str, xsrf: &str| {
         Request::post("https://shop.example/").header("cookie", cookies).header("x-xsrf-token", xsrf)
     };
     let (mut cookies, first) = sign_in(&sessions, "").await;
     for round in 0..3 {
         clock.advance(Duration::from_secs(3600));
-        let request = post(&cookies, &first).body(()).expect("in order");
+        let request = post(&cookies, &first).body(()).expect("valid");
         let response = service.clone().oneshot(request).await.expect("infallible");
         assert_eq!(response.status(), StatusCode::OK, "round {round}: rotated, the same value");
         assert_eq!(
@@ -362,12 +381,12 @@ async fn the_value_survives_rotations_and_ends_with_a_new_sign_in() {
 }
 
 #[tokio::test]
-async fn a_change_of_privileges_makes_a_fresh_value_and_one_of_claims_keeps_it() {
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("in order");
-    let service = sessions.layer().layer(Shop::<String>::new());
+async fn changing_privileges_renews_the_value_and_changing_claims_keeps_it() {
+    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
+    let service = sessions.layer().layer(CountingHandler::<String>::new());
     let (cookies, first) = sign_in(&sessions, "").await;
     let get = async |cookies: &str| {
-        let request = Request::get("/").header("cookie", cookies).body(()).expect("in order");
+        let request = Request::get("/").header("cookie", cookies).body(()).expect("valid");
         service.clone().oneshot(request).await.expect("infallible")
     };
     let claims = get(&cookies).await.extensions().get::<Claims<()>>().expect("a user").clone();
@@ -393,7 +412,7 @@ async fn a_change_of_privileges_makes_a_fresh_value_and_one_of_claims_keeps_it()
 
 /// The claims that the outer layer put there are still in the request's extensions.
 #[tokio::test]
-async fn a_second_verifier_further_in_does_not_spare_a_cookie_user_the_header() {
+async fn a_second_inner_verifier_does_not_waive_the_header_for_cookies() {
     let partners = Verifier::<serde_json::Value>::new(keys()).with_audience("partners");
     let service = ServiceBuilder::new()
         .layer(CookieJwtLayer::new(Verifier::<()>::new(keys())))

@@ -1,4 +1,4 @@
-//! The promise of the rotation, put to the test: an honest client, with any number of tabs, whatever
+//! The promise of the rotation, put to the test: a legitimate client, with any number of tabs, whatever
 //! is lost, slow or reordered, is never revoked and never stuck; and a thief is noticed.
 //!
 //! * `exhaustive` walks through *every* interleaving of a small abstract system, which decides by the
@@ -36,4 +36,6 @@ use tower_cookie_jwt::store;
 mod rotation;
 
 mod exhaustive;
+#[path = "../kit/mod.rs"]
+mod kit;
 mod random;

@@ -1,35 +1,38 @@
 //! A small HTTP/1.1 client with a cookie jar, on a plain socket.
 
 use std::{
-    collections::BTreeMap,
     io::{self, Read, Write},
     net::{Ipv4Addr, TcpStream},
     time::Duration,
 };
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
+
+use crate::kit::jar::Jar;
 
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) port: u16,
-    pub(crate) cookies: BTreeMap<String, String>,
+    pub(crate) cookies: Jar,
     xsrf: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    headers: Vec<(String, String)>,
+    headers: HeaderMap,
     pub(crate) body: String,
 }
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+        self.headers.get(name).map(|value| value.to_str().expect("headers are text"))
     }
 
     pub(crate) fn clears_cookies(&self) -> bool {
-        self.headers.iter().any(|(name, line)| name == "set-cookie" && line.contains("Max-Age=0"))
+        let mut lines = self.headers.get_all("set-cookie").iter();
+        lines.any(|line| line.to_str().is_ok_and(|line| line.contains("Max-Age=0")))
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -39,7 +42,7 @@ impl Answer {
 
 impl Client {
     pub(crate) fn new(port: u16) -> Self {
-        Self { port, cookies: BTreeMap::new(), xsrf: false }
+        Self { port, cookies: Jar::default(), xsrf: false }
     }
 
     /// Sends the XSRF token along with the next request.
@@ -60,7 +63,7 @@ impl Client {
         self.send("POST", path, Some(body))
     }
 
-    /// As [`get`](Self::get), where the server may die meanwhile.
+    /// Like [`get`](Self::get), for a server that may be killed meanwhile.
     pub(crate) fn try_get(&mut self, path: &str) -> io::Result<Answer> {
         self.try_send("GET", path, None)
     }
@@ -77,12 +80,10 @@ impl Client {
             request += &format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
         }
         if !self.cookies.is_empty() {
-            let cookies: Vec<_> =
-                self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            request += &format!("cookie: {}\r\n", cookies.join("; "));
+            request += &format!("cookie: {}\r\n", self.cookies.header());
         }
         if std::mem::take(&mut self.xsrf) {
-            request += &format!("x-xsrf-token: {}\r\n", self.cookies["XSRF-TOKEN"]);
+            request += &format!("x-xsrf-token: {}\r\n", self.cookies.value("XSRF-TOKEN"));
         }
         request += "\r\n";
         request += &body;
@@ -97,29 +98,22 @@ impl Client {
     }
 
     pub(crate) fn store(&mut self, answer: &Answer) {
-        for (_, line) in answer.headers.iter().filter(|(name, _)| name == "set-cookie") {
-            let (name, rest) = line.split_once('=').expect("a cookie has a name");
-            let value = rest.split(';').next().unwrap_or_default();
-            if line.contains("Max-Age=0") {
-                self.cookies.remove(name);
-            } else {
-                self.cookies.insert(name.to_owned(), value.to_owned());
-            }
-        }
+        self.cookies.store(&answer.headers);
     }
 }
 
-/// `None` when it has not come in full.
+/// Returns `None` if the answer has not arrived in full.
 fn parse(text: &str) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
-    let headers: Vec<_> = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
-    let announced = headers.iter().find(|(name, _)| name == "content-length");
-    if announced.is_some_and(|(_, length)| length.parse() != Ok(body.len())) {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        let name: HeaderName = name.parse().expect("a header name");
+        headers.append(name, HeaderValue::from_str(value.trim()).expect("a header value"));
+    }
+    let announced = headers.get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: usize| length != body.len()) {
         return None;
     }
     Some(Answer { status: status.expect("a status"), headers, body: body.to_owned() })

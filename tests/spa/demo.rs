@@ -1,4 +1,4 @@
-//! What the page acts and explains: the demo's routes and its trace.
+//! The routes of the demo and its trace, which the page acts out and explains.
 
 use std::{thread::sleep, time::Duration};
 
@@ -32,7 +32,7 @@ fn trace<'a>(answer: &'a Answer, name: &str) -> &'a str {
 }
 
 #[test]
-fn the_trace_tells_which_layer_acted() {
+fn the_trace_shows_which_layer_acted() {
     let spa = quick();
     let mut client = Client::new(spa.port());
     let login = client.post("/api/login", &crate::login());
@@ -59,27 +59,27 @@ fn the_trace_tells_which_layer_acted() {
 }
 
 #[test]
-fn the_trace_has_no_value_of_a_cookie_and_no_foreign_name() {
+fn the_trace_contains_no_cookie_value_and_no_foreign_name() {
     let spa = quick();
     let mut client = signed_in(&spa);
-    client.cookies.insert("other-application".to_owned(), "not-ours".to_owned());
+    client.cookies.insert("other-application", "foreign");
     let answer = client.get("/api/me");
     let line = answer.header("demo-trace").unwrap_or_default();
-    assert_eq!(trace(&answer, "sent"), "XSRF-TOKEN access refresh");
-    for (name, value) in &client.cookies {
-        assert!(!line.contains(value.as_str()), "the value of {name} in {line}");
+    assert_eq!(trace(&answer, "sent"), "access refresh XSRF-TOKEN");
+    for (name, value) in client.cookies.iter() {
+        assert!(!line.contains(value), "the value of {name} in {line}");
     }
 }
 
 #[test]
-fn expire_clears_the_access_cookie_alone() {
+fn expire_only_clears_the_access_cookie() {
     for (insecure, access, refresh) in [("0", "__Host-access", "__Host-refresh"), ("1", "access", "refresh")]
     {
         let spa = Spa::start(&[("STORE", "memory"), ("INSECURE_HTTP", insecure)]);
         let mut client = signed_in(&spa);
         assert_eq!(client.post("/api/demo/expire", &json!({})).status, 204);
-        assert!(!client.cookies.contains_key(access), "{access}");
-        assert!(client.cookies.contains_key(refresh), "{refresh}");
+        assert!(client.cookies.get(access).is_none(), "{access}");
+        assert!(client.cookies.get(refresh).is_some(), "{refresh}");
         assert_eq!(client.get("/api/me").status, 200, "still signed in");
     }
 }
@@ -104,7 +104,7 @@ fn two_tabs_at_the_moment_of_expiry_rotate_once() {
 }
 
 #[test]
-fn a_lost_response_is_given_again() {
+fn a_lost_response_is_repeated() {
     let spa = quick();
     let mut client = settled(&spa);
     client.post("/api/demo/expire", &json!({}));
@@ -117,7 +117,7 @@ fn a_lost_response_is_given_again() {
 }
 
 #[test]
-fn a_thief_is_noticed_at_the_next_refresh_of_the_victim() {
+fn a_thief_is_detected_at_the_victims_next_refresh() {
     let spa = quick();
     let mut client = settled(&spa);
     let target = json!({ "session": client.get("/api/me").json()["session"] });
@@ -141,7 +141,7 @@ fn a_thief_is_noticed_at_the_next_refresh_of_the_victim() {
 }
 
 #[test]
-fn a_theft_ends_one_session_and_not_the_others() {
+fn a_theft_ends_only_the_stolen_session() {
     let spa = quick();
     let (mut victim, mut other) = (settled(&spa), signed_in(&spa));
     let target = json!({ "session": victim.get("/api/me").json()["session"] });

@@ -1,9 +1,11 @@
-//! The `spa` example as a process of its own, over HTTP on loopback: its contract, as the page and
-//! other tests rely on it.
+//! The `spa` example as a separate process, over HTTP on loopback: its contract, on which the page and
+//! other tests rely.
 
 #[expect(dead_code, reason = "the tests of the stores use all of it")]
 mod client;
 mod demo;
+#[path = "../kit/mod.rs"]
+mod kit;
 mod process;
 
 use std::time::Duration;
@@ -26,7 +28,7 @@ fn signed_in(spa: &Spa) -> Client {
 }
 
 #[test]
-fn every_route_but_api_serves_the_page() {
+fn every_route_except_api_serves_the_page() {
     let spa = Spa::start(&[("STORE", "memory")]);
     let mut client = Client::new(spa.port());
     for path in ["/", "/orders", "/deep/link?x=1", "/index.html"] {
@@ -54,7 +56,7 @@ fn login_answers_200_with_three_cookies_or_401() {
     assert_eq!(body["xsrfToken"].as_str().map(str::len), Some(24));
     assert!(body["expiresAt"].as_u64().is_some_and(|at| at > 1_700_000_000));
     assert_eq!(body.as_object().map(|members| members.len()), Some(2));
-    let mut names: Vec<_> = client.cookies.keys().map(String::as_str).collect();
+    let mut names = client.cookies.names();
     names.sort_unstable();
     assert_eq!(names, ["XSRF-TOKEN", "__Host-access", "__Host-refresh"]);
     for (name, wrong) in [
@@ -170,13 +172,13 @@ fn sessions_survive_a_restart_on_sqlite() {
 fn insecure_http_drops_secure_and_the_prefixes() {
     let spa = Spa::start(&[("STORE", "memory"), ("INSECURE_HTTP", "1")]);
     let client = signed_in(&spa);
-    let mut names: Vec<_> = client.cookies.keys().map(String::as_str).collect();
+    let mut names = client.cookies.names();
     names.sort_unstable();
     assert_eq!(names, ["XSRF-TOKEN", "access", "refresh"]);
 }
 
 #[test]
-fn a_wrong_environment_ends_with_a_message_that_says_how_to_fix_it() {
+fn an_invalid_environment_ends_with_a_message_that_names_the_remedy() {
     for (name, value, hint) in [
         ("STORE", "nowhere", "`memory`, `sqlite:PATH`, `postgres://…`"),
         ("STORE", "postgres://127.0.0.1/shop", "SECRET is not set"),

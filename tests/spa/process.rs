@@ -1,4 +1,4 @@
-//! Starts the example on a free port, and kills it in the end.
+//! Runs the example on a free port until it is dropped.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -33,7 +33,7 @@ impl Spa {
         self.port
     }
 
-    /// What it says when it refuses to start.
+    /// Returns the error output of a start that must fail.
     pub(crate) fn fails(environment: &[(&str, &str)]) -> String {
         let mut child =
             command(environment).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");

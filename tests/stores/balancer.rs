@@ -38,7 +38,7 @@ impl Balancer {
     }
 }
 
-/// A process that has died takes no connection: the next one has it.
+/// Carries a connection to the next process that accepts it.
 fn carry(client: TcpStream, ports: &[u16], turn: usize) {
     let order = ports.iter().cycle().skip(turn % ports.len()).take(ports.len());
     let Some(server) =

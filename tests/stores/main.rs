@@ -1,9 +1,11 @@
 //! The stores on real servers, which the tests start on free loopback ports and stop: the contract,
-//! and the promise to honest clients under faults.
+//! and the promise to legitimate clients under faults.
 
 mod balancer;
+mod clients;
 mod faults;
-mod honest;
+#[path = "../kit/mod.rs"]
+mod kit;
 mod place;
 mod postgres;
 mod processes;

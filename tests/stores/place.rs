@@ -6,7 +6,7 @@ use tokio::task::block_in_place;
 use tower_cookie_jwt::store::{PostgresStore, RedisStore};
 
 use crate::{
-    honest::Shop,
+    clients::Nodes,
     proxy::{Mode, Proxy},
     servers::{Backup, Postgres, Redis, RedisCluster, wait_until},
 };
@@ -29,20 +29,20 @@ pub(crate) enum Server {
 pub(crate) struct Place {
     pub(crate) server: Server,
     pub(crate) proxies: Vec<Proxy>,
-    pub(crate) shop: Shop,
+    pub(crate) nodes: Nodes,
     backup: Option<Backup>,
 }
 
 impl Place {
-    pub(crate) async fn of(kind: Kind, nodes: usize) -> Self {
-        Self::with(kind, nodes, Shop::new()).await
+    pub(crate) async fn of(kind: Kind, count: usize) -> Self {
+        Self::with(kind, count, Nodes::new()).await
     }
 
-    /// Adds the nodes to this shop.
-    pub(crate) async fn with(kind: Kind, nodes: usize, shop: Shop) -> Self {
+    /// Adds `count` nodes to `nodes`.
+    pub(crate) async fn with(kind: Kind, count: usize, nodes: Nodes) -> Self {
         let server = block_in_place(|| Server::start(kind));
-        let mut place = Self { server, proxies: Vec::new(), shop, backup: None };
-        for _ in 0..nodes {
+        let mut place = Self { server, proxies: Vec::new(), nodes, backup: None };
+        for _ in 0..count {
             place.add_node().await;
         }
         place
@@ -53,19 +53,19 @@ impl Place {
             Server::Postgres(server) => {
                 let proxy = Proxy::before(server.port()).await;
                 let url = format!("postgres://postgres@127.0.0.1:{}/postgres", proxy.port());
-                self.shop.add(PostgresStore::connect(&url).await.expect("the server runs"));
+                self.nodes.add(PostgresStore::connect(&url).await.expect("the server runs"));
                 self.proxies.push(proxy);
             }
             Server::Redis(server) => {
                 let proxy = Proxy::before(server.port()).await;
                 let url = format!("redis://127.0.0.1:{}", proxy.port());
-                self.shop.add(RedisStore::connect(&url, TAG_KEY).await.expect("the server runs"));
+                self.nodes.add(RedisStore::connect(&url, TAG_KEY).await.expect("the server runs"));
                 self.proxies.push(proxy);
             }
             // Its clients learn the addresses of the masters from the masters: no proxy comes between.
             Server::Cluster(cluster) => {
                 let store = RedisStore::connect_cluster(cluster.urls(), TAG_KEY).await;
-                self.shop.add(store.expect("the cluster runs"));
+                self.nodes.add(store.expect("the cluster runs"));
             }
         }
     }
@@ -107,7 +107,7 @@ impl Place {
         }
     }
 
-    /// Kills the server while its answers are on their way: what it has written, nobody hears of.
+    /// Kills the server while its answers are on their way: no node learns of what it has written.
     pub(crate) fn kill_before_it_is_heard(&mut self) {
         self.set(Mode::HoldAnswers);
         block_in_place(|| {
@@ -118,7 +118,7 @@ impl Place {
         self.set(Mode::Pass);
     }
 
-    /// No write is taken any more, or again.
+    /// Sets whether the server refuses writes.
     pub(crate) fn set_full(&mut self, full: bool) {
         let memory = if full { "1" } else { "0" };
         block_in_place(|| match &mut self.server {
@@ -130,14 +130,14 @@ impl Place {
         });
     }
 
-    /// Remembers all that the server has on its disk; it is killed and restarted for that.
+    /// Saves the files of the server, which is killed and restarted for that.
     pub(crate) fn save(&mut self) {
         self.kill();
         self.backup = Some(block_in_place(|| Backup::of(self.folder())));
         self.restart();
     }
 
-    /// Loses all that was written since [`save`](Self::save).
+    /// Restores the files of the last [`save`](Self::save).
     pub(crate) fn roll_back(&mut self) {
         self.kill();
         let backup = self.backup.as_ref().expect("it has been saved");
@@ -155,7 +155,7 @@ impl Place {
 }
 
 impl Server {
-    /// What the `spa` example takes as `STORE`.
+    /// Returns the value of `STORE` for the `spa` example.
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Postgres(server) => server.url(),
@@ -176,7 +176,7 @@ impl Server {
     }
 }
 
-/// Polls until it holds, for what needs a moment.
+/// Polls until the condition holds.
 ///
 /// # Panics
 ///

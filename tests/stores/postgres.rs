@@ -1,4 +1,4 @@
-//! `PostgresStore` on a server of its own.
+//! `PostgresStore` on a real server.
 
 mod faults;
 mod opening;

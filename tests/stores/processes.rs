@@ -27,17 +27,17 @@ use crate::{
 };
 
 #[test]
-fn tabs_outlive_a_process_on_postgresql() {
+fn tabs_survive_a_killed_process_on_postgresql() {
     outlive_a_process(Kind::Postgres);
 }
 
 #[test]
-fn tabs_outlive_a_process_on_redis() {
+fn tabs_survive_a_killed_process_on_redis() {
     outlive_a_process(Kind::Redis);
 }
 
 #[test]
-fn tabs_outlive_a_process_on_redis_cluster() {
+fn tabs_survive_a_killed_process_on_redis_cluster() {
     outlive_a_process(Kind::Cluster);
 }
 
@@ -48,7 +48,7 @@ fn outlive_a_process(kind: Kind) {
     let browsers = [Browser::signed_in(balancer.port()), Browser::signed_in(balancer.port())];
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        // However this ends, the tabs must.
+        // The tabs must end even if this fails.
         let _end = EndOnDrop(&done);
         for browser in browsers.iter().chain(&browsers) {
             scope.spawn(|| browser.walk(&done));
@@ -91,7 +91,7 @@ fn start(store: &Server) -> Spa {
     ])
 }
 
-/// One cookie jar, for several tabs.
+/// A cookie jar that several tabs share.
 struct Browser {
     jar: Mutex<Client>,
     generation: AtomicU64,
@@ -106,7 +106,7 @@ impl Browser {
         Self { jar: Mutex::new(jar), generation: AtomicU64::new(0), complaints: Mutex::default() }
     }
 
-    /// A tab: asks again and again, each time on a connection of its own.
+    /// Sends requests as a tab does, each on a new connection.
     fn walk(&self, done: &AtomicBool) {
         while !done.load(Ordering::Relaxed) {
             self.step();
@@ -116,7 +116,7 @@ impl Browser {
 
     fn step(&self) {
         let mut tab = self.jar().clone();
-        // A process that is killed takes its answers with it; the user asks again.
+        // A killed process loses its answers; the tab retries.
         let Ok(answer) = tab.try_get("/api/me") else {
             return;
         };

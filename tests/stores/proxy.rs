@@ -21,7 +21,7 @@ use tokio::{
     time::sleep,
 };
 
-/// What becomes of the bytes on their way.
+/// What the proxy does with bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Pass,
@@ -29,12 +29,12 @@ pub(crate) enum Mode {
     Hold,
     /// Holds answers back: what is asked is done.
     HoldAnswers,
-    /// Loses all bytes. A connection that has lost some never carries any again, and nobody tells
+    /// Loses all bytes. A connection that has lost some never carries any again, without any signal to
     /// its ends, as when a firewall has forgotten it.
     BlackHole,
     /// Each read of bytes arrives later by this.
     Delay(Duration),
-    /// Cuts one in so many answers of all connections in the middle, and its connection: what was asked
+    /// Cuts every n-th answer of all connections in the middle, and its connection: what was asked
     /// has been done.
     LoseAnswers {
         every: usize,
@@ -45,7 +45,7 @@ pub(crate) enum Mode {
     Refuse,
 }
 
-/// Listens on a loopback port of its own until it is dropped.
+/// Listens on a free loopback port until it is dropped.
 pub(crate) struct Proxy {
     port: u16,
     wire: Arc<Wire>,
@@ -58,12 +58,12 @@ struct Wire {
     /// Counts the cuts: every connection watches it.
     cuts: watch::Sender<u64>,
     answers: AtomicUsize,
-    /// How many reads of bytes have been held, lost or cut.
+    /// The number of reads that have been held, lost or cut.
     disturbed: AtomicU64,
 }
 
 impl Proxy {
-    /// Before the server on this loopback port.
+    /// Starts a proxy for the server on this loopback port.
     pub(crate) async fn before(server: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
@@ -86,12 +86,12 @@ impl Proxy {
         self.wire.mode.send_replace(mode);
     }
 
-    /// Resets all connections there are; new ones come through.
+    /// Resets all connections; new ones are accepted.
     pub(crate) fn cut(&self) {
         self.wire.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// How many reads of bytes have been held, lost or cut so far.
+    /// Returns the number of reads that have been held, lost or cut.
     pub(crate) fn disturbed(&self) -> u64 {
         self.wire.disturbed.load(Ordering::Relaxed)
     }
@@ -210,7 +210,7 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Whether this is an answer that gets lost: one in so many.
+    /// Returns whether this answer gets lost: one in `every` does.
     fn is_lost(&self, every: usize) -> bool {
         self.direction == Direction::Answers
             && self.wire.answers.fetch_add(1, Ordering::Relaxed) % every == every - 1

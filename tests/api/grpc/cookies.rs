@@ -4,7 +4,7 @@ use http::{HeaderMap, header::CACHE_CONTROL};
 use tonic::Code;
 
 use super::server::{Call, Wallet, cookie, serve};
-use crate::session_shop::{ACCESS, ACCESS_GONE, REFRESH, Shop, XSRF};
+use crate::shop::{ACCESS, ACCESS_GONE, REFRESH, Shop, XSRF};
 
 #[tokio::test]
 async fn refreshed_cookies_arrive_on_responses() {

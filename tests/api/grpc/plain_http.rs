@@ -1,4 +1,4 @@
-//! Clients that claim to speak gRPC where nobody has opted in: a request header must never turn a refusal
+//! Clients that claim to speak gRPC to a stack that has not opted in: a request header must never turn a refusal
 //! into a 2xx.
 
 use std::{convert::Infallible, net::SocketAddr};
@@ -21,7 +21,7 @@ use tower_cookie_jwt::{
 };
 
 use super::server::{Metadata, Wallet};
-use crate::session_shop::{ACCESS_GONE, Shop, User};
+use crate::shop::{ACCESS_GONE, Shop, User};
 
 type Body = Full<Bytes>;
 type Stack = BoxCloneSyncService<Request<Incoming>, Response<Body>, Infallible>;

@@ -1,4 +1,4 @@
-//! A gRPC server on loopback that says who asks, and what its clients have in their hands.
+//! A gRPC server on loopback that reports its caller, and the tokens that its clients hold.
 
 use std::{convert::Infallible, error::Error as StdError, net::SocketAddr, vec};
 
@@ -21,11 +21,14 @@ use tonic_health::pb::{
 use tower::{Layer, Service};
 use tower_cookie_jwt::{Claims, reject::GrpcStatus, session::SignIn, token::Scopes, tonic::RequestClaims};
 
-use crate::session_shop::{ACCESS, REFRESH, Shop, User, role};
+use crate::{
+    jar::{Jar, headers_of},
+    shop::{ACCESS, REFRESH, Shop, User, role},
+};
 
 pub(crate) type Metadata = Vec<(&'static str, String)>;
 
-/// Answers who asks as `user`; the request's `service` says in which way, and how it goes on.
+/// Returns the caller as `user`. The `service` of the request selects how it is found and what happens then.
 pub(crate) struct WhoAsks;
 
 impl WhoAsks {
@@ -122,11 +125,10 @@ impl Wallet {
         let (parts, ()) = http::Request::post("/login").body(()).unwrap().into_parts();
         let sign_in = SignIn::new("ada", role("customer")).with_scope(Scopes::new(scope).unwrap());
         let signed_in = shop.sessions.sign_in_with(&parts, sign_in).await.unwrap();
-        let mut headers = HeaderMap::new();
-        signed_in.append_to(&mut headers);
+        let jar = Jar::of(&headers_of(&signed_in));
         Self {
-            access: cookie(&headers, ACCESS).expect("an access token"),
-            refresh: cookie(&headers, REFRESH).expect("a refresh token"),
+            access: jar.value(ACCESS),
+            refresh: jar.value(REFRESH),
             xsrf: signed_in.xsrf_token().to_owned(),
         }
     }
@@ -171,7 +173,7 @@ pub(crate) enum Call {
     Streaming,
 }
 
-/// What a client gets from a call that went well.
+/// The result of a successful call.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) metadata: MetadataMap,
@@ -180,7 +182,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn user(&self) -> &str {
-        self.metadata.get("user").expect("the method says who asks").to_str().unwrap()
+        self.metadata.get("user").expect("the method reports its caller").to_str().unwrap()
     }
 }
 

@@ -1,14 +1,14 @@
-//! How methods learn who asks, and what they hear where the server is not set up for it.
+//! How methods learn who the caller is, and what they get if the server is not set up for it.
 
 use tonic::Code;
 use tower::layer::util::Identity;
 use tower_cookie_jwt::{RefreshLayer, reject::GrpcStatus};
 
 use super::server::{Call, Wallet, serve, serve_behind};
-use crate::session_shop::{ACCESS_GONE, Shop, User};
+use crate::shop::{ACCESS_GONE, Shop, User};
 
 #[tokio::test]
-async fn claims_reach_methods_by_extensions_and_by_the_trait() {
+async fn claims_reach_methods_through_extensions_and_the_trait() {
     let shop = Shop::new();
     let server = serve(&shop).await;
     let ada = Wallet::sign_in(&shop).await;

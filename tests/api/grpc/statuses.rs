@@ -14,7 +14,7 @@ use tower_cookie_jwt::{
 };
 
 use super::server::Wallet;
-use crate::session_shop::{DAY, SECRET, Shop, User, role};
+use crate::shop::{DAY, SECRET, Shop, User, role};
 
 #[tokio::test]
 async fn refusals_become_statuses_with_their_stable_code() {

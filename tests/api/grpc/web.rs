@@ -13,7 +13,7 @@ use tower_cookie_jwt::reject::GrpcStatus;
 use tower_http::cors::CorsLayer;
 
 use super::server::{Call, Server, Wallet, cookie, question, serve_behind};
-use crate::session_shop::{ACCESS, ACCESS_GONE, Shop};
+use crate::shop::{ACCESS, ACCESS_GONE, Shop};
 
 const PROTO: &str = "application/grpc-web+proto";
 const TEXT: &str = "application/grpc-web-text";
@@ -61,7 +61,7 @@ async fn cookies_need_the_xsrf_header_and_bearer_metadata_does_not() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_is_told_to_browsers() {
+async fn browsers_learn_that_the_store_is_down() {
     let shop = Shop::new();
     let server = serve_web(&shop).await;
     let ada = Wallet::sign_in(&shop).await;
@@ -89,9 +89,9 @@ async fn refreshed_cookies_arrive_over_grpc_web() {
     }
 }
 
-/// The docs put `GrpcWebLayer` outside, for the content type of refusals; no order lets anybody in.
+/// The docs put `GrpcWebLayer` outside, for the content type of refusals; no order lets an unauthenticated request in.
 #[tokio::test]
-async fn with_the_layers_the_other_way_round_nobody_gets_in_either() {
+async fn with_the_layers_in_reverse_order_every_request_is_still_refused() {
     let shop = Shop::new();
     let layers = ServiceBuilder::new()
         .layer(shop.sessions.layer().with_rejection(GrpcStatus))
@@ -173,7 +173,7 @@ async fn a_page_of_a_trusted_origin_can_read_why_it_was_refused() {
     assert_eq!((&*served.status, served.messages), ("0 ", 1));
 }
 
-/// As the docs advise: gRPC-web outside, so that refusals are translated too.
+/// Starts a server as the docs advise: gRPC-web outside, so that refusals are translated too.
 async fn serve_web(shop: &Shop) -> Server {
     let layers = ServiceBuilder::new()
         .layer(GrpcWebLayer::new())
@@ -240,7 +240,7 @@ fn read(response: Response<Vec<u8>>) -> WebAnswer {
     WebAnswer { headers: parts.headers, messages, status }
 }
 
-/// Each chunk is encoded, and padded, by itself.
+/// Each chunk is encoded and padded separately.
 fn from_text(body: &[u8]) -> Vec<u8> {
     body.chunks(4).flat_map(|group| STANDARD.decode(group).unwrap()).collect()
 }

@@ -1,7 +1,7 @@
 // The clients that people use, unchanged: only what their documentation says to write.
 
 import assert from "node:assert/strict";
-import { expectStatus, inProfile, openClient, send, signIn, jar } from "../lib/browser.mjs";
+import { expectStatus, inProfile, openClient, rotatedOnce, send, signIn, jar } from "../lib/browser.mjs";
 import { sleep } from "../lib/checks.mjs";
 import { startLab } from "../lib/servers.mjs";
 
@@ -72,7 +72,7 @@ async function ordinaryLife(checks, browser, server, client, source) {
     const expired = performance.now();
     await expectStatus(page, 200, "GET", "/api/read");
     await expectStatus(page, 200, "POST", "/api/write", {});
-    rotatedOnce(before, await me(page), expired);
+    rotatedOnce(before, await me(page), expired, ACCESS_MS);
   });
 
   await check("writes across an expiry, with a write as the first request", async (page) => {
@@ -80,10 +80,10 @@ async function ordinaryLife(checks, browser, server, client, source) {
     await sleep(ACCESS_MS + 200);
     const expired = performance.now();
     await expectStatus(page, 200, "POST", "/api/write", {});
-    rotatedOnce(before, await me(page), expired);
+    rotatedOnce(before, await me(page), expired, ACCESS_MS);
   });
 
-  await check("twenty requests at once across an expiry all succeed, with one rotation", async (page) => {
+  await check("twenty concurrent requests across an expiry all succeed, with one rotation", async (page) => {
     const before = await me(page);
     await sleep(ACCESS_MS + 200);
     const expired = performance.now();
@@ -95,7 +95,7 @@ async function ordinaryLife(checks, browser, server, client, source) {
       ),
     );
     assert.deepEqual([...new Set(answers.map(({ status, body }) => body?.code ?? status))], [200]);
-    rotatedOnce(before, await me(page), expired);
+    rotatedOnce(before, await me(page), expired, ACCESS_MS);
   });
 
   await check("a stream of requests all through three expiries never fails", async (page) => {
@@ -103,7 +103,8 @@ async function ordinaryLife(checks, browser, server, client, source) {
     const statuses = await page.evaluate(async (milliseconds) => {
       const end = performance.now() + milliseconds;
       const sent = [];
-      for (let n = 0; performance.now() < end; n += 1) {
+      // A busy machine takes longer for the same number of requests.
+      for (let n = 0; performance.now() < end || n <= 20; n += 1) {
         sent.push(n % 2 ? window.client.send("POST", "/api/write", { n }) : window.client.send("GET", "/api/read"));
         await new Promise((resolve) => setTimeout(resolve, 80));
         // A seventh would wait for a connection with cookies that it has got already, perhaps for longer than
@@ -120,7 +121,7 @@ async function ordinaryLife(checks, browser, server, client, source) {
   });
 }
 
-/** A cookie that an earlier session left, or that a neighbour tossed, beside a good value from the body. */
+/** A cookie left by an earlier session or tossed by a neighbour, in addition to a valid value from the body. */
 async function staleCookie(checks, browser, server, client) {
   const outcome = client.overwrites
     ? "beats the good value, and the write is a clear 403"
@@ -148,11 +149,3 @@ async function enter(page, { keep }) {
 }
 
 const me = (page) => expectStatus(page, 200, "GET", "/api/me");
-
-/** Once, and again for each lifetime that a busy machine has taken since the expiry. */
-function rotatedOnce(before, after, expired) {
-  const most = 1 + Math.floor((performance.now() - expired) / ACCESS_MS);
-  const rotations = after.generation - before.generation;
-  assert.equal(after.session, before.session);
-  assert.ok(rotations >= 1 && rotations <= most, `${rotations} rotations, of at most ${most}`);
-}

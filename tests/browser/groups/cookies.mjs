@@ -38,7 +38,7 @@ export default async function cookies(checks, browser) {
     assert.ok(Math.abs(left("XSRF-TOKEN") - left("__Host-refresh")) < 5, `XSRF: ${left("XSRF-TOKEN")} s`);
   });
 
-  await check("script sees XSRF-TOKEN alone, whichever way it asks", async (page) => {
+  await check("script only sees XSRF-TOKEN, whichever API it uses", async (page) => {
     assert.match(await page.evaluate(() => document.cookie), /^XSRF-TOKEN=[A-Za-z0-9_-]{24}$/);
     const names = await page.evaluate(async () => (await cookieStore.getAll()).map(({ name }) => name));
     assert.deepEqual(names, ["XSRF-TOKEN"]);

@@ -54,7 +54,7 @@ async function story(check) {
     assert.deepEqual(errors, []);
   });
 
-  await check("a wrong password is told, and signs nobody in", async (page, context, errors) => {
+  await check("a wrong password is reported and does not sign in", async (page, context, errors) => {
     await fill(page, USER, "wrong");
     await page.click("#sign-in");
     await page.waitForSelector("#message[data-kind=error]");
@@ -230,7 +230,7 @@ async function forEverybody(check) {
     const inspect = async () => {
       const { nameless, buttons } = await namesOf(page);
       assert.deepEqual(nameless, []);
-      // Entries of the log are told apart by their second alone: those may repeat.
+      // Entries of the log differ only in their second, so their names may repeat.
       const unique = buttons.filter((name) => !name.startsWith("Explain "));
       assert.deepEqual(unique.filter((name, n) => unique.indexOf(name) !== n), []);
     };
@@ -241,7 +241,7 @@ async function forEverybody(check) {
     await inspect();
   });
 
-  await check("can be used with the keyboard alone, and shows where the focus is", async (page, context, errors) => {
+  await check("can be used with only the keyboard, and shows where the focus is", async (page, context, errors) => {
     const focused = () => page.evaluate(() => document.activeElement.id);
     await page.keyboard.press("Tab");
     assert.match(await page.evaluate(() => document.activeElement.textContent), /skip/i);
@@ -287,7 +287,7 @@ async function scenarios(check) {
   const acted = async (page, scenario) => {
     await page.click(`#scenario-${scenario}`);
     const settled = `#scenario[data-scenario=${scenario}]:is([data-state=done], [data-state=failed])`;
-    const facts = await (await page.waitForSelector(settled, { timeout: 20_000 })).evaluate(({ dataset }) => ({ ...dataset }));
+    const facts = await (await page.waitForSelector(settled, { timeout: 60_000 })).evaluate(({ dataset }) => ({ ...dataset }));
     await shot(page, `scenario-${scenario}`);
     return facts;
   };
@@ -309,7 +309,7 @@ async function scenarios(check) {
     assert.deepEqual(errors, []);
   });
 
-  await check("the lost response: the retry goes on where it was lost", async (page, context, errors) => {
+  await check("the lost response: the retry continues from there", async (page, context, errors) => {
     await signIn(page);
     const { state, outcome, before, after } = await acted(page, "lost");
     assert.deepEqual([state, outcome, Number(after)], ["done", "continued", Number(before) + 1]);
@@ -386,7 +386,7 @@ async function tabTo(page, id, key = "Tab") {
   assert.fail(`the keyboard does not reach #${id}`);
 }
 
-/** The status of a refusal that Chromium puts on the console by itself; the text for anything else. */
+/** The status of a refusal that Chromium itself puts on the console; the text for anything else. */
 function isRefusal(error) {
   const status = error.match(/^Failed to load resource: the server responded with a status of (\d+)/)?.[1];
   return status ? Number(status) : error;

@@ -1,4 +1,4 @@
-// What a page of another origin can make a browser send. Each runs inside of the attacker's page.
+// What a page of another origin can make a browser send. Each runs inside the attacker's page.
 //
 // `run({ to, target, evil })` returns what the attacker could read, if anything; `to` is the address to
 // attack, of the path `path`. `writes` names the handler that runs when nothing protects it; `opens`: it
@@ -24,7 +24,7 @@ function form({ to, slug }, { enctype, fields = { item: "tea" }, target, method 
 /** `form` as text, for functions that run in the page and cannot see this module. */
 const withForm = (options) => new Function("scene", `return (${form})(scene, ${JSON.stringify(options)});`);
 
-/** An element that loads the address by itself. */
+/** An element that loads the address automatically. */
 const withElement = (tag, attributes, address = "src") =>
   new Function(
     "scene",
@@ -42,6 +42,25 @@ const withFetch = (init) =>
        .then((answer) => answer.type === "opaque" || !answer.ok ? [] : answer.text().then((text) => [text]), () => []);`,
   );
 
+/**
+ * Opens a window and waits until it has left `about:blank`: from then on it belongs to another origin, and
+ * reading its address throws.
+ */
+function openWindow(address, name) {
+  const opened = window.open(address, name);
+  return new Promise((resolve) => {
+    const look = () => {
+      try {
+        void opened.location.href;
+        setTimeout(look, 10);
+      } catch {
+        resolve(opened);
+      }
+    };
+    look();
+  });
+}
+
 const SMUGGLED = { '{"user":"evil","x":"': '"}' };
 
 const changing = [
@@ -58,7 +77,7 @@ const changing = [
        return (${form})(scene, { target: "hidden-frame" });`,
     ),
   },
-  { name: "a form into a window of its own", run: withForm({ target: "_blank" }) },
+  { name: "a form into a new window", run: withForm({ target: "_blank" }) },
   {
     name: "a form of a sandboxed frame, whose origin is null",
     run({ to }) {
@@ -152,7 +171,7 @@ const changing = [
       }),
   },
   {
-    name: "a service worker of its own",
+    name: "a service worker of the attacker",
     async run({ to }) {
       await navigator.serviceWorker.register("/service.js");
       const { active } = await navigator.serviceWorker.ready;
@@ -172,9 +191,7 @@ const changing = [
     name: "a window that it has opened, as target of a form",
     run: new Function(
       "scene",
-      `const opened = window.open(scene.target + "/", "victim");
-       return new Promise((resolve) => setTimeout(resolve, 300))
-         .then(() => (${form})(scene, { target: "victim" }));`,
+      `return (${openWindow})(scene.target + "/", "victim").then(() => (${form})(scene, { target: "victim" }));`,
     ),
   },
 ].map((attack) => ({ ...attack, writes: "writes" }));
@@ -187,13 +204,13 @@ const elsewhere = [
     run: withFetch({ method: "POST", mode: "no-cors", credentials: "include" }),
   },
   {
-    name: "a text/plain form that signs in as somebody else",
+    name: "a text/plain form that signs in as another user",
     path: "/api/login",
     run: withForm({ enctype: "text/plain", fields: SMUGGLED }),
     writes: "logins",
   },
   {
-    name: "a fetch that signs in as somebody else",
+    name: "a fetch that signs in as another user",
     path: "/api/login",
     run: withFetch({ method: "POST", mode: "no-cors", credentials: "include", body: '{"user":"evil"}' }),
     writes: "logins",
@@ -273,21 +290,17 @@ const opening = [
   },
   {
     name: "a window that it has opened and would read",
-    run: ({ to }) =>
-      new Promise((resolve) => {
-        const opened = window.open(to);
-        setTimeout(() => {
-          const read = [];
-          for (const look of ["document", "localStorage", "sessionStorage"]) {
-            try {
-              read.push(String(opened[look]));
-            } catch {
-              // Another origin's.
-            }
-          }
-          resolve(read);
-        }, 300);
-      }),
+    run: new Function(
+      "scene",
+      `return (${openWindow})(scene.to).then((opened) =>
+         ["document", "localStorage", "sessionStorage"].flatMap((look) => {
+           try {
+             return [String(opened[look])];
+           } catch {
+             return []; // Another origin's.
+           }
+         }));`,
+    ),
   },
 ].map((attack) => ({ path: "/api/read", opens: true, ...attack }));
 

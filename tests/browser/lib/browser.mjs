@@ -8,7 +8,7 @@ import { chromium } from "playwright-core";
 import { sleep } from "./checks.mjs";
 
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-// Root cannot have Chromium's own sandbox; the rest keeps it from talking to anybody but the servers here.
+// Root cannot have Chromium's own sandbox; the rest keeps it from talking to other servers than those of the tests.
 const args = ["--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
 const options = { executablePath, args, chromiumSandbox: process.getuid?.() !== 0 };
@@ -16,7 +16,7 @@ const options = { executablePath, args, chromiumSandbox: process.getuid?.() !== 
 export const launch = (more = []) => chromium.launch({ ...options, args: [...args, ...more] });
 
 /**
- * As `inProfile`, in a browser of its own whose user allows third-party cookies: Chromium sends cookies with
+ * Like `inProfile`, in a separate browser whose user allows third-party cookies: Chromium sends cookies with
  * what another site's page loads only then, whatever `SameSite` says. An attacker would be glad of it.
  */
 export async function inCarelessProfile(body) {
@@ -33,7 +33,7 @@ export async function inCarelessProfile(body) {
   }
 }
 
-/** Runs `body` in a profile of its own, which is gone afterwards. */
+/** Runs `body` in a new profile, which is deleted afterwards. */
 export async function inProfile(browser, body, settings = {}) {
   const context = await browser.newContext(settings);
   try {
@@ -49,7 +49,7 @@ export const close = (it) => Promise.race([it.close().catch(() => {}), sleep(1_0
 export const shot = (page, name) =>
   page.screenshot({ path: join(import.meta.dirname, "..", "shots", `${name}.png`), fullPage: true });
 
-/** Collects what the page puts on the console as an error, and exceptions that nobody caught. */
+/** Collects what the page puts on the console as an error, and uncaught exceptions. */
 export function watchConsole(page) {
   const errors = [];
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
@@ -77,6 +77,17 @@ export async function expectStatus(page, status, method, path, body) {
 }
 
 export const signIn = (page, user = "ada") => expectStatus(page, 200, "POST", "/api/login", { user });
+
+/** Asserts one rotation since `expired`, and allows another for each lifetime that a busy machine has taken since. */
+export function rotatedOnce(before, after, expired, lifetime) {
+  const rotations = after.generation - before.generation;
+  const most = mostRefreshes(expired, lifetime);
+  assert.equal(after.session, before.session);
+  assert.ok(rotations >= 1 && rotations <= most, `${rotations} rotations, of at most ${most}`);
+}
+
+/** How often a token of this lifetime can have been refreshed since it expired. */
+export const mostRefreshes = (expired, lifetime) => 1 + Math.floor((performance.now() - expired) / lifetime);
 
 /** The cookies as the browser holds them, by name. */
 export async function jar(context, origin) {

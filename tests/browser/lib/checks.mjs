@@ -50,7 +50,8 @@ export class Checks {
   }
 }
 
-const CHECK_TIMEOUT_MS = 60_000;
+/** Generous: nothing waits for it unless something is wrong. */
+const CHECK_TIMEOUT_MS = 120_000;
 
 function withTimeout(promise) {
   let timer;
@@ -65,7 +66,7 @@ const indent = (text) => text.replace(/^/gm, "      ");
 export const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Asks again and again until the answer is truthy, and gives it; otherwise says what was awaited. */
-export async function until(what, ask, milliseconds = 5_000) {
+export async function until(what, ask, milliseconds = 30_000) {
   const deadline = performance.now() + milliseconds;
   for (;;) {
     const answer = await ask();

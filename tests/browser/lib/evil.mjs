@@ -28,9 +28,9 @@ const html = (response, text, headers = {}) =>
 
 const ROUTES = {
   "/page": (response) => html(response, "<body>"),
-  /** Sends on, method and body included, wherever it is told. */
+  /** Redirects to the given address, keeping method and body. */
   "/redirect": (response, query) => response.writeHead(307, { Location: query.get("to") }).end(),
-  /** A policy of its own that it breaks, with the target as the place to report it to. */
+  /** A page that violates its own policy and reports that to the target. */
   "/reports": (response, query) => {
     const to = `${query.get("target")}/api/write?attack=${query.get("slug")}`;
     html(response, "<body>", { "Content-Security-Policy": `img-src 'none'; report-uri ${to}` });

@@ -1,4 +1,4 @@
-// The servers under test, as processes of their own on free ports of loopback.
+// The servers under test, as separate processes on free loopback ports.
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";

@@ -65,7 +65,7 @@ pub(crate) fn routes(sessions: Sessions<User>, record: Record, unprotected: bool
         .with_state(Lab { sessions, record, unprotected })
 }
 
-/// Signs in whoever the body names: as JSON whatever the content type says, and without a password,
+/// Signs in the user that the body names: as JSON whatever the content type says, and without a password,
 /// which makes it easier for attacks.
 async fn login(State(lab): State<Lab>, parts: Parts, body: Bytes) -> Result<Response, SessionError> {
     let form: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -125,7 +125,7 @@ async fn upload(
     Ok(Json(json!({ "parts": parts, "by": claims.subject(), "generation": claims.generation() })))
 }
 
-/// Says who has connected, then echoes.
+/// Greets the user, then echoes.
 async fn socket(State(lab): State<Lab>, claims: Claims<User>, upgrade: WebSocketUpgrade) -> Response {
     lab.record.count("sockets");
     let greeting = format!("hello {}", claims.subject().unwrap_or_default());

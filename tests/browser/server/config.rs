@@ -1,11 +1,11 @@
-//! What the environment may set; what is not set is the crate's default.
+//! Settings from the environment; the others keep the defaults of the crate.
 //!
 //! | variable | meaning |
 //! |---|---|
 //! | `CLIENTS` | the folder with the client applications |
-//! | `ACCESS_SECS`, `GRACE_SECS` | lifetimes; the leeway is none |
+//! | `ACCESS_SECS`, `GRACE_SECS` | lifetimes; there is no leeway |
 //! | `SAME_SITE` | `Strict`, `Lax`, `None` |
-//! | `XSRF_COOKIE=0` | no readable cookie: the token is in the sign-in response alone |
+//! | `XSRF_COOKIE=0` | no readable cookie: the token is only in the sign-in response |
 //! | `INSECURE_HTTP=1` | no `Secure`, no prefixes |
 //! | `TRUSTED_ORIGIN` | an origin whose pages may make unsafe requests |
 //! | `OPEN_CORS=1` | answers every preflight with yes, credentials included |
@@ -48,7 +48,7 @@ impl Config {
     }
 
     pub(crate) fn sessions(&self) -> Result<Sessions<User>, ConfigError> {
-        let keys = KeyRing::hs256("only for tests, and known to everybody")?;
+        let keys = KeyRing::hs256("only for tests, and publicly known")?;
         let mut builder = Sessions::builder(keys, MemoryStore::new())
             .with_issuer("lab")
             .with_audience("lab")

@@ -1,4 +1,4 @@
-//! What the recipes of the documentation need of a server: their servers' sides, for `groups/recipes.mjs`.
+//! The server side of the recipes in the documentation, for `groups/recipes.mjs`.
 
 use std::{
     collections::HashMap,
@@ -32,7 +32,7 @@ use crate::{api::User, record::Record};
 const CHECK_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Clone)]
-struct Shop {
+struct Recipes {
     sessions: Sessions<User>,
     record: Record,
     clients: PathBuf,
@@ -40,7 +40,7 @@ struct Shop {
 }
 
 pub(crate) fn routes(sessions: Sessions<User>, record: Record, clients: PathBuf) -> Router {
-    let shop = Shop { sessions: sessions.clone(), record, clients, asked: Arc::default() };
+    let state = Recipes { sessions: sessions.clone(), record, clients, asked: Arc::default() };
     // As on a server whose authorization server is elsewhere: an expired token is a 401.
     let verify = ServiceBuilder::new()
         .layer(sessions.cookie_jwt_layer().with_rejection(ProblemJson))
@@ -57,15 +57,15 @@ pub(crate) fn routes(sessions: Sessions<User>, record: Record, clients: PathBuf)
     verified
         .merge(rendered)
         .route("/login", get(|| async { Html("<!doctype html><title>sign in</title>") }))
-        .with_state(shop)
+        .with_state(state)
 }
 
 async fn orders(claims: Claims<User>) -> Json<serde_json::Value> {
     Json(json!({ "of": claims.subject() }))
 }
 
-async fn order(State(shop): State<Shop>, claims: Claims<User>) -> Json<serde_json::Value> {
-    shop.record.count("orders");
+async fn order(State(recipes): State<Recipes>, claims: Claims<User>) -> Json<serde_json::Value> {
+    recipes.record.count("orders");
     Json(json!({ "by": claims.subject() }))
 }
 
@@ -79,8 +79,8 @@ struct Unsteady {
     bare: bool,
 }
 
-async fn unsteady(State(shop): State<Shop>, Query(wish): Query<Unsteady>) -> Response {
-    let mut asked = shop.asked.lock().unwrap_or_else(PoisonError::into_inner);
+async fn unsteady(State(recipes): State<Recipes>, Query(wish): Query<Unsteady>) -> Response {
+    let mut asked = recipes.asked.lock().unwrap_or_else(PoisonError::into_inner);
     let count = asked.entry(wish.name).or_default();
     *count += 1;
     if *count > wish.times {
@@ -94,12 +94,12 @@ async fn unsteady(State(shop): State<Shop>, Query(wish): Query<Unsteady>) -> Res
 
 /// The page of the recipe, with the value where its placeholder stands.
 async fn page(
-    State(shop): State<Shop>,
+    State(recipes): State<Recipes>,
     xsrf: XsrfToken,
     Query(which): Query<HashMap<String, String>>,
 ) -> Response {
     let file = if which.contains_key("meta") { "recipe-htmx-meta.html" } else { "recipe-htmx.html" };
-    let Ok(page) = std::fs::read_to_string(shop.clients.join(file)) else {
+    let Ok(page) = std::fs::read_to_string(recipes.clients.join(file)) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     Html(page.replace("{{xsrf}}", xsrf.masked().unwrap_or(xsrf.value()))).into_response()
@@ -113,8 +113,8 @@ fn fragment(refusal: &Refusal, request: &Parts) -> Response<Body> {
     response
 }
 
-async fn socket(State(shop): State<Shop>, claims: Claims<User>, upgrade: WebSocketUpgrade) -> Response {
-    upgrade.on_upgrade(|socket| serve(socket, shop.sessions, claims))
+async fn socket(State(recipes): State<Recipes>, claims: Claims<User>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(|socket| serve(socket, recipes.sessions, claims))
 }
 
 /// Echoes for as long as the session lives.

@@ -1,4 +1,4 @@
-//! What arrived, how it was answered, and which handlers ran: what a browser was told is not enough to
+//! What arrived, how it was answered, and which handlers ran: what a browser sees is not enough to
 //! know that an attack failed.
 //!
 //! `GET /lab/requests` lists the requests, `GET /lab/counters` how often each handler ran.
@@ -31,7 +31,7 @@ struct Book {
     requests: Vec<Entry>,
 }
 
-/// One request. The names of its cookies only: values are nobody's business.
+/// One request. Only the names of its cookies: values are secret.
 #[derive(Clone, Serialize)]
 struct Entry {
     method: String,

@@ -1,4 +1,4 @@
-//! What is explored, and what must never happen in it.
+//! The systems to explore, and what must never happen in them.
 
 use super::{
     rulebook::{Removed, Rulebook},
@@ -7,7 +7,7 @@ use super::{
 
 /// One system of bounded size.
 pub(crate) struct Model {
-    /// What a run is called in the output.
+    /// The name of the run in the output.
     pub(crate) name: &'static str,
     /// Requests of the client that are in flight at once.
     pub(crate) flights: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Model {
     pub(crate) rules: Rulebook,
 }
 
-/// What a node may read.
+/// The records that a node may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reads {
     /// The record as it is.
@@ -30,7 +30,7 @@ pub(crate) enum Reads {
     StaleForLessThanGrace,
     /// Also any earlier one.
     Stale,
-    /// Also any earlier one, but for the second look before cookies go out.
+    /// Also any earlier one, except for the second read before cookies go out.
     FreshSecondLook,
     /// Also any earlier one, or none because it dates from before the sign-in.
     StaleOrMissing,
@@ -39,9 +39,9 @@ pub(crate) enum Reads {
 /// What must never happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Breach {
-    /// An honest client's session is removed.
+    /// A legitimate client's session is removed.
     Revoked,
-    /// An honest client's cookies are cleared.
+    /// A legitimate client's cookies are cleared.
     Cleared,
     /// A refresh cookie overwrites one of a later generation.
     Overwritten,
@@ -55,7 +55,7 @@ pub(crate) enum Breach {
     Rejoined,
 }
 
-/// All of them.
+/// Every kind of breach.
 pub(crate) const EVERY_BREACH: &[Breach] = &[
     Breach::Revoked,
     Breach::Cleared,
@@ -67,7 +67,7 @@ pub(crate) const EVERY_BREACH: &[Breach] = &[
 ];
 
 impl Model {
-    /// An honest client of one node, whose reads are linearizable, by all rules.
+    /// A legitimate client of one node, whose reads are linearizable, by all rules.
     pub(crate) fn new(name: &'static str, flights: usize, generations: u8) -> Self {
         let rules = Rulebook::new(generations, None);
         Self { name, flights, generations, nodes: 1, reads: Reads::Linearizable, thieves: 0, rules }
@@ -88,7 +88,7 @@ impl Model {
         self
     }
 
-    /// How many requests of `owner` may be in flight at once.
+    /// Returns how many requests of `owner` may be in flight concurrently.
     pub(crate) fn room(&self, owner: Owner) -> usize {
         match owner {
             Owner::Client => self.flights,
@@ -97,7 +97,7 @@ impl Model {
     }
 }
 
-/// Whether the thief has used a token of a generation that the client neither holds nor is about to get.
+/// Returns whether the thief has used a token of a generation that the client neither holds nor is about to get.
 pub(crate) fn is_left_behind(state: &State) -> bool {
     let Some(used) = state.thief.used else { return false };
     let on_its_way = |flight: &Flight| {

@@ -1,4 +1,4 @@
-//! Each rule is needed: without it, the search finds an honest client that is revoked.
+//! Each rule is needed: without it, the search finds a legitimate client that is revoked.
 
 use super::{
     model::{Breach, Model},
@@ -18,22 +18,22 @@ fn assert_found_without(rule: Removed, name: &'static str, breach: Breach) {
 }
 
 #[test]
-fn a_mere_time_window_instead_of_confirmation_revokes_an_honest_client() {
+fn a_time_window_instead_of_confirmation_revokes_a_legitimate_client() {
     assert_revoked_without(Removed::Confirmation, "a time window instead of confirmation");
 }
 
 #[test]
-fn rotating_again_inside_the_grace_period_revokes_an_honest_client() {
+fn rotating_again_inside_the_grace_period_revokes_a_legitimate_client() {
     assert_revoked_without(Removed::Settling, "rotates again inside the grace period");
 }
 
 #[test]
-fn sending_cookies_without_a_second_look_revokes_an_honest_client() {
+fn sending_cookies_without_a_second_read_revokes_a_legitimate_client() {
     assert_revoked_without(Removed::SecondLook, "no second look before the cookies go out");
 }
 
 #[test]
-fn sending_the_cookie_of_a_confirmed_generation_again_revokes_an_honest_client() {
+fn resending_the_cookie_of_a_confirmed_generation_revokes_a_legitimate_client() {
     assert_revoked_without(
         Removed::KeepingBack,
         "a second look, but a confirmed generation's cookie goes again",
@@ -41,11 +41,11 @@ fn sending_the_cookie_of_a_confirmed_generation_again_revokes_an_honest_client()
 }
 
 #[test]
-fn judging_reuse_in_a_later_round_revokes_an_honest_client() {
+fn detecting_reuse_in_a_later_round_revokes_a_legitimate_client() {
     assert_revoked_without(Removed::LaterRound, "a token judged in a later round is revoked");
 }
 
 #[test]
-fn writing_without_comparing_begins_a_generation_twice() {
+fn writing_without_comparing_starts_a_generation_twice() {
     assert_found_without(Removed::CompareAndSet, "writes that do not compare", Breach::Forked);
 }

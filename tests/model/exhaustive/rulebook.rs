@@ -25,7 +25,7 @@ pub(crate) enum Removed {
     LaterRound,
 }
 
-/// How a refresh token is answered.
+/// The response to a refresh token.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Judged {
     pub(crate) verdict: Decision,
@@ -59,7 +59,7 @@ impl Rulebook {
         book
     }
 
-    /// What a refresh token of this generation means.
+    /// Evaluates a refresh token of this generation.
     pub(crate) fn judge(&self, presented: u8, view: View, later: bool) -> Judged {
         self.judged[self.index(presented, view) * 2 + usize::from(later)]
     }
@@ -69,7 +69,7 @@ impl Rulebook {
         self.admitted[self.index(generation, view)]
     }
 
-    /// What an access token of this generation has written.
+    /// Returns what the confirmation by an access token of this generation writes.
     pub(crate) fn confirm(&self, generation: u8, view: View) -> Option<Version> {
         self.confirmed[self.index(generation, view)]
     }

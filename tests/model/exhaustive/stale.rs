@@ -1,7 +1,7 @@
 //! Nodes that read from a replica; writes are compared and set on the store itself.
 
 use super::{
-    honest::assert_promise,
+    legitimate::assert_promise,
     model::{Breach, Model, Reads},
     search::{explore, explore_for},
 };
@@ -17,7 +17,7 @@ fn assert_found(model: &Model, breach: Breach) {
 }
 
 #[test]
-fn reads_that_are_behind_for_less_than_the_grace_period_keep_the_promise() {
+fn reads_stale_for_less_than_the_grace_period_keep_the_promise() {
     for (name, flights, rotations) in [
         ("two nodes behind for less than grace, 3 requests in flight, 3 rotations", 3, 3),
         ("two nodes behind for less than grace, 4 requests in flight, 2 rotations", 4, 2),
@@ -27,18 +27,21 @@ fn reads_that_are_behind_for_less_than_the_grace_period_keep_the_promise() {
 }
 
 #[test]
-fn reads_that_are_behind_for_longer_revoke_an_honest_client() {
+fn reads_stale_for_longer_revoke_a_legitimate_client() {
     assert_found(&replicas("two nodes behind for long", Reads::Stale), Breach::Revoked);
 }
 
-/// The only read that must not be behind, for an honest client's sake.
+/// The only read that must not be behind, for a legitimate client's sake.
 #[test]
-fn a_fresh_second_look_keeps_the_promise_however_far_the_others_are_behind() {
-    assert_promise(&replicas("two nodes behind for long but for the second look", Reads::FreshSecondLook));
+fn a_fresh_second_read_keeps_the_promise_however_stale_the_others_are() {
+    assert_promise(&replicas(
+        "two nodes behind for long, except for the second read",
+        Reads::FreshSecondLook,
+    ));
 }
 
 #[test]
-fn a_session_that_is_not_seen_yet_is_taken_for_ended() {
+fn a_session_that_is_not_visible_yet_is_treated_as_ended() {
     assert_found(
         &replicas("two nodes that may not know the session yet", Reads::StaleOrMissing),
         Breach::Cleared,
@@ -46,7 +49,7 @@ fn a_session_that_is_not_seen_yet_is_taken_for_ended() {
 }
 
 #[test]
-fn nothing_that_is_behind_is_ever_written() {
+fn stale_reads_never_lead_to_a_second_successor() {
     let model = replicas("two nodes that may not know the session yet", Reads::StaleOrMissing);
     let found = explore_for(&model, &[Breach::Forked, Breach::Uncommitted]).breach;
     assert!(found.is_none(), "a second successor: {found:?}");
@@ -55,14 +58,14 @@ fn nothing_that_is_behind_is_ever_written() {
 /// Once every node can know that the thief has used it: before that, the client may be given the thief's
 /// generation, as if its answer had been on the way already.
 #[test]
-fn a_thief_is_noticed_by_reads_that_are_behind_for_less_than_the_grace_period() {
+fn a_thief_is_detected_by_reads_stale_for_less_than_the_grace_period() {
     let model = Model::new("a thief, two nodes behind for less than grace", 2, 3);
     let found = explore(&model.with_nodes(2, Reads::StaleForLessThanGrace).with_thief()).breach;
     assert!(found.is_none(), "{found:?}");
 }
 
 #[test]
-fn a_thief_may_stay_unnoticed_by_reads_that_are_behind_for_longer() {
+fn a_thief_may_stay_undetected_by_reads_stale_for_longer() {
     let model =
         Model::new("a thief, two nodes behind for long", 2, 3).with_nodes(2, Reads::Stale).with_thief();
     assert_found(&model, Breach::Unnoticed);

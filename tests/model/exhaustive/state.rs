@@ -8,7 +8,7 @@ pub(crate) struct Version {
     pub(crate) confirmed: bool,
 }
 
-/// What a read returns.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) version: Version,
@@ -41,7 +41,7 @@ pub(crate) enum Owner {
     Thief,
 }
 
-/// What has become of a request. A message that is `old` was on the network when the stored generation
+/// The state of a request. A message that is `old` was on the network when the stored generation
 /// was confirmed: it is delivered or lost before that settles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Stage {
@@ -119,12 +119,12 @@ impl State {
         }
     }
 
-    /// Whether nothing is in flight.
+    /// Returns whether nothing is in flight.
     pub(crate) fn is_quiet(&self) -> bool {
         self.flights.iter().all(|flight| flight.stage == Stage::Free)
     }
 
-    /// How many requests of `owner` are in flight.
+    /// Returns the number of requests of `owner` in flight.
     pub(crate) fn in_flight(&self, owner: Owner) -> usize {
         self.flights.iter().filter(|flight| flight.owner == owner && flight.stage != Stage::Free).count()
     }
@@ -168,7 +168,7 @@ impl State {
         self.stored = next;
     }
 
-    /// Whether a message is under way that ends before the stored generation settles.
+    /// Returns whether a message is in flight that ends before the stored generation settles.
     pub(crate) fn waits_for_old(&self) -> bool {
         self.flights.iter().any(|flight| {
             matches!(
@@ -178,7 +178,7 @@ impl State {
         })
     }
 
-    /// Whether the client has anything on the network.
+    /// Returns whether the client has anything on the network.
     pub(crate) fn is_network_busy(&self) -> bool {
         self.flights.iter().any(|flight| {
             matches!(flight.stage, Stage::Sent { .. } | Stage::Return { .. } | Stage::Clear { .. })
@@ -214,7 +214,7 @@ impl State {
         }
     }
 
-    /// It makes no difference which node is which.
+    /// Nodes are interchangeable.
     fn swap_nodes(&mut self) {
         self.remembers.swap(0, 1);
         for flight in &mut self.flights {

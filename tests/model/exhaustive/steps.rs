@@ -12,7 +12,7 @@ pub(crate) struct Steps<'a> {
     model: &'a Model,
     from: State,
     pub(crate) next: Vec<State>,
-    /// What has happened in a step that must not, and where that led to.
+    /// The breaches of a step, each with the state it led to.
     pub(crate) breaches: Vec<(Breach, State)>,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Steps<'a> {
         self.next.push(state);
     }
 
-    /// Whether the thief has left the client behind, as every node can know.
+    /// Returns whether the thief is ahead of the client, as every node can know.
     fn has_victim(&self) -> bool {
         let is_known = match self.model.reads {
             Reads::Linearizable => true,
@@ -143,7 +143,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// What a node may read now; `None` for a record that is not there.
+    /// Returns the records that a node may read now; `None` stands for a missing one.
     fn views(&self) -> Vec<Option<View>> {
         let present = self.from.view();
         let mut views = vec![Some(present)];
@@ -219,7 +219,7 @@ impl<'a> Steps<'a> {
         self.reach(next);
     }
 
-    /// Whether a token, as everybody may know by now, is not the one that its sender should hold.
+    /// Returns whether a token, as every node can know by now, is not the one that its sender should hold.
     fn is_reuse(&self, index: usize, presented: u8) -> bool {
         let State { stored, settled, thief, .. } = self.from;
         let is_victim = self.from.flights[index].owner == Owner::Client && is_left_behind(&self.from);
@@ -229,7 +229,7 @@ impl<'a> Steps<'a> {
 
     fn write(&mut self, index: usize, presented: u8, (seen, written): (Version, Version), refresh: bool) {
         let mut next = self.from;
-        // Also where nobody else has moved the session: its claims may have been written.
+        // Also where no other request has moved the session: its claims may have been written.
         next.set(index, Stage::ReadAgain { presented });
         self.reach(next);
         if seen == self.from.stored || self.model.rules.removed == Some(Removed::CompareAndSet) {

@@ -12,7 +12,7 @@ use super::{
 /// that very request is lost. And so it is for the thief, should the client be the one who is ahead. Nobody
 /// is stuck until then.
 #[test]
-fn a_thief_who_leaves_the_client_behind_is_noticed_at_the_clients_next_refresh_after_grace() {
+fn a_thief_ahead_of_the_client_is_detected_at_the_clients_next_refresh_after_grace() {
     for model in [
         Model::new("a thief, 2 requests in flight, 4 rotations", 2, 4),
         Model::new("a thief, 3 requests in flight, 2 rotations", 3, 2),
@@ -30,7 +30,7 @@ fn a_thief_who_leaves_the_client_behind_is_noticed_at_the_clients_next_refresh_a
 /// The known limit of every grace period: the client has rotated and shown so, the thief uses what the
 /// client had before, and gets an access cookie. If that was all, the session lives on.
 #[test]
-fn a_thief_within_grace_after_the_clients_own_first_use_stays_unnoticed() {
+fn a_thief_within_grace_after_the_clients_first_use_stays_undetected() {
     let model = Model::new("a thief within grace", 2, 2).with_thief();
     let is_client_ahead = |state: &State| {
         state.stored.confirmed
@@ -48,11 +48,11 @@ fn a_thief_within_grace_after_the_clients_own_first_use_stays_unnoticed() {
     println!("the client is ahead:{ahead:?}\nthe thief is answered:{answered:?}");
     let goes_on = explore_from(&model, answered.end(), &[])
         .way_to(|state| state.stored.generation > ahead.end().stored.generation && state.is_signed_in());
-    println!("nobody notices:{:?}", goes_on.expect("a session that lives on"));
+    println!("the theft stays undetected:{:?}", goes_on.expect("a session that lives on"));
 }
 
 #[test]
-fn the_search_would_find_a_thief_who_stays_unnoticed() {
+fn the_search_would_find_an_undetected_thief() {
     use super::rulebook::Removed;
     // A client whom the thief has left behind gets the thief's refresh cookie, and both go on.
     let model = Model::new("a confirmed generation's cookie goes to a thief's victim", 2, 2).with_thief();

@@ -10,10 +10,10 @@ use http::{HeaderMap, StatusCode};
 use tower_cookie_jwt::{Clock, session::LostResponse, testing::TestClock};
 
 use super::{
-    client::Jar,
     numbers::Random,
     server::{ACCESS, GRACE, Gate, Running, Server},
 };
+use crate::kit::jar::Jar;
 
 const STEPS: usize = 120;
 const MAX_IN_FLIGHT: usize = 5;
@@ -35,7 +35,7 @@ struct Flight {
     pace: u64,
 }
 
-/// What has become of a request.
+/// The state of a request.
 enum Stage {
     /// On its way to the server and, there, to the handler or the answer.
     Arriving {
@@ -85,7 +85,7 @@ impl Schedule {
                 break answer;
             }
         };
-        schedule.jar.store(&headers, schedule.clock.now());
+        schedule.jar.store_at(&headers, schedule.clock.now());
         schedule
     }
 
@@ -111,7 +111,7 @@ impl Schedule {
             Outcome::Revoked
         } else if let Some(status) = self.refused {
             Outcome::Refused(status)
-        } else if !self.jar.has_refresh_cookie(self.clock.now()) {
+        } else if !self.jar.has_at("__Host-refresh", self.clock.now()) {
             Outcome::Stuck
         } else {
             Outcome::SignedIn
@@ -124,7 +124,7 @@ impl Schedule {
             return;
         }
         let sent_at = self.clock.now();
-        let cookies = self.jar.header(sent_at);
+        let cookies = self.jar.header_at(sent_at);
         let gate = Gate::default();
         let node = self.random.index(2);
         let running = if self.random.one_in(5) {
@@ -136,7 +136,7 @@ impl Schedule {
         self.flights.push(Flight { stage: Stage::Arriving { running, gate, sent_at }, pace });
     }
 
-    /// Lets time pass, but no message be on its way for as long as the grace period.
+    /// Lets time pass, after delivering every message that would otherwise be in flight for the grace period.
     fn pass_time(&mut self) {
         let by = match self.random.below(5) {
             0 | 1 => Duration::from_secs(self.random.below(12)),
@@ -145,7 +145,7 @@ impl Schedule {
             _ => Duration::from_secs(self.random.below(100)),
         };
         if self.random.one_in(6) {
-            self.jar.forget_access_cookie(); // as a browser does under pressure
+            self.jar.remove("__Host-access"); // as a browser does under pressure
         }
         self.until = self.clock.now() + by;
         while let Some(index) = self.flights.iter().position(|flight| flight.is_late(self.until)) {
@@ -206,14 +206,14 @@ impl Schedule {
                 if !status.is_success() {
                     self.refused.get_or_insert(status);
                 }
-                self.jar.store(&headers, now);
+                self.jar.store_at(&headers, now);
                 return;
             }
         };
         self.flights.push(Flight { stage, pace });
     }
 
-    /// Whether time is to pass that a message which left then cannot see.
+    /// Returns whether a message that left at `left_at` must arrive before the time that is about to pass.
     fn is_due(&self, left_at: SystemTime) -> bool {
         self.until.duration_since(left_at).is_ok_and(|age| age >= GRACE)
     }

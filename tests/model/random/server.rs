@@ -14,11 +14,13 @@ use std::{
 use http::{HeaderMap, Request, Response, StatusCode};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_cookie_jwt::{
-    KeyRing, MemoryStore, Sessions,
+    MemoryStore, Sessions,
     session::{LostResponse, SessionEvent},
     store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
     testing::TestClock,
 };
+
+use crate::kit::{forge, jar::headers_of};
 
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 /// Any relation between grace period and access lifetime is legal.
@@ -62,7 +64,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(clock: &TestClock, access: Duration, lost_response: LostResponse) -> Self {
-        let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef").expect("a long secret");
+        let keys = forge::ring();
         let store = SlowStore(MemoryStore::new().with_clock(clock.clone()));
         let rotations = Arc::new(AtomicU64::new(0));
         let reuse = Arc::new(AtomicBool::new(false));
@@ -92,9 +94,8 @@ impl Server {
         Box::pin(async move {
             let (parts, ()) =
                 Request::post("https://shop.example/login").body(()).expect("a request").into_parts();
-            let mut headers = HeaderMap::new();
-            sessions.sign_in(&parts, "ada", ()).await.expect("an empty store").append_to(&mut headers);
-            (StatusCode::OK, headers)
+            let signed_in = sessions.sign_in(&parts, "ada", ()).await.expect("an empty store");
+            (StatusCode::OK, headers_of(&signed_in))
         })
     }
 

@@ -7,14 +7,14 @@ use http::StatusCode;
 use tokio::time::sleep;
 
 use crate::{
-    honest::{GRACE, Honest},
+    clients::{GRACE, LegitimateClient},
     place::{Kind, Place},
     proxy::Mode,
 };
 
 /// The store's clock says that the token is too old, but it was not when the client sent it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_waits_for_the_store_longer_than_the_grace_period_signs_nobody_out() {
+async fn waiting_for_the_store_longer_than_the_grace_period_signs_out_no_client() {
     for outcome in join_all([Kind::Postgres, Kind::Redis].map(|kind| tokio::spawn(wait(kind)))).await {
         outcome.expect("it holds");
     }
@@ -22,8 +22,8 @@ async fn a_request_that_waits_for_the_store_longer_than_the_grace_period_signs_n
 
 async fn wait(kind: Kind) {
     let place = Place::of(kind, 2).await;
-    place.shop.ledger().set_faulty(true);
-    let browser = Honest::new(&place.shop);
+    place.nodes.ledger().set_faulty(true);
+    let browser = LegitimateClient::new(&place.nodes);
     browser.sign_in("ada").await;
     assert_eq!(browser.step_at(1).await, StatusCode::OK, "{kind:?}: confirmed");
     // The first calls of a node may take longer.
@@ -50,7 +50,7 @@ async fn wait(kind: Kind) {
     for node in [1, 0] {
         assert_eq!(browser.step_at(node).await, StatusCode::OK, "{kind:?}: still signed in");
     }
-    assert_eq!(place.shop.ledger().complaints(), Vec::<String>::new(), "{kind:?}");
+    assert_eq!(place.nodes.ledger().complaints(), Vec::<String>::new(), "{kind:?}");
 }
 
 /// Grace period and margin together are less than the 5 seconds after which stores give up.

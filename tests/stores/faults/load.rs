@@ -8,39 +8,60 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{NODES, signed_in, story};
 use crate::{
-    honest::Honest,
+    clients::LegitimateClient,
     place::{Kind, Place},
 };
 
-const BROWSERS: u32 = 200;
-/// Of each browser: 20 requests a second in all.
-const PAUSE: Duration = Duration::from_secs(10);
-const LASTS: Duration = Duration::from_secs(60);
-/// How many requests that makes, about.
-const ASKED: u64 = BROWSERS as u64 * (LASTS.as_secs() / PAUSE.as_secs());
+/// The amount of load.
+#[derive(Clone, Copy)]
+struct Load {
+    browsers: u32,
+    /// Between two requests of a browser: longer than the outage, so that at most one of them fails.
+    pause: Duration,
+    /// The number of requests of each browser.
+    requests: u32,
+}
+
+/// 33 requests per second.
+const BOUNDED: Load = Load { browsers: 200, pause: Duration::from_secs(6), requests: 6 };
+/// 50 requests per second.
+const LONG: Load = Load { browsers: 500, pause: Duration::from_secs(10), requests: 18 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_browsers_outlive_a_restart_of_their_store() {
-    for outcome in join_all([Kind::Postgres, Kind::Redis].map(|kind| tokio::spawn(load(kind)))).await {
+async fn two_hundred_browsers_survive_a_store_restart() {
+    survive_restart(BOUNDED).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes: see `tests/run long`"]
+async fn five_hundred_browsers_survive_a_store_restart() {
+    survive_restart(LONG).await;
+}
+
+async fn survive_restart(load: Load) {
+    let stores = [Kind::Postgres, Kind::Redis];
+    for outcome in join_all(stores.map(|kind| tokio::spawn(restart_under_load(kind, load)))).await {
         println!("{}", outcome.expect("it holds"));
     }
 }
 
-async fn load(kind: Kind) -> String {
+async fn restart_under_load(kind: Kind, load: Load) -> String {
+    let Load { browsers: count, pause, requests } = load;
+    let lasts = pause * requests;
     let mut place = Place::of(kind, NODES).await;
-    let mut browsers: Vec<Honest> = Vec::new();
-    for number in 0..BROWSERS as usize {
+    let mut browsers: Vec<LegitimateClient> = Vec::new();
+    for number in 0..count as usize {
         browsers.push(signed_in(&place, number).await);
     }
-    let ledger = place.shop.ledger().clone();
+    let ledger = place.nodes.ledger().clone();
     let begun = Instant::now();
-    let spread = PAUSE / BROWSERS;
+    let spread = pause / count;
     let tabs: Vec<_> = browsers
         .iter()
         .zip(0..)
-        .map(|(browser, number)| browser.walk(spread * number, PAUSE - Duration::from_millis(10)))
+        .map(|(browser, number)| browser.walk(spread * number, pause - Duration::from_millis(10)))
         .collect();
-    sleep_until(begun + LASTS / 2).await;
+    sleep_until(begun + lasts / 2).await;
 
     ledger.set_faulty(true);
     place.kill();
@@ -49,21 +70,21 @@ async fn load(kind: Kind) -> String {
     sleep(RECOVERY).await;
     ledger.set_faulty(false);
 
-    sleep_until(begun + LASTS).await;
+    sleep_until(begun + lasts).await;
     tabs.iter().for_each(tokio::task::JoinHandle::abort);
     for browser in &browsers {
-        assert_eq!(in_the_end(browser).await, StatusCode::OK, "{kind:?}: still signed in");
+        assert_eq!(in_the_end(browser, pause).await, StatusCode::OK, "{kind:?}: still signed in");
         assert!(browser.generation() >= 2, "{kind:?}: rotated {} times", browser.generation());
     }
     assert_eq!(ledger.complaints(), Vec::<String>::new(), "{kind:?}");
     assert!(ledger.unavailable() > 0, "{kind:?}: the restart was not noticed");
-    assert!(ledger.answered() > ASKED / 2, "{kind:?}: {}", story(&ledger));
-    format!("{kind:?}, {BROWSERS} browsers: {}", story(&ledger))
+    assert!(ledger.answered() > u64::from(count * requests) / 2, "{kind:?}: {}", story(&ledger));
+    format!("{kind:?}, {count} browsers: {}", story(&ledger))
 }
 
-/// What the next request is answered that is not to be sent again later.
-async fn in_the_end(browser: &Honest) -> StatusCode {
-    let deadline = Instant::now() + PAUSE;
+/// Returns the answer to the next request, which is sent again while the store recovers.
+async fn in_the_end(browser: &LegitimateClient, patience: Duration) -> StatusCode {
+    let deadline = Instant::now() + patience;
     loop {
         let status = browser.step(Method::GET).await;
         if status != StatusCode::SERVICE_UNAVAILABLE || Instant::now() > deadline {
@@ -73,5 +94,5 @@ async fn in_the_end(browser: &Honest) -> StatusCode {
     }
 }
 
-/// Within which the nodes find the restarted store again by themselves.
+/// Upper bound for the nodes to reconnect to the restarted store.
 const RECOVERY: Duration = Duration::from_secs(5);

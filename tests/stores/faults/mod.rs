@@ -1,4 +1,4 @@
-//! What may happen to a store, and what honest clients notice of it: nothing but 503 for rotations.
+//! Faults of a store, and what legitimate clients notice of them: at most a 503 for rotations.
 
 mod late;
 mod load;
@@ -11,7 +11,7 @@ use futures_util::{FutureExt, future::join_all};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    honest::{Honest, Ledger},
+    clients::{Ledger, LegitimateClient},
     place::{Kind, Place, eventually},
 };
 
@@ -28,39 +28,39 @@ const LASTS_AT_MOST: Duration = Duration::from_secs(60);
 /// One thing that happens to a store.
 struct Fault {
     name: &'static str,
-    /// Before anybody walks.
+    /// Runs before the browsers start.
     prepare: fn(&mut Place),
     strike: Strike,
-    /// Ends what has not ended by itself.
+    /// Ends the fault if it has not ended already.
     heal: fn(&mut Place),
     shows: Shows,
 }
 
 enum Strike {
-    /// Once.
+    /// Strikes once.
     Once(fn(&mut Place)),
-    /// Again and again, with the number of the round.
+    /// Strikes repeatedly, with the number of the round.
     Repeatedly(fn(&mut Place, usize)),
 }
 
-/// By what it is seen that the fault was one.
+/// The evidence that a fault took effect.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shows {
     /// Rotations were answered 503.
     Outage,
-    /// Rotations were written, and no node heard of it.
+    /// Rotations were written without any node learning of it.
     Unheard,
-    /// Clients were further than the store.
+    /// Clients were ahead of the store.
     LostWrites,
-    /// It is slow, and all goes on.
+    /// It is slow, and every request succeeds.
     Slowness,
-    /// Many connections were lost, and all may go on: the store tries again by itself.
+    /// Many connections were lost, and every request may succeed: the store retries automatically.
     Disturbance,
 }
 
 impl Shows {
     fn is_seen(self, place: &Place) -> bool {
-        let ledger = place.shop.ledger();
+        let ledger = place.nodes.ledger();
         match self {
             Self::Outage => ledger.unavailable() > 0,
             Self::Unheard => ledger.unheard() > 0,
@@ -71,7 +71,7 @@ impl Shows {
     }
 }
 
-/// Each fault on a server of its own, all at the same time.
+/// Runs each fault on a separate server, all of them concurrently.
 async fn survive(kind: Kind, faults: Vec<Fault>) {
     let rows = faults.into_iter().map(|fault| {
         let name = fault.name;
@@ -90,10 +90,10 @@ async fn survive(kind: Kind, faults: Vec<Fault>) {
     assert!(failed.is_empty(), "\n{}", failed.join("\n"));
 }
 
-/// Honest browsers walk before, through and after the fault; says what they have seen.
+/// LegitimateClient browsers walk before, through and after the fault; says what they have seen.
 async fn survive_one(kind: Kind, fault: Fault) -> String {
     let mut place = Place::of(kind, NODES).await;
-    let ledger = place.shop.ledger().clone();
+    let ledger = place.nodes.ledger().clone();
     let browsers = join_all((0..BROWSERS).map(|number| signed_in(&place, number))).await;
     (fault.prepare)(&mut place);
     ledger.set_faulty(true); // the nodes may have to notice what has happened just now
@@ -141,14 +141,14 @@ impl Fault {
     }
 }
 
-async fn signed_in(place: &Place, number: usize) -> Honest {
-    let browser = Honest::new(&place.shop);
+async fn signed_in(place: &Place, number: usize) -> LegitimateClient {
+    let browser = LegitimateClient::new(&place.nodes);
     browser.sign_in(&format!("ada-{number}")).await;
     browser
 }
 
-/// Until each browser has come to its generation; at once when something has happened that must not.
-async fn reached(what: &str, ledger: &Ledger, browsers: &[Honest], generations: &[u32]) {
+/// Waits until each browser has reached its generation, or until there is a complaint.
+async fn reached(what: &str, ledger: &Ledger, browsers: &[LegitimateClient], generations: &[u32]) {
     let all =
         || browsers.iter().zip(generations).all(|(browser, generation)| browser.generation() >= *generation);
     eventually(what, || all() || !ledger.complaints().is_empty()).await;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_fault_of_postgresql_signs_an_honest_client_out() {
+async fn no_postgresql_fault_signs_out_a_legitimate_client() {
     let mut faults = server_faults();
     faults.extend(network_faults());
     // The store tries nothing twice: the client does.
@@ -24,7 +24,7 @@ async fn no_fault_of_postgresql_signs_an_honest_client_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_fault_of_redis_signs_an_honest_client_out() {
+async fn no_redis_fault_signs_out_a_legitimate_client() {
     let mut faults = server_faults();
     faults.extend(network_faults());
     // The store tries again, and recognizes what it has done.
@@ -34,16 +34,16 @@ async fn no_fault_of_redis_signs_an_honest_client_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_fault_of_a_master_of_a_redis_cluster_signs_an_honest_client_out() {
+async fn no_fault_of_a_redis_cluster_master_signs_out_a_legitimate_client() {
     survive(Kind::Cluster, server_faults()).await;
 }
 
-/// What happens to the server itself; of a cluster, to one master.
+/// Returns the faults of the server itself; in a cluster, of one master.
 fn server_faults() -> Vec<Fault> {
     vec![
         fault("killed and restarted", Once(Place::kill), Place::restart, Outage),
         fault(
-            "stopped, and goes on",
+            "stopped and continued",
             Once(|place| place.signal("STOP")),
             |place| place.signal("CONT"),
             Outage,
@@ -52,7 +52,7 @@ fn server_faults() -> Vec<Fault> {
     ]
 }
 
-/// What happens between the nodes and the server.
+/// Returns the faults between the nodes and the server.
 fn network_faults() -> Vec<Fault> {
     vec![
         fault(
@@ -94,7 +94,7 @@ fn refuse(place: &mut Place) {
     place.cut();
 }
 
-/// One in so many answers gets lost, with its connection.
+/// Loses one in a few answers, together with its connection.
 fn lose_answers(place: &mut Place, round: usize) {
     place.set(Mode::LoseAnswers { every: 3 + round % 4 });
 }

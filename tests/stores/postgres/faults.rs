@@ -6,14 +6,14 @@ use futures_util::future::join_all;
 use sqlx::{Connection, PgConnection};
 use tower_cookie_jwt::store::{PostgresStore, RefreshStore, SessionRecord, Update};
 
-use super::{open, sign_in};
+use super::{open, sessions::wait_for, sign_in};
 use crate::servers::Postgres;
 
-/// Five seconds are promised; the rest is for a busy machine.
-const IN_TIME: Duration = Duration::from_secs(7);
+/// Each call is bounded by 5 seconds; the rest is for a busy machine.
+const IN_TIME: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hung_server_is_an_error_in_time_and_the_store_recovers() {
+async fn a_hung_server_is_a_timely_error_and_the_store_recovers() {
     let (server, store, record) = signed_in().await;
     fill(&store).await;
     let backends = server.backends("STOP");
@@ -24,7 +24,7 @@ async fn a_hung_server_is_an_error_in_time_and_the_store_recovers() {
         let answers = join_all((0..15).map(|_| store.read(&record.id))).await;
         assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
         for answer in answers {
-            let error = answer.expect_err("nobody answers");
+            let error = answer.expect_err("the server hangs");
             assert!(error.to_string().contains("in time"), "{error}");
         }
     }
@@ -50,7 +50,7 @@ async fn connections_that_hang_are_replaced() {
     let began = Instant::now();
     let answers = join_all((0..15).map(|_| store.read(&record.id))).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
     server.signal_backends(&backends, "CONT");
 }
 
@@ -60,7 +60,7 @@ async fn connections_that_hang_in_a_statement_are_replaced() {
     let _locked = lock(&server).await;
     let updates = join_all((0..10).map(|_| store.update(&record)));
     let hang = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        wait_for(&server, MOST_WAIT).await;
         server.backends("STOP")
     };
     let began = Instant::now();
@@ -69,12 +69,12 @@ async fn connections_that_hang_in_a_statement_are_replaced() {
     assert!(outcomes.iter().all(Result::is_err), "{outcomes:?}");
     let began = Instant::now();
     assert_eq!(store.read(&record.id).await.expect("it reads").record, Some(record));
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
     server.signal_backends(&backends, "CONT");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_is_given_up_leaves_no_answer_to_the_next() {
+async fn a_dropped_call_leaves_no_response_for_the_next() {
     let server = Postgres::start();
     let store =
         PostgresStore::options().with_max_connections(1).connect(&server.url()).await.expect("it opens");
@@ -88,12 +88,12 @@ async fn a_call_that_is_given_up_leaves_no_answer_to_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_server_is_an_error_in_time_and_the_store_recovers() {
+async fn a_killed_server_is_a_timely_error_and_the_store_recovers() {
     let (mut server, store, record) = signed_in().await;
     fill(&store).await;
     server.kill();
     let began = Instant::now();
-    store.update(&record).await.expect_err("nobody listens");
+    store.update(&record).await.expect_err("connections are refused");
     assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
     server.restart();
     assert_eq!(store.update(&record).await.expect("it writes again"), Update::Done);
@@ -101,14 +101,14 @@ async fn a_killed_server_is_an_error_in_time_and_the_store_recovers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_row_that_somebody_keeps_locked_is_an_error_in_time() {
+async fn a_row_that_stays_locked_is_a_timely_error() {
     let (server, store, record) = signed_in().await;
     let locked = lock(&server).await;
     let began = Instant::now();
     let error = store.update(&record).await.expect_err("it is locked");
-    assert!(began.elapsed() < Duration::from_secs(5), "the server itself gave up");
-    assert!(error.to_string().contains("too long"), "{error}");
-    // Reading waits for nobody, and neither does another session.
+    assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
+    assert!(error.to_string().contains("too long"), "the server itself gives up: {error}");
+    // Neither reads nor other sessions wait for the lock.
     assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
     let next = sign_in(&store, "ada").await.expect("it writes");
     assert_eq!(store.update(&next).await.expect("it writes"), Update::Done);
@@ -117,7 +117,7 @@ async fn a_row_that_somebody_keeps_locked_is_an_error_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_only_database_is_an_error_and_its_connections_are_left() {
+async fn a_read_only_database_is_an_error_and_its_connections_are_replaced() {
     let server = Postgres::start();
     let store =
         PostgresStore::options().with_max_connections(1).connect(&server.url()).await.expect("it opens");
@@ -136,7 +136,7 @@ async fn a_read_only_database_is_an_error_and_its_connections_are_left() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_standby_is_not_asked_for_sessions() {
+async fn a_standby_is_not_queried_for_sessions() {
     let (mut server, store, record) = signed_in().await;
     server.run("COPY (SELECT 1) TO PROGRAM 'cat > standby.signal'");
     server.stop();
@@ -152,7 +152,10 @@ async fn a_standby_is_not_asked_for_sessions() {
     assert_eq!(store.update(&record).await.expect("it writes"), Update::Done);
 }
 
-/// A server, its store, and a session of ada's.
+/// Whether most of the ten connections of a store wait for a lock.
+const MOST_WAIT: &str = "SELECT count(*) > 5 FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+
+/// Returns a server, its store, and a session of ada's.
 async fn signed_in() -> (Postgres, PostgresStore, SessionRecord) {
     let server = Postgres::start();
     let store = open(&server).await;
@@ -176,7 +179,7 @@ async fn fill(store: &PostgresStore) {
 
 /// Clients hang up whenever they like: that must not cost the server a connection each.
 #[tokio::test]
-async fn calls_that_are_given_up_cost_no_connections() {
+async fn dropped_calls_cost_no_connections() {
     let (server, store, record) = signed_in().await;
     let before = server.connections_made();
     for _ in 0..200 {

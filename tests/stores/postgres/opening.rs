@@ -11,7 +11,7 @@ use super::{open, sign_in};
 use crate::servers::Postgres;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_that_start_at_once_make_the_tables_once() {
+async fn nodes_that_start_concurrently_create_the_tables_once() {
     let server = Postgres::start();
     let nodes = (0..8).map(|_| {
         let options = PostgresStore::options().with_schema("auth");
@@ -26,7 +26,7 @@ async fn nodes_that_start_at_once_make_the_tables_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn names_are_chosen_and_stores_of_other_names_are_apart() {
+async fn table_names_are_configurable_and_separate_stores() {
     let server = Postgres::start();
     let other = open(&server).await;
     let longest = "T".repeat(48);
@@ -41,7 +41,7 @@ async fn names_are_chosen_and_stores_of_other_names_are_apart() {
     assert_eq!(other.read(&record.id).await.expect("it reads").record, None);
     assert!(other.list("ada").await.expect("it reads").is_empty());
     server.run(&format!("SELECT 1 / count(*) FROM \"Auth-2\".\"{longest}\""));
-    // No index of ours was cut to the same name as another.
+    // No index name of the store was truncated to that of another.
     server.run("SELECT 1 / (count(*) = 3)::int FROM pg_indexes WHERE schemaname = 'Auth-2'");
 }
 
@@ -63,7 +63,7 @@ async fn hostile_names_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_role_that_may_create_nothing_uses_tables_made_by_hand() {
+async fn a_role_without_create_privileges_uses_existing_tables() {
     let server = Postgres::start();
     server.run("CREATE ROLE web LOGIN");
     let url = server.url().replace("postgres@", "web@");
@@ -101,7 +101,7 @@ async fn tables_of_a_later_version_are_refused() {
 }
 
 #[tokio::test]
-async fn tables_of_somebody_else_are_refused_and_left_alone() {
+async fn foreign_tables_are_refused_and_left_unchanged() {
     let server = Postgres::start();
     server.run("CREATE TABLE sessions (id text)");
     let error = PostgresStore::connect(&server.url()).await.expect_err("it is another's");
@@ -124,7 +124,7 @@ async fn a_database_that_is_not_in_utf8_is_refused() {
 }
 
 #[tokio::test]
-async fn the_password_is_in_no_error_and_no_debug() {
+async fn the_password_is_in_no_error_and_no_debug_output() {
     let server = Postgres::start();
     let with_password = server.url().replace("postgres@", "postgres:hunter2@");
     let store = PostgresStore::connect(&with_password).await.expect("trust asks for none");
@@ -145,7 +145,7 @@ async fn the_password_is_in_no_error_and_no_debug() {
 }
 
 #[tokio::test]
-async fn no_value_of_a_row_is_in_an_error() {
+async fn no_row_value_is_in_an_error() {
     let server = Postgres::start();
     let store = open(&server).await;
     server.run("ALTER TABLE sessions ADD CONSTRAINT mine CHECK (label <> 'shadow')");

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tower_cookie_jwt::store::{RefreshStore, Update};
@@ -10,7 +10,7 @@ use tower_cookie_jwt::store::{RefreshStore, Update};
 use super::{gate::Gate, *};
 
 #[tokio::test]
-async fn call_whose_answer_was_lost_is_answered_all_the_same() {
+async fn call_whose_response_was_lost_still_succeeds() {
     let redis = Redis::start();
     let gate = Gate::to(redis.port()).await;
     let store = open_url(&gate.url()).await;
@@ -32,7 +32,7 @@ async fn call_whose_answer_was_lost_is_answered_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answer_that_nobody_waits_for_reaches_nobody_else() {
+async fn response_to_a_dropped_call_never_reaches_another_call() {
     let redis = Redis::start();
     let store = open(&redis).await;
     let mut records = Vec::new();
@@ -42,32 +42,53 @@ async fn answer_that_nobody_waits_for_reaches_nobody_else() {
         records.push(create(&store, new).await);
     }
     let records = Arc::new(records);
+    // A busy machine needs more patience until some calls are answered, and a fast one less until some are
+    // dropped.
+    let (mut patience, mut dropped, mut answered) = (Duration::from_micros(1500), 0, 0);
+    let deadline = Instant::now() + 10 * BOUND;
+    while dropped < 100 || answered < 100 {
+        assert!(Instant::now() < deadline, "{dropped} dropped, {answered} answered");
+        let (late, in_time) = read_and_drop(&store, &records, patience).await;
+        (dropped, answered) = (dropped + late, answered + in_time);
+        patience = if late > in_time { 2 * patience } else { patience / 2 };
+    }
+}
+
+/// Reads records concurrently, each for a part of `patience`; returns how many reads were dropped and answered.
+async fn read_and_drop(
+    store: &RedisStore,
+    records: &Arc<Vec<SessionRecord>>,
+    patience: Duration,
+) -> (u32, u32) {
+    let most = u64::try_from(patience.as_micros()).expect("a short time").max(1);
     let readers = (0..16).map(|reader| {
-        let (store, records) = (store.clone(), Arc::clone(&records));
+        let (store, records) = (store.clone(), Arc::clone(records));
         tokio::spawn(async move {
-            let mut dropped = 0;
+            let (mut dropped, mut answered) = (0, 0);
             for turn in 0..400 {
                 let record = &records[(reader * 7 + turn * 3) % records.len()];
-                let patience = Duration::from_micros((turn as u64 * 37 + reader as u64 * 101) % 1500);
+                let patience = Duration::from_micros((turn as u64 * 37 + reader as u64 * 101) % most);
                 match tokio::time::timeout(patience, store.read(&record.id)).await {
                     Err(_) => dropped += 1,
                     Ok(snapshot) => {
                         assert_eq!(snapshot.expect("the store answers").record.as_ref(), Some(record));
+                        answered += 1;
                     }
                 }
             }
-            dropped
+            (dropped, answered)
         })
     });
-    let mut dropped = 0;
+    let mut total = (0, 0);
     for reader in readers.collect::<Vec<_>>() {
-        dropped += reader.await.expect("every answer is the right one");
+        let (dropped, answered) = reader.await.expect("every answer is the right one");
+        total = (total.0 + dropped, total.1 + answered);
     }
-    assert!((100..6300).contains(&dropped), "some are dropped and some not: {dropped}");
+    total
 }
 
 #[tokio::test]
-async fn time_is_the_servers() {
+async fn time_comes_from_the_server() {
     let redis = Redis::start();
     let store = open(&redis).await;
     let record = sign_in(&store, "ada").await;

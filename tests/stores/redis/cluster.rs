@@ -82,7 +82,7 @@ async fn existing_cluster_connection_is_used() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_master_comes_back_with_its_sessions() {
+async fn restarted_master_still_has_its_sessions() {
     let mut cluster = RedisCluster::start();
     let store = open_cluster(&cluster).await;
     let mut records = Vec::new();
@@ -106,7 +106,7 @@ async fn killed_master_comes_back_with_its_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hung_master_is_an_error_in_time() {
+async fn hung_master_is_a_timely_error() {
     let mut cluster = RedisCluster::start();
     let store = open_cluster(&cluster).await;
     let mut records = Vec::new();

@@ -7,7 +7,7 @@ use tower_cookie_jwt::store::{Created, RefreshStore};
 use super::*;
 
 #[tokio::test]
-async fn full_server_refuses_new_sessions_and_goes_on_with_the_others() {
+async fn full_server_refuses_new_sessions_and_keeps_serving_the_others() {
     let redis = Redis::start();
     let store = open(&redis).await;
     let mut admin = admin(&redis.url()).await;
@@ -31,16 +31,16 @@ async fn full_server_refuses_new_sessions_and_goes_on_with_the_others() {
     let counted = format!("ZCARD sessions:{{{}}}", &records[0].id.as_str()[..16]);
     assert_eq!(run::<usize>(&mut admin, &counted).await, records.len(), "nothing is half done");
 
-    // What needs no memory goes on; the scripts may be forgotten, too.
+    // Calls that need no memory still work, even after the scripts are flushed.
     run::<()>(&mut admin, "SCRIPT FLUSH").await;
     assert_eq!(read(&store, &records[0]).await.as_ref(), Some(&records[0]));
-    assert_eq!(store.list("ada").await.expect("list goes on").len(), records.len());
+    assert_eq!(store.list("ada").await.expect("list still works").len(), records.len());
     let error = store.update(&records[0]).await.expect_err("a write needs memory");
     assert!(error.to_string().starts_with("the session server is full"), "{error}");
     assert_eq!(read(&store, &records[0]).await.as_ref(), Some(&records[0]), "it is as it was");
-    assert!(store.remove(&records[0].id).await.expect("removal goes on"));
+    assert!(store.remove(&records[0].id).await.expect("removal still works"));
     let rest = records.len() as u64 - 1;
-    assert_eq!(store.remove_all("ada", None).await.expect("removal goes on"), rest);
+    assert_eq!(store.remove_all("ada", None).await.expect("removal still works"), rest);
     // Servers free memory in the background.
     let deadline = Instant::now() + BOUND;
     while let Err(error) = store.create(new_session(&store, "ada")).await {
@@ -50,7 +50,7 @@ async fn full_server_refuses_new_sessions_and_goes_on_with_the_others() {
 }
 
 #[tokio::test]
-async fn server_that_lacks_replicas_refuses_writes_and_goes_on_reading() {
+async fn server_without_enough_replicas_refuses_writes_and_keeps_reading() {
     let redis = Redis::start();
     let store = open(&redis).await;
     let record = sign_in(&store, "ada").await;
@@ -65,7 +65,7 @@ async fn server_that_lacks_replicas_refuses_writes_and_goes_on_reading() {
         assert!(error.contains("NOREPLICAS"), "{error}");
     }
     assert_eq!(read(&store, &record).await.as_ref(), Some(&record));
-    assert_eq!(store.list("ada").await.expect("list goes on").len(), 1);
+    assert_eq!(store.list("ada").await.expect("list still works").len(), 1);
     run::<()>(&mut admin, "CONFIG SET min-replicas-to-write 0").await;
     assert!(store.remove(&record.id).await.expect("the store answers"));
 }

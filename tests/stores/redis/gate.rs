@@ -44,7 +44,7 @@ impl Gate {
         self.loses_next.store(true, Ordering::SeqCst);
     }
 
-    /// Whether an answer is still to be lost.
+    /// Returns whether an answer is still to be lost.
     pub(super) fn will_lose(&self) -> bool {
         self.loses_next.load(Ordering::SeqCst)
     }

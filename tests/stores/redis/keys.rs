@@ -5,7 +5,7 @@ use tower_cookie_jwt::store::{NewRecord, RedisStore, RefreshStore, SessionId, Up
 use super::*;
 
 #[tokio::test]
-async fn hostile_ids_find_nothing_and_touch_nothing() {
+async fn hostile_ids_match_nothing_and_change_nothing() {
     let redis = Redis::start();
     let store = open(&redis).await;
     let mut record = sign_in(&store, "ada").await;
@@ -28,17 +28,17 @@ async fn hostile_ids_find_nothing_and_touch_nothing() {
         record.id.as_str().repeat(1000),
     ];
     for id in hostile.map(SessionId::new) {
-        let snapshot = store.read(&id).await.expect("it is not found, which is no error");
+        let snapshot = store.read(&id).await.expect("a missing session is not an error");
         assert!(snapshot.record.is_none(), "{id:?}");
-        assert!(snapshot.now >= record.created_at - MINUTE, "the store's time comes all the same");
-        assert!(!store.remove(&id).await.expect("it is not found, which is no error"), "{id:?}");
+        assert!(snapshot.now >= record.created_at - MINUTE, "the time of the store is returned anyway");
+        assert!(!store.remove(&id).await.expect("a missing session is not an error"), "{id:?}");
         assert_eq!(store.remove_all("eve", Some(&id)).await.expect("nothing to keep"), 0, "{id:?}");
         let mut forged = record.clone();
         forged.id = id;
         assert_eq!(store.update(&forged).await.expect("it is not found"), Update::Gone, "{:?}", forged.id);
     }
     for id in ["", "{a}", "0123456789abcdef"] {
-        store.create(NewRecord::new(id.into(), "ada", [7; 32])).await.expect_err("the id is not ours");
+        store.create(NewRecord::new(id.into(), "ada", [7; 32])).await.expect_err("the id has a foreign form");
     }
     // An id that is another subject's would hide the session from its own subject's list.
     store.create(NewRecord::new(store.new_id("eve"), "ada", [7; 32])).await.expect_err("the id is eve's");
@@ -121,7 +121,7 @@ async fn no_error_and_no_debug_output_has_a_password_or_a_key() {
 }
 
 #[tokio::test]
-async fn server_without_our_commands_is_found_at_the_start() {
+async fn server_without_the_required_commands_is_detected_at_start_up() {
     let redis = Redis::start_with(&["--rename-command", "EVALSHA", ""]);
     let error = RedisStore::connect(&redis.url(), TAG_KEY).await.expect_err("there are no scripts");
     let words = all_words(&error);
@@ -149,6 +149,6 @@ async fn user_with_the_documented_permissions_suffices() {
     assert!(error.to_string().contains("NOPERM") || error.to_string().contains("permission"), "{error}");
 }
 
-/// As they stand in the documentation of `RedisStore`.
+/// The permissions from the documentation of `RedisStore`.
 const PERMISSIONS: &str = "~sessions:* +evalsha +eval +get +getrange +mget +set +unlink +pexpireat +time \
     +zadd +zrange +zrangebyscore +zrem +zrevrange +zscan";

@@ -30,7 +30,7 @@ async fn existing_connection_is_used() {
 }
 
 #[tokio::test]
-async fn scripts_that_the_server_forgets_are_sent_again() {
+async fn flushed_scripts_are_loaded_again() {
     let redis = Redis::start();
     let store = open(&redis).await;
     let mut admin = admin(&redis.url()).await;
@@ -47,7 +47,7 @@ async fn scripts_that_the_server_forgets_are_sent_again() {
 }
 
 #[tokio::test]
-async fn every_key_ends_with_the_sessions_it_is_for() {
+async fn every_key_expires_with_the_sessions_it_belongs_to() {
     let redis = Redis::start();
     let store = open(&redis).await;
     let mut short = new_session(&store, "ada");
@@ -93,7 +93,7 @@ async fn index_loses_sessions_that_have_ended() {
     assert_eq!(store.update(&kept).await.expect("the store answers"), Update::Done);
     assert_eq!(run::<u64>(&mut admin, &index).await, 1, "the ended ones are gone from the index");
 
-    // An update that ends a session takes it out at once.
+    // An update that ends a session removes it immediately.
     let mut kept = read(&store, &kept).await.expect("it is there");
     kept.idle_expires_at = kept.created_at;
     assert_eq!(store.update(&kept).await.expect("the store answers"), Update::Done);
@@ -133,15 +133,15 @@ async fn id_in_use_is_not_overwritten() {
 }
 
 #[tokio::test]
-async fn value_that_is_no_record_is_an_error() {
+async fn value_that_is_not_a_record_is_an_error() {
     let redis = Redis::start();
     let store = open(&redis).await;
     let mut admin = admin(&redis.url()).await;
     let record = sign_in(&store, "ada").await;
     let (tag, member) = record.id.as_str().split_at(16);
     run::<()>(&mut admin, &format!("SET sessions:{{{tag}}}:{member} nonsense EX 60")).await;
-    let error = store.read(&record.id).await.expect_err("it is no record");
+    let error = store.read(&record.id).await.expect_err("it is not a record");
     assert_eq!(error.to_string(), "a stored session is corrupt, or of a newer version");
-    store.list("ada").await.expect_err("it is no record");
+    store.list("ada").await.expect_err("it is not a record");
     assert_eq!(store.remove_all("ada", None).await.expect("the store answers"), 1, "it can be removed");
 }

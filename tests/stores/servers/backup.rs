@@ -1,4 +1,4 @@
-//! What a server that is not running has on its disk.
+//! The files of a stopped server.
 
 use std::{path::Path, process::Command};
 

@@ -31,7 +31,7 @@ impl RedisCluster {
         &mut self.masters
     }
 
-    /// Until every master serves its slots.
+    /// Waits until every master serves its slots.
     pub(crate) fn wait(&self) {
         wait_until("the cluster", || {
             self.masters.iter().all(|master| {

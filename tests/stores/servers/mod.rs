@@ -1,4 +1,4 @@
-//! Real servers of a test's own, each with a data folder of its own.
+//! Real servers that a test starts, each with a separate data folder.
 
 mod backup;
 mod cluster;
@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A loopback port that nobody listens on, nor will while a server is down for a moment: below those
+/// A loopback port that no process listens on, nor will while a server is down for a moment: below those
 /// that the system gives to connections.
 fn free_port() -> u16 {
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
@@ -27,7 +27,7 @@ fn free_port() -> u16 {
         .expect("loopback has a free port")
 }
 
-/// Waits for what a server needs a moment for.
+/// Waits until the condition holds.
 ///
 /// # Panics
 ///

@@ -51,7 +51,7 @@ impl Postgres {
         wait_until("the end of PostgreSQL's processes", || !children.iter().any(|child| runs(child)));
     }
 
-    /// Ends it in order; `restart` starts it again.
+    /// Shuts it down cleanly; `restart` starts it again.
     pub(crate) fn stop(&mut self) {
         self.process.signal("INT");
         let server = self.process.itself();
@@ -79,15 +79,15 @@ impl Postgres {
         wait_until("the new configuration", || self.ask("SHOW default_transaction_read_only") == value);
     }
 
-    /// How many connections there have been, those included that are asked with.
+    /// Returns the number of connections so far, including those of this query.
     pub(crate) fn connections_made(&self) -> u32 {
-        // The server counts those that have ended at once, the others within a second.
+        // The server counts closed connections immediately, and open ones within a second.
         std::thread::sleep(Duration::from_millis(1100));
         let counted = self.ask("SELECT sessions FROM pg_stat_database WHERE datname = 'postgres'");
         counted.parse().expect("a number")
     }
 
-    /// Where its data is; of use while it does not run.
+    /// Returns its data folder, to be used while it does not run.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -107,7 +107,7 @@ impl Postgres {
 
     pub(crate) fn signal_backends(&self, backends: &[String], signal: &str) {
         for backend in backends {
-            // One that has ended by itself does not matter.
+            // A process that has already ended does not matter.
             let _ = Command::new("kill").args([&format!("-{signal}"), backend]).output();
         }
     }
@@ -117,7 +117,7 @@ impl Postgres {
         self.ask(statements);
     }
 
-    /// The same; what they say.
+    /// Runs statements with `psql` and returns their output.
     fn ask(&self, statements: &str) -> String {
         let ran = Command::new(program("psql"))
             .args(["--quiet", "--no-psqlrc", "-At", "-v", "ON_ERROR_STOP=1"])
@@ -202,7 +202,7 @@ fn is_root() -> bool {
     id.stdout.starts_with(b"0\n")
 }
 
-/// Whether the process of this folder in `/proc` runs: one that has ended has no command any more.
+/// Returns whether the process of this folder in `/proc` runs: a process that has ended has no command line.
 fn runs(process: &Path) -> bool {
     std::fs::read(process.join("cmdline")).is_ok_and(|command| !command.is_empty())
 }

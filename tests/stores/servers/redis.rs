@@ -19,7 +19,7 @@ impl Redis {
         Self::start_with(&[])
     }
 
-    /// The same with further `redis-server` arguments, such as `--maxmemory 10mb`.
+    /// Starts a server with further `redis-server` arguments, such as `--maxmemory 10mb`.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
@@ -62,7 +62,7 @@ impl Redis {
         assert_eq!(String::from_utf8_lossy(&answer).trim(), "OK", "{name} {value}");
     }
 
-    /// Where its data is; of use while it does not run.
+    /// Returns its data folder, to be used while it does not run.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -1,4 +1,4 @@
-//! Tokens that no honest issuer makes, and a service that tells who it was called by.
+//! Tokens that no issuer would make, and a service that answers with who has called it.
 
 use std::convert::Infallible;
 
@@ -20,7 +20,7 @@ pub(crate) fn ring() -> KeyRing {
     KeyRing::hs256(SECRET).expect("a secret of 32 bytes")
 }
 
-/// A token of this header and payload, whatever they are, signed as told.
+/// Returns a token of any header and payload, signed with this algorithm and key.
 pub(crate) fn sign_with(
     algorithm: Algorithm,
     key: &EncodingKey,
@@ -51,7 +51,7 @@ pub(crate) fn token(payload: impl AsRef<[u8]>) -> String {
     hs256(SECRET, r#"{"alg":"HS256"}"#, payload)
 }
 
-/// As [`token`], with claims that make it valid until 2100 where `claims` does not say otherwise.
+/// Like [`token`], with claims that make it valid until 2100 unless `claims` says otherwise.
 pub(crate) fn valid_with(claims: Value) -> String {
     let mut all = json!({ "sub": "ada", "iat": 1_700_000_000, "exp": 4_102_444_800_u64 });
     for (name, value) in claims.as_object().expect("claims are an object") {
@@ -60,12 +60,35 @@ pub(crate) fn valid_with(claims: Value) -> String {
     token(all.to_string())
 }
 
+/// Returns the claims of a token, without any check.
+pub(crate) fn payload(token: &str) -> Value {
+    let payload = token.split('.').nth(1).expect("a token has three parts");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).expect("base64url")).expect("JSON")
+}
+
+/// The token with another payload, signed with [`SECRET`].
+pub(crate) fn resign(token: &str, change: impl FnOnce(&mut Value)) -> String {
+    let mut claims = payload(token);
+    change(&mut claims);
+    let header = token.split('.').next().expect("a token has a header");
+    let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
+    sign_text(Algorithm::HS256, &EncodingKey::from_secret(SECRET), &message)
+}
+
+/// The token with another signature.
+pub(crate) fn forged(token: &str) -> String {
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let mut bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    bytes[0] ^= 1;
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
 /// Answers with the subject of the `Claims<()>` that it finds.
 pub(crate) fn whoami()
 -> impl Service<Request<()>, Response = Response<String>, Error = Infallible, Future: Send> + Clone {
     service_fn(|request: Request<()>| async move {
         let claims = request.extensions().get::<Claims<()>>();
-        let name = claims.and_then(Claims::subject).unwrap_or("nobody");
+        let name = claims.and_then(Claims::subject).unwrap_or("anonymous");
         Ok::<_, Infallible>(Response::new(name.to_owned()))
     })
 }

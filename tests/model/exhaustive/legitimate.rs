@@ -1,4 +1,4 @@
-//! An honest client, and nodes that read what the store has.
+//! A legitimate client, and nodes that read what the store has.
 
 use super::{
     model::{Model, Reads},
@@ -15,14 +15,28 @@ pub(super) fn assert_promise(model: &Model) {
 }
 
 #[test]
-fn an_honest_client_is_never_revoked_and_never_stuck() {
+fn a_legitimate_client_is_never_revoked_and_never_stuck() {
     assert_promise(&Model::new("one node, 3 requests in flight, 3 rotations", 3, 3));
     assert_promise(&Model::new("one node, 4 requests in flight, 3 rotations", 4, 3));
     assert_promise(&Model::new("one node, 5 requests in flight, 2 rotations", 5, 2));
 }
 
 #[test]
-fn an_honest_client_of_two_nodes_is_never_revoked_and_never_stuck() {
+#[ignore = "takes a minute: see `tests/run long`"]
+fn a_legitimate_client_with_more_requests_in_flight_is_never_revoked_and_never_stuck() {
+    assert_promise(&Model::new("one node, 6 requests in flight, 3 rotations", 6, 3));
+    assert_promise(&Model::new("one node, 4 requests in flight, 6 rotations", 4, 6));
+}
+
+#[test]
+#[ignore = "takes a minute: see `tests/run long`"]
+fn a_legitimate_client_of_two_nodes_with_more_rotations_is_never_revoked_and_never_stuck() {
+    let model = Model::new("two nodes, 5 requests in flight, 5 rotations", 5, 5);
+    assert_promise(&model.with_nodes(2, Reads::Linearizable));
+}
+
+#[test]
+fn a_legitimate_client_of_two_nodes_is_never_revoked_and_never_stuck() {
     let model = Model::new("two nodes, 5 requests in flight, 3 rotations", 5, 3);
     assert_promise(&model.with_nodes(2, Reads::Linearizable));
 }

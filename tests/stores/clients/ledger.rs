@@ -1,4 +1,4 @@
-//! What the promise forbids, and what has happened.
+//! Records what has happened, and what the promise forbids.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,7 +37,7 @@ struct Book {
     slowest: Duration,
 }
 
-/// An answer to an honest request.
+/// A response to a legitimate request.
 pub(super) struct Answer<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
@@ -47,7 +47,7 @@ pub(super) struct Answer<'a> {
 }
 
 impl Ledger {
-    /// From now on, needed rotations may be answered 503, or no longer.
+    /// Sets whether required rotations may be answered 503 from now on.
     pub(crate) fn set_faulty(&self, faulty: bool) {
         self.faulty.store(faulty, Ordering::SeqCst);
     }
@@ -56,7 +56,7 @@ impl Ledger {
         self.faulty.load(Ordering::SeqCst)
     }
 
-    /// What has happened that must not.
+    /// Returns everything that has happened and must not.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let book = self.book();
         let mut complaints: Vec<_> = book.complaints.iter().cloned().collect();
@@ -68,32 +68,32 @@ impl Ledger {
         complaints
     }
 
-    /// How many requests were answered 200.
+    /// Returns the number of requests answered 200.
     pub(crate) fn answered(&self) -> u64 {
         self.book().answered
     }
 
-    /// How many requests were answered 503.
+    /// Returns the number of requests answered 503.
     pub(crate) fn unavailable(&self) -> u64 {
         self.book().unavailable
     }
 
-    /// How long the slowest answer took.
+    /// Returns the duration of the slowest answer.
     pub(crate) fn slowest(&self) -> Duration {
         self.book().slowest
     }
 
-    /// How many rotations a node has announced.
+    /// Returns the number of rotations that nodes have announced.
     pub(crate) fn rotations(&self) -> usize {
         self.book().announced.len()
     }
 
-    /// How many sessions had moved on further than the store knew.
+    /// Returns the number of sessions that were ahead of the store.
     pub(crate) fn lost_writes(&self) -> usize {
         self.book().lost_writes.len()
     }
 
-    /// How many generations began without any node having heard that they did: the write was done and
+    /// Returns the number of generations that began without any node learning of it: the write was done and
     /// its answer lost.
     pub(crate) fn unheard(&self) -> usize {
         let book = self.book();
@@ -129,7 +129,7 @@ impl Ledger {
                 book.judge_unavailable(answer);
             }
             status => {
-                book.complaints.insert(format!("an honest request was answered {status}"));
+                book.complaints.insert(format!("a legitimate request was answered {status}"));
             }
         }
     }
@@ -162,7 +162,7 @@ impl Book {
         }
     }
 
-    /// Each generation of a session has one refresh token, whoever is answered with it.
+    /// Each generation of a session has one refresh token, whichever request is answered with it.
     fn refresh_token(&mut self, token: &str) {
         let claims = claims(token);
         let text = |name: &str| claims[name].as_str().expect("text").to_owned();
@@ -175,5 +175,5 @@ impl Book {
     }
 }
 
-/// A machine so busy that the store answers later than a node judges reuse by, is a fault of its own.
+/// A store that answers later than this, on a busy machine, counts as a fault.
 const BUSY: Duration = GRACE.checked_div(10).expect("ten parts");

@@ -1,4 +1,4 @@
-//! A browser whose tabs walk around as long as they may.
+//! A browser whose tabs keep sending requests.
 
 use std::{
     sync::{
@@ -14,25 +14,25 @@ use tokio::{task::JoinHandle, time::sleep};
 use tower_cookie_jwt::testing::{Browser, BrowserRequest};
 
 use super::{
-    Ledger, Shop,
+    Ledger, Nodes,
     ledger::Answer,
-    shop::{Balanced, NODE_HEADER},
+    nodes::{Balanced, NODE_HEADER},
     token::expires_at,
 };
 
 /// Clones are tabs.
 #[derive(Clone)]
-pub(crate) struct Honest {
+pub(crate) struct LegitimateClient {
     browser: Browser<Balanced>,
     ledger: Arc<Ledger>,
     generation: Arc<AtomicU32>,
 }
 
-impl Honest {
+impl LegitimateClient {
     /// A browser without cookies.
-    pub(crate) fn new(shop: &Shop) -> Self {
+    pub(crate) fn new(nodes: &Nodes) -> Self {
         let generation = Arc::new(AtomicU32::new(0));
-        Self { browser: Browser::new(shop.balanced()), ledger: shop.ledger().clone(), generation }
+        Self { browser: Browser::new(nodes.balanced()), ledger: nodes.ledger().clone(), generation }
     }
 
     pub(crate) async fn sign_in(&self, user: &str) {
@@ -44,12 +44,12 @@ impl Honest {
         self.browser.post("/logout").send().await.expect("infallible").status()
     }
 
-    /// The highest generation that an answer has shown.
+    /// Returns the highest generation that an answer has shown.
     pub(crate) fn generation(&self) -> u32 {
         self.generation.load(Ordering::Relaxed)
     }
 
-    /// A browser of its own with the cookies of this one.
+    /// Returns another browser with the cookies of this one.
     pub(crate) fn copy(&self) -> Self {
         let copy = Self { browser: self.browser.separate(), generation: Arc::default(), ..self.clone() };
         for name in [ACCESS_COOKIE, REFRESH_COOKIE] {
@@ -62,12 +62,12 @@ impl Honest {
         copy
     }
 
-    /// As closing and opening the browser does where the access cookie has not survived.
+    /// Forgets the access cookie, as closing and reopening the browser may do.
     pub(crate) fn forget_access(&self) {
         self.browser.remove_cookie(ACCESS_COOKIE);
     }
 
-    /// A tab that asks again and again from `begin` on, with this `pause` between, until it is aborted.
+    /// Starts a tab that sends requests from `begin` on, `pause` apart, until it is aborted.
     pub(crate) fn walk(&self, begin: Duration, pause: Duration) -> JoinHandle<()> {
         let tab = self.clone();
         tokio::spawn(async move {
@@ -79,12 +79,12 @@ impl Honest {
         })
     }
 
-    /// One request; whatever is wrong with its answer goes to the ledger.
+    /// Sends a request; the ledger records anything wrong with the answer.
     pub(crate) async fn step(&self, method: Method) -> StatusCode {
         self.send(self.browser.request(method, "/me").with_xsrf()).await
     }
 
-    /// The same to this node.
+    /// Sends a request to this node.
     pub(crate) async fn step_at(&self, node: usize) -> StatusCode {
         self.send(self.browser.get("/me").header(NODE_HEADER, node.to_string())).await
     }

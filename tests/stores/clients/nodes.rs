@@ -1,4 +1,4 @@
-//! The application: nodes that share nothing but keys and a store.
+//! The application: nodes that share only keys and a store.
 
 use std::{
     convert::Infallible,
@@ -20,42 +20,42 @@ use axum::{
 use serde::Deserialize;
 use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_cookie_jwt::{
-    Claims, KeyRing, Sessions,
+    Claims, Sessions,
     session::{SessionError, SessionEvent, SignedOut},
     store::RefreshStore,
 };
 
 use super::Ledger;
+use crate::kit::forge;
 
 const ACCESS: Duration = Duration::from_secs(2);
 /// Longer than a request waits for its turn on a busy machine.
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 
-/// What the browsers ask: each request goes to the next node.
+/// The service behind the browsers: each request goes to the next node.
 pub(super) type Balanced = BoxCloneSyncService<Request<String>, Response<Body>, Infallible>;
 
 #[derive(Clone)]
-pub(crate) struct Shop {
+pub(crate) struct Nodes {
     nodes: Vec<Sessions<()>>,
     ledger: Arc<Ledger>,
     absolute: Option<Duration>,
 }
 
-impl Shop {
+impl Nodes {
     pub(crate) fn new() -> Self {
         Self { nodes: Vec::new(), ledger: Arc::default(), absolute: None }
     }
 
-    /// Whose sessions end after this, however they are used.
+    /// Ends sessions after this time, however they are used.
     pub(crate) fn with_absolute_lifetime(self, lifetime: Duration) -> Self {
         Self { absolute: Some(lifetime), ..self }
     }
 
     /// Adds a node with this handle of the store.
     pub(crate) fn add(&mut self, store: impl RefreshStore) {
-        let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef").expect("a long secret");
         let ledger = self.ledger.clone();
-        let mut builder = Sessions::builder(keys, store)
+        let mut builder = Sessions::builder(forge::ring(), store)
             .with_access_lifetime(ACCESS)
             .with_grace_period(GRACE)
             .with_leeway(Duration::ZERO)
@@ -74,7 +74,7 @@ impl Shop {
         &self.nodes[node]
     }
 
-    /// All nodes behind one address: in turn, or as [`NODE_HEADER`] says.
+    /// Returns all nodes behind one address: in turn, or as [`NODE_HEADER`] says.
     pub(super) fn balanced(&self) -> Balanced {
         let nodes: Arc<[Router]> = self.nodes.iter().map(routes).collect();
         let turn = Arc::new(AtomicUsize::new(0));
@@ -95,7 +95,7 @@ fn routes(sessions: &Sessions<()>) -> Router {
         .with_state(sessions.clone())
 }
 
-/// The generation of the session, as the access token says.
+/// Answers with the generation of the session, according to the access token.
 async fn me(claims: Claims<()>) -> String {
     claims.generation().expect("a session's token").to_string()
 }

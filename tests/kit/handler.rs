@@ -1,4 +1,4 @@
-//! A shop whose handler counts its calls: what several modules of these tests share.
+//! A handler that counts its calls, and the tokens that it is asked with.
 
 use std::{
     convert::Infallible,
@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Request, Response, request};
+use http::{Request, Response, request};
 use tower::Service;
 use tower_cookie_jwt::{
     Claims, KeyRing,
@@ -20,7 +20,7 @@ use tower_cookie_jwt::{
 };
 
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
-/// An XSRF value in the shape of our own.
+/// An XSRF value of the same shape as those of the crate.
 pub(crate) const XSRF: &str = "c2VjcmV0LXhzcmYtdmFsdWUh";
 
 pub(crate) fn keys() -> KeyRing {
@@ -40,7 +40,7 @@ pub(crate) fn token() -> String {
     issue(&new_token())
 }
 
-/// A token in order but for its key.
+/// A token that is valid except for its key.
 pub(crate) fn forged_token() -> String {
     let keys = KeyRing::hs256("another secret of more than 32 bytes").expect("the secret is long enough");
     Issuer::new(keys).issue(&new_token(), &()).expect("the ring can sign")
@@ -51,25 +51,18 @@ pub(crate) fn access_cookie(token: &str) -> String {
 }
 
 pub(crate) fn parts(request: request::Builder) -> request::Parts {
-    request.body(()).expect("the request is in order").into_parts().0
+    request.body(()).expect("a valid request").into_parts().0
 }
 
-/// The cookies that a response sets, as the next request sends them.
-pub(crate) fn cookies_of(headers: &HeaderMap) -> String {
-    let lines = headers.get_all("set-cookie").iter();
-    let pairs = lines.filter_map(|line| line.to_str().ok()?.split(';').next());
-    pairs.filter(|pair| !pair.ends_with('=')).collect::<Vec<_>>().join("; ")
-}
-
-/// Counts its calls and says who asks: `ada by Cookie`, or `nobody: Expired`. Leaves the claims in the
-/// extensions of the response.
+/// Counts its calls and answers with who has asked: `ada by Cookie`, or `anonymous: Expired`. Leaves the claims
+/// in the extensions of the response.
 #[derive(Debug)]
-pub(crate) struct Shop<B = String> {
+pub(crate) struct CountingHandler<B = String> {
     calls: Arc<AtomicUsize>,
     body: PhantomData<fn() -> B>,
 }
 
-impl<B> Shop<B> {
+impl<B> CountingHandler<B> {
     pub(crate) fn new() -> Self {
         Self { calls: Arc::default(), body: PhantomData }
     }
@@ -79,13 +72,13 @@ impl<B> Shop<B> {
     }
 }
 
-impl<B> Clone for Shop<B> {
+impl<B> Clone for CountingHandler<B> {
     fn clone(&self) -> Self {
         Self { calls: self.calls.clone(), body: PhantomData }
     }
 }
 
-impl<Q, B: From<String>> Service<Request<Q>> for Shop<B> {
+impl<Q, B: From<String>> Service<Request<Q>> for CountingHandler<B> {
     type Response = Response<B>;
     type Error = Infallible;
     type Future = Ready<Result<Response<B>, Infallible>>;
@@ -99,9 +92,9 @@ impl<Q, B: From<String>> Service<Request<Q>> for Shop<B> {
         let extensions = request.extensions();
         let who = match (extensions.get::<Claims<()>>(), TokenError::of(extensions)) {
             (Some(claims), None) => format!("{} by {:?}", claims.subject().unwrap_or("-"), claims.source()),
-            (None, Some(error)) => format!("nobody: {:?}", error.kind()),
-            (None, None) => "nobody".to_owned(),
-            (Some(_), Some(_)) => panic!("claims and a reason for none"),
+            (None, Some(error)) => format!("anonymous: {:?}", error.kind()),
+            (None, None) => "anonymous".to_owned(),
+            (Some(_), Some(_)) => panic!("claims, and an error as well"),
         };
         let mut response = Response::new(who.into());
         if let Some(claims) = extensions.get::<Claims<()>>() {

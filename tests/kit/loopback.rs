@@ -21,7 +21,7 @@ use tower::Service;
 
 pub(crate) type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
-/// An HTTP/1 and HTTP/2 server on a port of its own; it stops when it is dropped, with its connections.
+/// An HTTP/1 and HTTP/2 server on a free port. Dropping it closes its connections.
 pub(crate) struct Loopback {
     address: SocketAddr,
     task: JoinHandle<()>,
@@ -74,7 +74,7 @@ where
         let service = TowerToHyperService::new(service.clone());
         connections.spawn(async move {
             let server = auto::Builder::new(TokioExecutor::new());
-            // A client that goes away is no failure of the test.
+            // A client that disconnects does not fail the test.
             let _ = server.serve_connection(TokioIo::new(stream), service).await;
         });
     }
