@@ -32,11 +32,11 @@ fn main() {
 
     let mut rows: Vec<Row> = vec![
         ("a token seen for the first time, no cache", {
-            let (verifier, tokens) = (verifier(&key).with_cache_bytes(0), valid.clone());
+            let (verifier, tokens) = (verifier(&key, 0), valid.clone());
             Box::new(move || time(&verifier, &tokens[..2000]))
         }),
         ("the same, put into a full cache, another evicted", {
-            let (verifier, tokens) = (verifier(&key).with_cache_bytes(1 << 20), valid.clone());
+            let (verifier, tokens) = (verifier(&key, 1 << 20), valid.clone());
             let mut begin = 0;
             Box::new(move || {
                 begin = (begin + 2000) % HOSTILE;
@@ -44,7 +44,7 @@ fn main() {
             })
         }),
         ("hit, one token", {
-            let (verifier, tokens) = (verifier(&key), vec![honest[0].clone(); 2000]);
+            let (verifier, tokens) = (verifier(&key, DEFAULT), vec![honest[0].clone(); 2000]);
             Box::new(move || time(&verifier, &tokens))
         }),
         ("hit, 512 tokens", hits(&key, &honest, Vec::new())),
@@ -66,9 +66,15 @@ fn main() {
     }
 }
 
-fn verifier(key: &Key) -> Verifier<()> {
-    Verifier::new(KeyRing::new(key.clone()).expect("it signs"))
+fn verifier(key: &Key, cache_bytes: usize) -> Verifier<()> {
+    Verifier::builder(KeyRing::new(key.clone()).expect("it signs"))
+        .with_cache_bytes(cache_bytes)
+        .build()
+        .expect("the settings agree")
 }
+
+/// The default of `VerifierBuilder::with_cache_bytes`.
+const DEFAULT: usize = 8 << 20;
 
 fn tokens(key: &Key, subjects: std::ops::Range<usize>) -> Vec<String> {
     let issuer =
@@ -92,7 +98,7 @@ fn time(verifier: &Verifier<()>, tokens: &[String]) -> f64 {
 
 /// The users at work, while a stream of `hostile` tokens passes between any two of their requests.
 fn hits(key: &Key, honest: &[String], hostile: Vec<String>) -> Box<dyn FnMut() -> f64> {
-    let (verifier, honest) = (verifier(key), honest.to_vec());
+    let (verifier, honest) = (verifier(key, DEFAULT), honest.to_vec());
     Box::new(move || {
         for chunk in hostile.chunks(1000) {
             time(&verifier, &honest);
@@ -105,7 +111,7 @@ fn hits(key: &Key, honest: &[String], hostile: Vec<String>) -> Box<dyn FnMut() -
 }
 
 fn contended(key: &Key, tokens: &[String]) -> Box<dyn FnMut() -> f64> {
-    let (verifier, tokens) = (verifier(key), tokens.to_vec());
+    let (verifier, tokens) = (verifier(key, DEFAULT), tokens.to_vec());
     let cores = thread::available_parallelism().map_or(1, usize::from).min(THREADS) as f64;
     Box::new(move || {
         let began = Instant::now();

@@ -69,7 +69,10 @@ fn inner_service_alone(bencher: divan::Bencher<'_, '_>) {
 fn cookie_jwt_first_sight(bencher: divan::Bencher<'_, '_>, algorithm: Algorithm) {
     let key = Key::generate(algorithm).expect("not RSA");
     let cookie = format!("theme=dark; __Host-access={}", token(&key, "0123456789abcdefghijklmn"));
-    let verifier = Verifier::<User>::new(KeyRing::new(key).expect("it signs")).with_cache_bytes(0);
+    let verifier = Verifier::<User>::builder(KeyRing::new(key).expect("it signs"))
+        .with_cache_bytes(0)
+        .build()
+        .expect("the settings agree");
     let mut service = CookieJwtLayer::new(verifier).layer(inner());
     bencher.with_inputs(|| get(&cookie)).bench_local_values(|request| call(&mut service, request));
 }

@@ -33,7 +33,7 @@ const TAG_KEY: &[u8] = b"sixteen bytes or more";
 
 #[derive(Clone, Copy)]
 enum Operation {
-    /// What `with_session_check` and `Sessions::confirm` cost a request.
+    /// What `with_session_check` and `Sessions::is_live` cost a request.
     Read,
     /// Read, write.
     Confirmation,

@@ -80,7 +80,7 @@
 //!   after the client's own first use goes undetected; every scheme with a grace period has this limit.
 //!
 //! Access tokens outlive sign-out: they are valid until they expire, after 15 minutes by default, unless
-//! [`with_session_check`](session::SessionsBuilder::with_session_check) or [`Sessions::confirm`] asks the store.
+//! [`with_session_check`](session::SessionsBuilder::with_session_check) or [`Sessions::is_live`] asks the store.
 //!
 //! # Features
 //!
@@ -88,13 +88,13 @@
 //! |---|---|---|
 //! | `aws-lc-rs` | yes | cryptography by `aws-lc-rs`; preferred when both crypto features are enabled |
 //! | `rust-crypto` | | cryptography by the RustCrypto crates, in pure Rust |
-//! | `axum` | | extractors and response parts for axum 0.8, through `axum-core`; includes `tracing` |
-//! | `tonic` | | claims and statuses for tonic 0.14; includes `tracing` |
+//! | `axum` | | extractors and response parts for axum 0.8, through `axum-core` |
+//! | `tonic` | | claims and statuses for tonic 0.14 |
 //! | `jwks-remote` | | `RemoteJwks`; requires Tokio |
 //! | `postgres` | | `PostgresStore`; requires Tokio and Rust 1.94 |
 //! | `redis` | | `RedisStore`, also for Redis Cluster and Valkey; requires Tokio |
 //! | `sqlite` | | `SqliteStore`; requires Tokio and Rust 1.94 |
-//! | `tracing` | | log events and warnings |
+//! | `tracing` | yes | log events and warnings |
 //! | `testing` | | `TestClock`, `Browser` and the store contract |
 //!
 //! At least one of the crypto features is required. The minimum supported Rust version is 1.88.

@@ -78,7 +78,8 @@ async fn login(sessions: &Sessions<User>, request: Request<Incoming>) -> Answer 
     match sessions.sign_in(&parts, id, user).await {
         Ok(signed_in) => {
             // The page's script needs the XSRF token; the cookies with the JWTs it cannot read.
-            let body = json!({ "xsrfToken": signed_in.xsrf_token(), "expiresAt": signed_in.expires_at() });
+            let body =
+                json!({ "xsrfToken": signed_in.xsrf_token(), "expiresAt": signed_in.expires_at_unix() });
             let mut response = boxed(StatusCode::OK, body.to_string());
             signed_in.append_to(response.headers_mut());
             response

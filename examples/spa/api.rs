@@ -80,7 +80,7 @@ async fn login(
         return Ok(problem(StatusCode::UNAUTHORIZED, "wrong_credentials", "user name or password is wrong"));
     };
     let signed_in = app.sessions.sign_in(&parts, id, user).await?;
-    let body = json!({ "xsrfToken": signed_in.xsrf_token(), "expiresAt": signed_in.expires_at() });
+    let body = json!({ "xsrfToken": signed_in.xsrf_token(), "expiresAt": signed_in.expires_at_unix() });
     Ok((signed_in, Json(body)).into_response())
 }
 
@@ -165,8 +165,10 @@ async fn not_found() -> Response {
 }
 
 /// Problem details (RFC 9457), as the layers answer.
-pub(crate) fn problem(status: StatusCode, code: &str, title: &str) -> Response {
-    let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "code": code });
+pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
+    let body = json!({
+        "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(), "detail": detail, "code": code,
+    });
     (status, [("content-type", "application/problem+json")], body.to_string()).into_response()
 }
 

@@ -123,7 +123,7 @@ function reasonOf({ status, code, body, headers }) {
   if (isUnreachable(status)) return `No answer from the server. Check the connection and try again.${still}`;
   if (status === 503) return `The server is busy just now. Please try again ${when(headers["Retry-After"])}.${still}`;
   if (status >= 500) return `The server failed (${status}). Please try again.`;
-  return REFUSALS[code] ?? body?.title ?? `Unexpected answer from the server (${status}).`;
+  return REFUSALS[code] ?? body?.detail ?? `Unexpected answer from the server (${status}).`;
 }
 
 const isUnreachable = (status) => status === 0;

@@ -36,7 +36,7 @@ impl Authorization {
             .with_issuer(own_origin)
             .with_audience(AUDIENCE)
             // Another port is another origin: without this line the website's page could not sign in.
-            .with_trusted_origin(website)
+            .with_trusted_origin(website)?
             .build()?;
         Ok(Self { first_key, keys, sessions })
     }
@@ -99,7 +99,7 @@ async fn login(
     };
     let ada = SignIn::new("ada", User { name: "Ada".to_owned() }).with_scope(scope);
     let signed_in = sessions.sign_in_with(&parts, ada).await?;
-    let body = json!({ "xsrfToken": signed_in.xsrf_token(), "expiresAt": signed_in.expires_at() });
+    let body = json!({ "xsrfToken": signed_in.xsrf_token(), "expiresAt": signed_in.expires_at_unix() });
     Ok((signed_in, Json(body)).into_response())
 }
 

@@ -48,7 +48,11 @@ fn verifier(authorization: &str) -> Result<Verifier<User>, ConfigError> {
         .with_min_gap(FOLLOW_INTERVAL)
         .follow(client);
     tokio::spawn(follow); // ends with the last clone of `keys`
-    Ok(Verifier::new(keys).with_issuer(authorization).with_audience(AUDIENCE))
+    Ok(Verifier::builder(keys)
+        .with_issuer(authorization)
+        .with_audience(AUDIENCE)
+        .build()
+        .expect("the settings agree"))
 }
 
 async fn me(claims: Claims<User>) -> Json<Value> {

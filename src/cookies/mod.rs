@@ -6,8 +6,10 @@
 mod policy;
 mod set_cookie;
 
+#[cfg(feature = "testing")]
+pub(crate) use self::policy::DEFAULT_XSRF_NAME;
 pub use self::{policy::CookiePolicy, set_cookie::SameSite};
 pub(crate) use self::{
     policy::{Cookies, DEFAULT_ACCESS_NAME},
-    set_cookie::{Prefix, append, append_missing},
+    set_cookie::{Prefix, append, append_missing, check_name},
 };

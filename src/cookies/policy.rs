@@ -250,4 +250,4 @@ impl Default for CookiePolicy {
 
 pub(crate) const DEFAULT_ACCESS_NAME: &str = "access";
 const DEFAULT_REFRESH_NAME: &str = "refresh";
-const DEFAULT_XSRF_NAME: &str = "XSRF-TOKEN";
+pub(crate) const DEFAULT_XSRF_NAME: &str = "XSRF-TOKEN";

@@ -105,27 +105,23 @@ impl CookieSpec {
     /// Finds attributes that contradict each other or that no browser would take.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let name = &self.name;
-        if name.is_empty() || !name.bytes().all(is_token) {
-            return Err(ConfigError::new(format!(
-                "`{}` is no cookie name: use letters, digits, `-` and `_`",
-                name.escape_debug()
-            )));
-        }
+        check_name(name)?;
         let printable =
             |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b',');
-        if !self.path.starts_with('/') || !printable(&self.path) {
+        if !self.path.starts_with('/') || !printable(&self.path) || self.path.len() > MAX_ATTRIBUTE {
             return Err(ConfigError::new(format!(
-                "`{}` is no cookie path: it must begin with `/` and hold no `;`",
-                self.path.escape_debug()
+                "`{}` is not a cookie path: start it with `/`, leave out `;` and `,`, and keep to {MAX_ATTRIBUTE} bytes",
+                excerpt(&self.path)
             )));
         }
         if let Some(domain) = &self.domain
             && (!domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
-                || domain.trim_matches('.').is_empty())
+                || domain.trim_matches('.').is_empty()
+                || domain.len() > MAX_ATTRIBUTE)
         {
             return Err(ConfigError::new(format!(
-                "`{}` is no cookie domain: give the host name alone, such as `shop.example`",
-                domain.escape_debug()
+                "`{}` is not a cookie domain: give only the host name, such as `shop.example`",
+                excerpt(domain)
             )));
         }
         if Prefix::is(Prefix::HOST, name)
@@ -155,6 +151,22 @@ impl CookieSpec {
     }
 }
 
+/// Refuses names that no cookie can have (RFC 6265 §4.1.1).
+pub(crate) fn check_name(name: &str) -> Result<(), ConfigError> {
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(ConfigError::new(format!(
+            "`{}` is not a cookie name: use letters, digits, `-` and `_`",
+            excerpt(name)
+        )));
+    }
+    Ok(())
+}
+
+/// Enough of a configured text to recognize it.
+fn excerpt(text: &str) -> String {
+    text.chars().take(64).flat_map(char::escape_debug).collect()
+}
+
 /// `tchar` of RFC 9110 §5.6.2.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
@@ -162,6 +174,9 @@ fn is_token(byte: u8) -> bool {
 
 /// What most cookies have behind their value, so that a line seldom grows.
 const ATTRIBUTES_ROOM: usize = 96;
+
+/// Browsers ignore an attribute whose value is longer (RFC 6265bis §5.6).
+const MAX_ATTRIBUTE: usize = 1024;
 
 /// Browsers ignore a cookie whose name and value together are longer (RFC 6265bis §5.6).
 pub(crate) const MAX_NAME_AND_VALUE: usize = 4096;

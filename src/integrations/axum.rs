@@ -44,7 +44,8 @@ use axum_core::{
     extract::{FromRequestParts, OptionalFromRequestParts},
     response::{IntoResponse, IntoResponseParts, Response, ResponseParts},
 };
-use http::{StatusCode, request::Parts};
+use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
+use serde_json::{Value, json};
 
 use crate::{
     reject::{ProblemJson, Refusal, Reject},
@@ -196,6 +197,22 @@ impl IntoResponseParts for SignedOut {
     }
 }
 
+/// 200 with the cookies and `{"expiresAt", "xsrfToken"}`, as the refresh service responds.
+impl IntoResponse for SignedIn {
+    fn into_response(self) -> Response {
+        let body = json!({ "expiresAt": self.expires_at_unix(), "xsrfToken": self.xsrf_token() });
+        (self, json_response(&body)).into_response()
+    }
+}
+
+/// 200 with `{"xsrfToken"}`; clears the access cookie.
+impl IntoResponse for UpdatedClaims {
+    fn into_response(self) -> Response {
+        let body = json!({ "xsrfToken": self.xsrf_token() });
+        (self, json_response(&body)).into_response()
+    }
+}
+
 /// 204 that clears the cookies.
 impl IntoResponse for SignedOut {
     fn into_response(self) -> Response {
@@ -224,6 +241,10 @@ fn refusal(refusal: &Refusal) -> Response {
     let mut response: Response<Body> = ProblemJson.reject(refusal, &parts);
     response.extensions_mut().insert(refusal.clone());
     response
+}
+
+fn json_response(body: &Value) -> Response {
+    ([(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
 const HANDLER: &str = "a handler";

@@ -1,4 +1,8 @@
-use std::fmt;
+use std::{fmt, str::FromStr};
+
+use serde::{Serialize, Serializer};
+
+use crate::error::ConfigError;
 
 /// A signature algorithm of RFC 7518 §3.1 or RFC 8037.
 ///
@@ -58,8 +62,8 @@ impl Algorithm {
         Self::EdDSA,
     ];
 
-    /// The value of the `alg` header parameter.
-    pub const fn name(self) -> &'static str {
+    /// Returns the value of the `alg` header parameter.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::HS256 => "HS256",
             Self::HS384 => "HS384",
@@ -78,7 +82,7 @@ impl Algorithm {
 
     /// The algorithm of this exact name; `alg` is case-sensitive (RFC 7515 §4.1.1).
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
     }
 
     pub(crate) const fn family(self) -> Family {
@@ -127,6 +131,40 @@ impl Algorithm {
 
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.as_str())
+    }
+}
+
+/// The exact name: `alg` is case-sensitive (RFC 7515 §4.1.1).
+impl FromStr for Algorithm {
+    type Err = ConfigError;
+
+    fn from_str(name: &str) -> Result<Self, ConfigError> {
+        Self::from_name(name).ok_or_else(|| {
+            let known = Self::ALL.map(Self::as_str).join(", ");
+            ConfigError::new(format!(
+                "`{}` is not a supported algorithm; choose one of {known}",
+                name.escape_debug()
+            ))
+        })
+    }
+}
+
+impl AsRef<str> for Algorithm {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl PartialEq<str> for Algorithm {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+/// As the value of `alg`.
+impl Serialize for Algorithm {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }

@@ -60,7 +60,7 @@ impl Key {
     /// The public part as a JWK; none for a shared secret, which has no public part.
     pub(super) fn public_jwk(&self) -> Option<Value> {
         let mut jwk = self.public_parameters()?;
-        jwk.insert("alg".into(), self.algorithm().name().into());
+        jwk.insert("alg".into(), self.algorithm().as_str().into());
         jwk.insert("use".into(), "sig".into());
         if let Some(id) = self.id() {
             jwk.insert("kid".into(), id.into());

@@ -44,7 +44,7 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
 //! let layer = CookieJwtLayer::new(Verifier::<()>::new(keys))
-//!     .with_cookie_name("token")
+//!     .with_cookie_name("token")?
 //!     .with_sources([Source::Cookie])
 //!     .optional();
 //! let service = layer.layer(service_fn(|request: Request<()>| async move {
@@ -67,7 +67,8 @@ use tower_service::Service;
 
 use super::{exempt::Exempt, future::ResponseFuture};
 use crate::{
-    cookies::{DEFAULT_ACCESS_NAME, Prefix},
+    cookies::{DEFAULT_ACCESS_NAME, Prefix, check_name},
+    error::ConfigError,
     reject::{DefaultReject, Refusal, Reject},
     request::{Authenticator, Head, Sources, is_preflight},
     token::{Source, TokenError, TokenErrorKind, Verifier},
@@ -118,11 +119,16 @@ impl<C> CookieJwtLayer<C> {
 impl<C, R> CookieJwtLayer<C, R> {
     /// Looks for the token in the cookie of this name.
     ///
-    /// Defaults to `__Host-access`, or for layers made by `Sessions` to the name of their policy.
-    pub fn with_cookie_name(mut self, name: impl Into<String>) -> Self {
+    /// Defaults to `__Host-access`, or for layers made by `Sessions` to the name in their policy.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`ConfigError`] when no cookie can have this name.
+    pub fn with_cookie_name(mut self, name: impl Into<String>) -> Result<Self, ConfigError> {
         let name = name.into().into_boxed_str();
+        check_name(&name)?;
         Arc::make_mut(&mut self.authenticator).change_sources(|sources| sources.cookie = name);
-        self
+        Ok(self)
     }
 
     /// Looks for the token in these places, in this order; the first that holds one decides, and does
@@ -136,7 +142,7 @@ impl<C, R> CookieJwtLayer<C, R> {
     }
 
     /// Lets requests without a valid token go on without claims. The reason is at hand by
-    /// `TokenError::of`. Ambiguous cookies are refused all the same.
+    /// `TokenError::from_extensions`. Ambiguous cookies are refused all the same.
     ///
     /// Defaults to refusing them with 401.
     pub const fn optional(mut self) -> Self {

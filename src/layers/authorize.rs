@@ -245,7 +245,7 @@ impl<S, C: Send + Sync + 'static, R> Require<S, C, R> {
         match extensions.get::<Claims<C>>() {
             Some(claims) => self.demands.check(claims),
             None => {
-                let reason = TokenError::of(extensions).cloned();
+                let reason = TokenError::from_extensions(extensions).cloned();
                 Err(Refusal::Token(reason.unwrap_or(TokenErrorKind::Missing.into())))
             }
         }

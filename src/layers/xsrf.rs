@@ -76,7 +76,7 @@ use super::future::ResponseFuture;
 use crate::{
     error::ConfigError,
     reject::{DefaultReject, Refusal, Reject},
-    request::{AuthState, FetchMetadata, Found, Head, OriginPolicy, is_handshake, is_unsafe},
+    request::{AuthState, FetchMetadata, Found, Head, OriginPolicy, XSRF_HEADER, is_handshake, is_unsafe},
     token::{XsrfError, XsrfErrorKind, xsrf},
 };
 
@@ -166,10 +166,10 @@ impl<R> XsrfLayer<R> {
         self
     }
 
-    /// Reads the XSRF token from this header.
+    /// Reads the XSRF token from this request header.
     ///
     /// Defaults to `X-XSRF-TOKEN`.
-    pub fn with_header(mut self, header: HeaderName) -> Self {
+    pub fn with_xsrf_header(mut self, header: HeaderName) -> Self {
         self.settings_mut().header = header;
         self
     }
@@ -189,8 +189,6 @@ impl<S, R: Clone> Layer<S> for XsrfLayer<R> {
         Xsrf { inner, settings: self.settings.clone(), reject: self.reject.clone() }
     }
 }
-
-const XSRF_HEADER: HeaderName = HeaderName::from_static("x-xsrf-token");
 
 /// Service that [`XsrfLayer`] makes.
 ///

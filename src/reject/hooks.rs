@@ -68,16 +68,21 @@ impl<B: Default> Reject<B> for DefaultReject {
     }
 }
 
-/// Answers with problem details (RFC 9457): `type`, `title`, `status` and a stable `code`.
+/// Responds with problem details (RFC 9457): `type`, `title`, `status`, `detail`, and a stable `code`.
+///
+/// The `type` is `about:blank`, so the `title` is the phrase of the status (RFC 9457 §4.2.1); what was wrong is in
+/// `detail`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProblemJson;
 
 impl<B: From<Bytes>> Reject<B> for ProblemJson {
     fn reject(&self, refusal: &Refusal, _: &Parts) -> Response<B> {
+        let status = refusal.status();
         let body = json!({
             "type": "about:blank",
-            "title": refusal.to_string(),
-            "status": refusal.status().as_u16(),
+            "title": status.canonical_reason(),
+            "status": status.as_u16(),
+            "detail": refusal.to_string(),
             "code": refusal.code(),
         });
         let mut response = answer(refusal, B::from(Bytes::from(body.to_string())));

@@ -32,7 +32,7 @@
 //!     response
 //! });
 //! let (parts, ()) = Request::new(()).into_parts();
-//! assert_eq!(hook.reject(&Refusal::Unavailable, &parts).body(), "refused: store_unavailable");
+//! assert_eq!(hook.reject(&Refusal::Unavailable, &parts).body(), "refused: unavailable");
 //! ```
 
 mod hooks;

@@ -58,7 +58,7 @@ impl Refusal {
             Self::Origin(_) => "origin_refused",
             Self::Scope(_) => "insufficient_scope",
             Self::StepUp(_) => "insufficient_user_authentication",
-            Self::Unavailable => "store_unavailable",
+            Self::Unavailable => "unavailable",
         }
     }
 

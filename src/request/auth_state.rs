@@ -190,14 +190,14 @@ impl TokenError {
     /// use tower_cookie_jwt::token::{TokenError, TokenErrorKind};
     ///
     /// fn hint<B>(request: &Request<B>) -> &'static str {
-    ///     match TokenError::of(request.extensions()).map(TokenError::kind) {
+    ///     match TokenError::from_extensions(request.extensions()).map(TokenError::kind) {
     ///         Some(TokenErrorKind::Expired) => "your session has expired",
     ///         _ => "hello",
     ///     }
     /// }
     /// # assert_eq!(hint(&Request::new(())), "hello");
     /// ```
-    pub fn of(extensions: &Extensions) -> Option<&Self> {
+    pub fn from_extensions(extensions: &Extensions) -> Option<&Self> {
         match &extensions.get::<AuthState>()?.outcome {
             AuthOutcome::Refused(error) => Some(error),
             AuthOutcome::User(..) | AuthOutcome::Exempt => None,

@@ -7,6 +7,9 @@ use http::{
     request::Parts,
 };
 
+/// The default name of the request header that carries the XSRF token.
+pub(crate) const XSRF_HEADER: HeaderName = HeaderName::from_static("x-xsrf-token");
+
 /// Everything of a request but its body.
 ///
 /// Taking a request apart and putting it together again moves some 500 bytes, in each layer: those that

@@ -21,7 +21,7 @@ pub(crate) use self::{
     auth_state::AuthState,
     authenticator::Authenticator,
     cookies::cookie_values,
-    head::{Found, Head, is_handshake, is_preflight, is_top_level_navigation, is_unsafe},
+    head::{Found, Head, XSRF_HEADER, is_handshake, is_preflight, is_top_level_navigation, is_unsafe},
     origin::{FetchMetadata, OriginPolicy, is_loopback, normalize, without_default_port},
     refresh_token::{REFRESH_TYPE, RefreshCookie, RefreshCookieReader, RefreshToken, SessionSecret},
     sources::Sources,

@@ -77,8 +77,9 @@ pub(crate) struct RefreshCookieReader {
 }
 
 impl RefreshCookieReader {
+    /// Takes a verifier of refresh tokens, and the name of their cookie.
     pub(crate) fn new(verifier: Verifier<()>, cookie: &str) -> Self {
-        Self { verifier: verifier.with_types([REFRESH_TYPE]), cookie: cookie.into() }
+        Self { verifier, cookie: cookie.into() }
     }
 
     /// The refresh token of the request; of several of one session the highest generation.

@@ -1,6 +1,7 @@
 use std::{fmt, time::SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Serialize, Serializer};
 
 use crate::{
     clock::unix_seconds,
@@ -27,8 +28,13 @@ impl SignedIn {
         &self.xsrf_token
     }
 
-    /// When the access token expires, in whole seconds since the epoch.
-    pub fn expires_at(&self) -> u64 {
+    /// Returns when the access token expires.
+    pub const fn expires_at(&self) -> SystemTime {
+        self.expires_at
+    }
+
+    /// Returns when the access token expires, in whole seconds since the epoch: for the JSON body.
+    pub fn expires_at_unix(&self) -> u64 {
         unix_seconds(self.expires_at)
     }
 
@@ -82,7 +88,7 @@ impl fmt::Debug for UpdatedClaims {
 /// The session has ended: clears the cookies.
 ///
 /// Access tokens of the session live until they expire, unless `with_session_check` is on or the
-/// handler asks `Sessions::confirm`.
+/// handler asks `Sessions::is_live`.
 #[derive(Clone, Debug)]
 #[must_use = "the browser keeps its cookies until they are cleared on the response"]
 pub struct SignedOut {
@@ -111,16 +117,23 @@ impl SignedOut {
 }
 
 /// A session as its user may see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Serializes as an object of `id`, `createdAt`, `lastSeenAt`, `expiresAt` and `label`, with times in whole seconds
+/// since the epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct SessionInfo {
     /// The session's id; compare it with `Claims::session_id` to find the present one.
     pub id: SessionId,
     /// When the user signed in.
+    #[serde(serialize_with = "as_unix_seconds")]
     pub created_at: SystemTime,
     /// When the session was last rotated or confirmed; between the two it may have been used.
+    #[serde(serialize_with = "as_unix_seconds")]
     pub last_seen_at: SystemTime,
     /// When the session ends unless it is used.
+    #[serde(serialize_with = "as_unix_seconds")]
     pub expires_at: SystemTime,
     /// What the user recognizes the device by.
     pub label: Box<str>,
@@ -136,6 +149,10 @@ impl From<SessionRecord> for SessionInfo {
             label: record.label,
         }
     }
+}
+
+fn as_unix_seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(unix_seconds(*time))
 }
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");

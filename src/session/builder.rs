@@ -16,9 +16,9 @@ use crate::{
     cookies::CookiePolicy,
     error::ConfigError,
     keys::KeyRing,
-    request::{Authenticator, OriginPolicy, REFRESH_TYPE, RefreshCookieReader, Sources},
-    store::{ErasedStore, RefreshStore},
-    token::{ACCESS_TYPE, Issuer, RESERVED, Verifier, XSRF_CLAIM},
+    request::{Authenticator, OriginPolicy, REFRESH_TYPE, RefreshCookieReader, Sources, XSRF_HEADER},
+    store::{DEFAULT_ABSOLUTE, DEFAULT_IDLE, ErasedStore, RefreshStore},
+    token::{ACCESS_TYPE, DEFAULT_LEEWAY, Issuer, Verifier, XSRF_CLAIM},
 };
 
 /// Builds [`Sessions`].
@@ -37,11 +37,9 @@ pub struct SessionsBuilder<C> {
     refresh_ahead: Duration,
     session_check: bool,
     cookies: CookiePolicy,
-    public_origin: Option<String>,
-    trusted_origins: Vec<String>,
-    handshakes_without_origin: bool,
+    origin: OriginPolicy,
     xsrf_claim: String,
-    xsrf_header: String,
+    xsrf_header: HeaderName,
     reload: Option<Box<dyn ErasedReload<C>>>,
     events: Listener,
     cache_bytes: Option<usize>,
@@ -70,11 +68,9 @@ impl<C> SessionsBuilder<C> {
             refresh_ahead: Duration::ZERO,
             session_check: false,
             cookies: CookiePolicy::new(),
-            public_origin: None,
-            trusted_origins: Vec::new(),
-            handshakes_without_origin: false,
+            origin: OriginPolicy::default(),
             xsrf_claim: XSRF_CLAIM.to_owned(),
-            xsrf_header: XSRF_HEADER.to_owned(),
+            xsrf_header: XSRF_HEADER,
             reload: None,
             events: Listener::new(TraceEvents),
             cache_bytes: None,
@@ -187,28 +183,36 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
-    /// Names the origin under which browsers see the application, such as `https://shop.example`:
-    /// for proxies that rewrite the host.
+    /// Sets the origin under which browsers see the application, such as `https://shop.example`: for proxies that
+    /// rewrite the host.
     ///
     /// Defaults to the request's own authority or `Host`.
-    pub fn with_public_origin(mut self, origin: impl Into<String>) -> Self {
-        self.public_origin = Some(origin.into());
-        self
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`ConfigError`] when `origin` is not an origin.
+    pub fn with_public_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
+        self.origin.set_public(origin)?;
+        Ok(self)
     }
 
     /// Lets pages of this origin make unsafe requests too.
     ///
     /// Defaults to none.
-    pub fn with_trusted_origin(mut self, origin: impl Into<String>) -> Self {
-        self.trusted_origins.push(origin.into());
-        self
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`ConfigError`] when `origin` is not an origin, such as `https://app.shop.example`.
+    pub fn with_trusted_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
+        self.origin.trust(origin)?;
+        Ok(self)
     }
 
-    /// Lets WebSocket handshakes without `Origin` pass, as programs other than browsers make them.
+    /// Lets WebSocket handshakes without `Origin` pass, as programs other than browsers send them.
     ///
     /// Defaults to refusing them.
     pub const fn with_handshakes_without_origin(mut self) -> Self {
-        self.handshakes_without_origin = true;
+        self.origin.allow_handshakes_without_origin();
         self
     }
 
@@ -220,11 +224,11 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
-    /// Names the request header that carries the XSRF token.
+    /// Reads the XSRF token from this request header.
     ///
-    /// Defaults to `X-XSRF-TOKEN`, which axios, Angular and AngularJS send by themselves.
-    pub fn with_xsrf_header(mut self, name: impl Into<String>) -> Self {
-        self.xsrf_header = name.into();
+    /// Defaults to `X-XSRF-TOKEN`, which axios, Angular and AngularJS send automatically.
+    pub fn with_xsrf_header(mut self, header: HeaderName) -> Self {
+        self.xsrf_header = header;
         self
     }
 
@@ -275,17 +279,16 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
     pub fn build(self) -> Result<Sessions<C>, ConfigError> {
         self.check()?;
         let cookies = self.cookies.check()?;
-        let origin = self.origin_policy()?;
-        let xsrf_header = HeaderName::try_from(&self.xsrf_header)
-            .map_err(|_| ConfigError::new("the XSRF header has no valid name; keep `X-XSRF-TOKEN`"))?;
-
         let mut issuer = Issuer::new(self.keys.clone()).with_xsrf_claim(&self.xsrf_claim);
-        let mut access = Verifier::<C>::new(self.keys.clone())
+        let mut access = Verifier::<C>::builder(self.keys.clone())
             .with_types([ACCESS_TYPE])
             .with_leeway(self.leeway)
-            .with_xsrf_claim(&self.xsrf_claim);
-        let mut refresh =
-            Verifier::<()>::new(self.keys.clone()).with_types([REFRESH_TYPE]).with_leeway(self.leeway);
+            .with_xsrf_claim(&self.xsrf_claim)
+            .with_clock(self.clock.clone());
+        let mut refresh = Verifier::<()>::builder(self.keys.clone())
+            .with_types([REFRESH_TYPE])
+            .with_leeway(self.leeway)
+            .with_clock(self.clock.clone());
         if let Some(name) = &self.issuer {
             issuer = issuer.with_issuer(name);
             access = access.with_issuer(name);
@@ -301,15 +304,13 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
         }
         let has_companion = !cookies.access.is_host_bound();
         if !has_companion {
-            // Each is seen once in its life; only a companion is looked at on each request.
+            // Each refresh token is seen once; only a companion is verified on every request.
             refresh = refresh.with_cache_bytes(0);
         }
-        let refresh_reader =
-            RefreshCookieReader::new(refresh.with_clock(self.clock.clone()), &cookies.refresh.name);
+        let refresh_reader = RefreshCookieReader::new(refresh.build()?, &cookies.refresh.name);
         let companion = has_companion.then(|| refresh_reader.clone());
-        let access = access.with_clock(self.clock.clone());
-        let authenticator =
-            Authenticator::new(access, Sources::new(cookies.access.name.clone())).with_companion(companion);
+        let authenticator = Authenticator::new(access.build()?, Sources::new(cookies.access.name.clone()))
+            .with_companion(companion);
 
         Ok(Sessions::from_inner(Inner {
             authenticator: authenticator.into(),
@@ -317,8 +318,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             issuer: issuer.with_clock(self.clock.clone()),
             records: Records::new(self.store, self.clock.clone()),
             cookies,
-            origin,
-            xsrf_header,
+            origin: self.origin,
+            xsrf_header: self.xsrf_header,
             lifetimes: self.lifetimes,
             rules: Rules { grace: self.grace, lost_response: self.lost_response },
             refresh_ahead: self.refresh_ahead,
@@ -366,24 +367,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
                  `with_refresh_ahead` needs less than `with_access_lifetime`",
             ));
         }
-        if RESERVED.contains(&self.xsrf_claim.as_str()) || self.xsrf_claim.is_empty() {
-            return Err(ConfigError::new("the XSRF claim needs a name that no registered claim has"));
-        }
         Ok(())
-    }
-
-    fn origin_policy(&self) -> Result<OriginPolicy, ConfigError> {
-        let mut policy = OriginPolicy::default();
-        if let Some(origin) = &self.public_origin {
-            policy.set_public(origin)?;
-        }
-        for origin in &self.trusted_origins {
-            policy.trust(origin)?;
-        }
-        if self.handshakes_without_origin {
-            policy.allow_handshakes_without_origin();
-        }
-        Ok(policy)
     }
 }
 
@@ -397,9 +381,5 @@ impl<C> fmt::Debug for SessionsBuilder<C> {
     }
 }
 
-const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 const DEFAULT_ACCESS: Duration = Duration::from_secs(15 * 60);
-const DEFAULT_IDLE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
-const DEFAULT_ABSOLUTE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-const XSRF_HEADER: &str = "x-xsrf-token";

@@ -23,7 +23,7 @@ impl<C> Sessions<C> {
     /// # Errors
     ///
     /// [`SessionError::Unavailable`] when the store fails.
-    pub async fn confirm(&self, claims: &Claims<C>) -> Result<bool, SessionError> {
+    pub async fn is_live(&self, claims: &Claims<C>) -> Result<bool, SessionError> {
         Ok(self.has_live_session(claims).await?)
     }
 

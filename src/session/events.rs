@@ -9,6 +9,7 @@ use crate::store::SessionId;
 #[non_exhaustive]
 pub enum SessionEvent<'a> {
     /// A user signed in.
+    #[non_exhaustive]
     SignedIn {
         /// Who.
         subject: &'a str,
@@ -16,6 +17,7 @@ pub enum SessionEvent<'a> {
         session: &'a SessionId,
     },
     /// The session advanced to a new generation.
+    #[non_exhaustive]
     Rotated {
         /// Whose session.
         subject: &'a str,
@@ -26,6 +28,7 @@ pub enum SessionEvent<'a> {
     },
     /// A refresh token was presented that no honest client can still hold: it, or its successor, has
     /// been stolen (RFC 9700 §4.14.2). The session has been revoked.
+    #[non_exhaustive]
     ReuseDetected {
         /// Whose session.
         subject: &'a str,
@@ -38,6 +41,7 @@ pub enum SessionEvent<'a> {
     },
     /// A client proved to hold a later generation than the store knows: the store has lost writes.
     /// The record has been moved on.
+    #[non_exhaustive]
     StoreLostWrites {
         /// Whose session.
         subject: &'a str,
@@ -49,6 +53,7 @@ pub enum SessionEvent<'a> {
         stored: u32,
     },
     /// The session was signed out or revoked.
+    #[non_exhaustive]
     Ended {
         /// Whose session.
         subject: &'a str,
@@ -56,6 +61,7 @@ pub enum SessionEvent<'a> {
         session: &'a SessionId,
     },
     /// All sessions of a subject, or all but one, were ended.
+    #[non_exhaustive]
     AllEnded {
         /// Whose sessions.
         subject: &'a str,

@@ -64,7 +64,7 @@ impl<C> SignIn<C> {
     ///
     /// Only where the request proves by itself that this browser began the sign-in, as by `state` or
     /// `nonce` (RFC 6749 §10.12): else another site signs the user in as somebody else.
-    pub fn without_origin_check(mut self) -> Self {
+    pub fn with_insecure_origin_bypass(mut self) -> Self {
         self.checks_origin = false;
         self
     }

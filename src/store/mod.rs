@@ -16,6 +16,7 @@ mod sweep;
 pub(crate) use self::contract::{BoxError, BoxFuture, ErasedStore};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresStore, PostgresStoreError, PostgresStoreOptions};
+pub(crate) use self::record::{DEFAULT_ABSOLUTE, DEFAULT_IDLE};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisStore, RedisStoreError};
 #[cfg(feature = "sqlite")]

@@ -1,9 +1,13 @@
 use std::{
     cmp::Ordering,
+    convert::Infallible,
     fmt,
+    str::FromStr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
+
+use serde::{Serialize, Serializer};
 
 /// The id of a session, as the `sid` claim carries it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +40,45 @@ impl fmt::Display for SessionId {
 impl From<&str> for SessionId {
     fn from(id: &str) -> Self {
         Self(id.into())
+    }
+}
+
+impl From<String> for SessionId {
+    fn from(id: String) -> Self {
+        Self(id.into())
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = Infallible;
+
+    fn from_str(id: &str) -> Result<Self, Infallible> {
+        Ok(id.into())
+    }
+}
+
+impl AsRef<str> for SessionId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for SessionId {
+    fn eq(&self, other: &str) -> bool {
+        *self.0 == *other
+    }
+}
+
+impl PartialEq<&str> for SessionId {
+    fn eq(&self, other: &&str) -> bool {
+        *self == **other
+    }
+}
+
+/// As a string.
+impl Serialize for SessionId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -113,8 +156,8 @@ impl NewRecord {
             claims: "{}".into(),
             xsrf_token: "".into(),
             label: "".into(),
-            idle: Duration::from_secs(14 * DAY),
-            absolute: Duration::from_secs(90 * DAY),
+            idle: DEFAULT_IDLE,
+            absolute: DEFAULT_ABSOLUTE,
         }
     }
 
@@ -193,3 +236,5 @@ impl fmt::Debug for NewRecord {
 }
 
 const DAY: u64 = 24 * 60 * 60;
+pub(crate) const DEFAULT_IDLE: Duration = Duration::from_secs(14 * DAY);
+pub(crate) const DEFAULT_ABSOLUTE: Duration = Duration::from_secs(90 * DAY);

@@ -10,7 +10,11 @@ use http::{HeaderName, Method, Response, header::SET_COOKIE};
 
 pub use super::browser::request::BrowserRequest;
 use super::jar::{Exchange, Jar, Origin};
-use crate::clock::{Clock, SharedClock};
+use crate::{
+    clock::{Clock, SharedClock},
+    cookies::DEFAULT_XSRF_NAME,
+    request::XSRF_HEADER,
+};
 
 mod request;
 
@@ -71,8 +75,8 @@ impl<S> Browser<S> {
             jar: Arc::default(),
             origin: origin(DEFAULT_ORIGIN),
             clock: SharedClock::default(),
-            xsrf_cookie: DEFAULT_XSRF_COOKIE.to_owned(),
-            xsrf_header: HeaderName::from_static(DEFAULT_XSRF_HEADER),
+            xsrf_cookie: DEFAULT_XSRF_NAME.to_owned(),
+            xsrf_header: XSRF_HEADER,
             body: PhantomData,
         }
     }
@@ -86,6 +90,22 @@ impl<S, B> Browser<S, B> {
     pub fn with_request_body<T>(self) -> Browser<S, T> {
         Browser {
             service: self.service,
+            jar: self.jar,
+            origin: self.origin,
+            clock: self.clock,
+            xsrf_cookie: self.xsrf_cookie,
+            xsrf_header: self.xsrf_header,
+            body: PhantomData,
+        }
+    }
+
+    /// Sends requests to `service` instead: another node, or the application with other settings.
+    ///
+    /// The cookies stay, and tabs share them also with the former service.
+    #[must_use]
+    pub fn with_service<T>(self, service: T) -> Browser<T, B> {
+        Browser {
+            service,
             jar: self.jar,
             origin: self.origin,
             clock: self.clock,
@@ -223,6 +243,16 @@ impl<S: Clone, B: Default> Browser<S, B> {
         self.request(Method::POST, path)
     }
 
+    /// Begins a `PUT` request; see [`request`](Self::request).
+    pub fn put(&self, path: &str) -> BrowserRequest<S, B> {
+        self.request(Method::PUT, path)
+    }
+
+    /// Begins a `DELETE` request; see [`request`](Self::request).
+    pub fn delete(&self, path: &str) -> BrowserRequest<S, B> {
+        self.request(Method::DELETE, path)
+    }
+
     /// Begins a request for `path`, a path with an optional query, as `fetch` in a page of this origin.
     ///
     /// # Panics
@@ -275,8 +305,6 @@ where
 }
 
 const DEFAULT_ORIGIN: &str = "https://shop.example";
-const DEFAULT_XSRF_COOKIE: &str = "XSRF-TOKEN";
-const DEFAULT_XSRF_HEADER: &str = "x-xsrf-token";
 
 #[cfg(test)]
 mod tests;

@@ -136,6 +136,11 @@ impl<C> Claims<C> {
         from_epoch(self.registered().expires_at.0)
     }
 
+    /// `exp` in whole seconds since the epoch.
+    pub fn expires_at_unix(&self) -> u64 {
+        self.registered().expires_at.0.as_secs()
+    }
+
     /// `nbf`: when the token becomes valid.
     pub fn not_before(&self) -> Option<SystemTime> {
         self.registered().not_before.map(|date| from_epoch(date.0))

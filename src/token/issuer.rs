@@ -217,7 +217,7 @@ impl Issuer {
         let claims = self.claims(token, &custom)?;
         let keys = self.keys.keys();
         let key = keys.active().ok_or(IssueError::new(IssueErrorKind::CannotSign))?;
-        let header = Header { alg: key.algorithm().name(), kid: key.id(), typ: token.typ };
+        let header = Header { alg: key.algorithm().as_str(), kid: key.id(), typ: token.typ };
         let (header, claims) = (json_of(&header), json_of(&claims));
         // Base64 takes a third more than the bytes, the signature most of the rest.
         let mut text = String::with_capacity(2 * (header.len() + claims.len()));

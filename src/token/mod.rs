@@ -30,10 +30,11 @@
 //! use tower_cookie_jwt::{KeyRing, Verifier, token::{Issuer, NewToken, TokenErrorKind}};
 //!
 //! let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
-//! let verifier = Verifier::<()>::new(keys.clone())
+//! let verifier = Verifier::<()>::builder(keys.clone())
 //!     .with_issuer("https://id.example")
 //!     .with_audience("shop")
-//!     .with_leeway(Duration::from_secs(5));
+//!     .with_leeway(Duration::from_secs(5))
+//!     .build()?;
 //!
 //! let foreign = Issuer::new(keys).issue(&NewToken::access("ada", Duration::from_secs(60)), &())?;
 //! assert_eq!(verifier.verify(&foreign).unwrap_err().kind(), TokenErrorKind::WrongIssuer);
@@ -58,9 +59,8 @@ pub(crate) use self::{
     budget::{Budget, Seen},
     claims::ErasedClaims,
     issuer::{ACCESS_TYPE, Expiry, to_object},
-    payload::RESERVED,
     registered::Registered,
-    verifier::{VerifierId, XSRF_CLAIM},
+    verifier::{DEFAULT_LEEWAY, VerifierId, XSRF_CLAIM},
 };
 pub use self::{
     claims::{Claims, Source},
@@ -68,6 +68,6 @@ pub use self::{
     issuer::{Issuer, NewToken},
     jws::MAX_TOKEN_LEN,
     scope::{InsufficientScope, InvalidScope, Scopes},
-    verifier::Verifier,
+    verifier::{Verifier, VerifierBuilder},
     xsrf::{XsrfError, XsrfErrorKind},
 };

@@ -1,4 +1,6 @@
-use std::fmt;
+use std::{fmt, mem, str::FromStr};
+
+use serde::{Serialize, Serializer};
 
 /// A set of scopes, as the `scope` claim lists them: separated by spaces (RFC 6749 §3.3, RFC 8693 §4.2).
 ///
@@ -11,6 +13,9 @@ use std::fmt;
 /// assert!(granted.contains("orders:read"));
 /// assert!(Scopes::new("orders:read")?.is_subset(&granted));
 /// assert!(!granted.contains("orders"));
+///
+/// let names = ["orders:write", "orders:read"];
+/// assert_eq!(names.iter().map(|name| name.parse()).collect::<Result<Scopes, _>>()?, granted);
 /// # Ok::<(), tower_cookie_jwt::token::InvalidScope>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +74,47 @@ impl Scopes {
     /// The space-separated list, in alphabetical order.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+}
+
+impl FromStr for Scopes {
+    type Err = InvalidScope;
+
+    fn from_str(list: &str) -> Result<Self, InvalidScope> {
+        Self::new(list)
+    }
+}
+
+impl Extend<Self> for Scopes {
+    fn extend<I: IntoIterator<Item = Self>>(&mut self, others: I) {
+        let mut list = String::from(mem::take(&mut self.text));
+        for other in others {
+            list.push(' ');
+            list.push_str(&other.text);
+        }
+        *self = Self::granted(&list);
+    }
+}
+
+/// The union of sets; `Result<Scopes, InvalidScope>` collects single names that are parsed on the way.
+impl FromIterator<Self> for Scopes {
+    fn from_iter<I: IntoIterator<Item = Self>>(sets: I) -> Self {
+        let mut union = Self::default();
+        union.extend(sets);
+        union
+    }
+}
+
+impl AsRef<str> for Scopes {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
+/// As the space-separated list, in alphabetical order.
+impl Serialize for Scopes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
     }
 }
 

@@ -1,5 +1,6 @@
 use std::{
-    fmt, str,
+    fmt,
+    marker::PhantomData,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,29 +16,22 @@ use super::{
     claims::{Claims, Source, Verified},
     error::{TokenError, TokenErrorKind},
     jws::{Encoded, Header, KnownHeaders, MAX_TOKEN_LEN, decode, same_media_type, split, with_decoded},
-    payload::{self, Unreadable},
+    payload::{self, RESERVED, Unreadable},
     registered::Registered,
 };
 use crate::{
     clock::{Clock, SharedClock, since_epoch},
+    error::ConfigError,
     keys::{Algorithm, Epoch, KeyRing},
 };
 
-const DEFAULT_CACHE_BYTES: usize = 8 << 20;
-const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
-
-/// Default name of the XSRF claim.
-pub(crate) const XSRF_CLAIM: &str = "xsrfToken";
-
-/// Verifies tokens and gives their claims, the application's own as `C`.
+/// Verifies tokens and returns their claims, the application's own as `C`.
 ///
-/// Accepts tokens of the types `at+jwt` and `JWT` and of no type. Issuer and audience are checked
-/// when they are configured: a token must then have them (RFC 8725 §3.8 and §3.9).
+/// Accepts tokens of the types `at+jwt` and `JWT`, and tokens without a type. Issuer and audience are checked when
+/// they are configured: a token must then have them (RFC 8725 §3.8 and §3.9).
 ///
-/// Cheap to clone. A request's token is verified at most once per verifier, however many layers
-/// use clones of it.
-///
-/// Remembers tokens that it has accepted, within a bound: see [`with_cache_bytes`](Self::with_cache_bytes).
+/// Cheap to clone. A request's token is verified at most once per verifier, however many layers use clones of it.
+/// Accepted tokens are cached within a bound; see [`with_cache_bytes`](VerifierBuilder::with_cache_bytes).
 ///
 /// # Examples
 ///
@@ -49,16 +43,16 @@ pub(crate) const XSRF_CLAIM: &str = "xsrfToken";
 /// let issuer = Issuer::new(keys.clone()).with_audience("shop");
 /// let token = issuer.issue(&NewToken::access("ada", Duration::from_secs(900)), &())?;
 ///
-/// let verifier = Verifier::<()>::new(keys).with_audience("shop");
+/// let verifier = Verifier::<()>::builder(keys.clone()).with_audience("shop").build()?;
 /// assert_eq!(verifier.verify(&token)?.subject(), Some("ada"));
 ///
-/// let admin = verifier.with_audience("admin");
+/// let admin = Verifier::<()>::builder(keys).with_audience("admin").build()?;
 /// assert_eq!(admin.verify(&token).unwrap_err().kind(), TokenErrorKind::WrongAudience);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Verifier<C> {
     policy: Arc<Policy>,
-    /// Shared by clones; a changed verifier begins with an empty one.
+    /// Shared by clones.
     memory: Arc<Memory<C>>,
 }
 
@@ -75,7 +69,6 @@ impl<C> Memory<C> {
 }
 
 /// Everything but the application's type.
-#[derive(Clone)]
 struct Policy {
     id: VerifierId,
     keys: KeyRing,
@@ -100,101 +93,140 @@ impl VerifierId {
 }
 
 impl<C> Verifier<C> {
-    /// A verifier that accepts what the keys of `keys` have signed.
+    /// Creates a verifier with the default settings: it accepts what the keys of `keys` have signed.
+    ///
+    /// Issuer and audience are not checked; see [`builder`](Self::builder).
     pub fn new(keys: KeyRing) -> Self {
-        Self {
-            policy: Arc::new(Policy {
-                id: VerifierId::next(),
-                keys,
-                issuer: None,
-                audience: None,
-                types: vec!["at+jwt".into(), "JWT".into()],
-                without_type: true,
-                leeway: DEFAULT_LEEWAY,
-                xsrf_claim: XSRF_CLAIM.into(),
-                clock: SharedClock::default(),
-            }),
-            memory: Memory::of(DEFAULT_CACHE_BYTES),
-        }
+        Self::with_policy(Policy::new(keys), DEFAULT_CACHE_BYTES)
     }
 
-    /// Demands that `iss` is exactly this (RFC 8725 §3.8).
+    /// Begins a verifier with other settings than the defaults.
+    pub fn builder(keys: KeyRing) -> VerifierBuilder<C> {
+        VerifierBuilder { policy: Policy::new(keys), cache_bytes: DEFAULT_CACHE_BYTES, claims: PhantomData }
+    }
+
+    fn with_policy(policy: Policy, cache_bytes: usize) -> Self {
+        Self { policy: Arc::new(policy), memory: Memory::of(cache_bytes) }
+    }
+
+    pub(crate) fn id(&self) -> VerifierId {
+        self.policy.id
+    }
+}
+
+/// Builds a [`Verifier`].
+///
+/// Made by [`Verifier::builder`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_cookie_jwt::{KeyRing, Verifier};
+///
+/// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// let verifier = Verifier::<()>::builder(keys.clone())
+///     .with_issuer("https://id.shop.example")
+///     .with_audience("shop")
+///     .with_leeway(Duration::from_secs(5))
+///     .build()?;
+///
+/// let error = Verifier::<()>::builder(keys).with_audience("").build().unwrap_err();
+/// assert!(error.to_string().contains("audience"));
+/// # Ok::<(), tower_cookie_jwt::ConfigError>(())
+/// ```
+#[must_use = "a builder does nothing until it is built"]
+pub struct VerifierBuilder<C> {
+    policy: Policy,
+    cache_bytes: usize,
+    claims: PhantomData<fn() -> C>,
+}
+
+impl<C> VerifierBuilder<C> {
+    /// Requires that `iss` is exactly this (RFC 8725 §3.8).
     ///
     /// Defaults to accepting any issuer.
-    #[must_use]
-    pub fn with_issuer(self, issuer: impl Into<String>) -> Self {
-        self.with(|policy| policy.issuer = Some(issuer.into().into_boxed_str()))
+    pub fn with_issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.policy.issuer = Some(issuer.into().into_boxed_str());
+        self
     }
 
-    /// Demands that `aud` is exactly this or lists it (RFC 8725 §3.9).
+    /// Requires that `aud` is exactly this or lists it (RFC 8725 §3.9).
     ///
     /// Defaults to accepting any audience.
-    #[must_use]
-    pub fn with_audience(self, audience: impl Into<String>) -> Self {
-        self.with(|policy| policy.audience = Some(audience.into().into_boxed_str()))
+    pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
+        self.policy.audience = Some(audience.into().into_boxed_str());
+        self
     }
 
-    /// Accepts only tokens whose `typ` is one of these, compared as media types (RFC 7515 §4.1.9);
-    /// tokens without `typ` are then refused.
+    /// Accepts only tokens whose `typ` is one of these, compared as media types (RFC 7515 §4.1.9). Tokens without
+    /// `typ` are then refused.
     ///
-    /// Defaults to `at+jwt` and `JWT`, and tokens without `typ`.
-    #[must_use]
-    pub fn with_types<T: Into<String>>(self, types: impl IntoIterator<Item = T>) -> Self {
-        self.with(|policy| {
-            policy.types = types.into_iter().map(|name| name.into().into_boxed_str()).collect();
-            policy.without_type = false;
-        })
+    /// Defaults to `at+jwt`, `JWT`, and tokens without `typ`.
+    pub fn with_types<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
+        self.policy.types = types.into_iter().map(|name| name.into().into_boxed_str()).collect();
+        self.policy.without_type = false;
+        self
     }
 
-    /// Tolerates this much clock skew around `exp` and `nbf`.
+    /// Tolerates this much clock skew on `exp` and `nbf`.
     ///
     /// Defaults to 30 seconds.
-    #[must_use]
-    pub fn with_leeway(self, leeway: Duration) -> Self {
-        self.with(|policy| policy.leeway = leeway)
+    pub const fn with_leeway(mut self, leeway: Duration) -> Self {
+        self.policy.leeway = leeway;
+        self
     }
 
     /// Reads the XSRF token from the claim of this name.
     ///
     /// Defaults to `xsrfToken`.
-    #[must_use]
-    pub fn with_xsrf_claim(self, name: impl Into<String>) -> Self {
-        self.with(|policy| policy.xsrf_claim = name.into().into_boxed_str())
+    pub fn with_xsrf_claim(mut self, name: impl Into<String>) -> Self {
+        self.policy.xsrf_claim = name.into().into_boxed_str();
+        self
     }
 
     /// Takes the time from `clock`.
     ///
     /// Defaults to the operating system's clock.
-    #[must_use]
-    pub fn with_clock(self, clock: impl Clock) -> Self {
-        self.with(|policy| policy.clock = SharedClock::new(clock))
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.policy.clock = SharedClock::new(clock);
+        self
     }
 
-    /// Remembers accepted tokens and their claims in about this much memory; 0 remembers none.
+    /// Caches accepted tokens and their claims in about this many bytes; 0 disables the cache.
     ///
-    /// A token that is seen again costs no signature check and no parsing. `exp` and `nbf` are checked
-    /// each time, and when the keys change, everything is forgotten. The memory is taken as tokens come;
-    /// what is used least goes first. Requests with one token share one `C`: it must keep no state of a
-    /// request.
+    /// A cached token costs neither a signature check nor parsing. `exp` and `nbf` are checked every time, and when
+    /// the keys change, the cache is emptied. Memory is allocated as tokens arrive; the least used ones are evicted
+    /// first. Requests with the same token share one `C`, so it must not hold state of a request.
     ///
     /// Defaults to 8 MiB: a few thousand tokens of half a KiB.
-    #[must_use]
-    pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
-        self.memory = Memory::of(bytes);
+    pub const fn with_cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
         self
     }
 
-    /// A changed verifier is another one: outcomes of the former must not count for it.
-    fn with(mut self, change: impl FnOnce(&mut Policy)) -> Self {
-        self.memory = Memory::of(self.memory.tokens.bytes());
-        let policy = Arc::make_mut(&mut self.policy);
-        change(policy);
-        policy.id = VerifierId::next();
-        self
-    }
-
-    pub(crate) fn id(&self) -> VerifierId {
-        self.policy.id
+    /// Builds the verifier.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`ConfigError`] that says how to fix it when the issuer or the audience is empty, when there is no
+    /// type to accept, or when the XSRF claim has no name or that of a registered claim.
+    pub fn build(self) -> Result<Verifier<C>, ConfigError> {
+        let Policy { issuer, audience, types, without_type, xsrf_claim, .. } = &self.policy;
+        for (name, value) in [("issuer", issuer), ("audience", audience)] {
+            if value.as_deref() == Some("") {
+                return Err(ConfigError::new(format!(
+                    "the {name} is empty, so no token would be accepted; name it, or leave out `with_{name}` to accept any"
+                )));
+            }
+        }
+        if types.is_empty() && !without_type {
+            return Err(ConfigError::new(
+                "`with_types` lists no type, so no token would be accepted; name at least one, such as `at+jwt`",
+            ));
+        }
+        check_xsrf_claim(xsrf_claim)?;
+        Ok(Verifier::with_policy(self.policy, self.cache_bytes))
     }
 }
 
@@ -259,6 +291,20 @@ impl<C: DeserializeOwned> Verifier<C> {
 }
 
 impl Policy {
+    fn new(keys: KeyRing) -> Self {
+        Self {
+            id: VerifierId::next(),
+            keys,
+            issuer: None,
+            audience: None,
+            types: vec!["at+jwt".into(), "JWT".into()],
+            without_type: true,
+            leeway: DEFAULT_LEEWAY,
+            xsrf_claim: XSRF_CLAIM.into(),
+            clock: SharedClock::default(),
+        }
+    }
+
     /// Verifies the signature of a compact JWS, and gives its payload, still encoded, and by which keys.
     fn check_jws<'t>(
         &self,
@@ -385,6 +431,32 @@ impl<C> fmt::Debug for Verifier<C> {
             .finish_non_exhaustive()
     }
 }
+
+impl<C> fmt::Debug for VerifierBuilder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifierBuilder")
+            .field("keys", &self.policy.keys)
+            .field("issuer", &self.policy.issuer)
+            .field("audience", &self.policy.audience)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Refuses names that would hide a registered claim.
+fn check_xsrf_claim(name: &str) -> Result<(), ConfigError> {
+    if RESERVED.contains(&name) || name.is_empty() {
+        return Err(ConfigError::new(
+            "the XSRF claim needs a name that no registered claim has; keep `xsrfToken`, or choose another with \
+             `with_xsrf_claim`",
+        ));
+    }
+    Ok(())
+}
+
+/// The default name of the XSRF claim.
+pub(crate) const XSRF_CLAIM: &str = "xsrfToken";
+pub(crate) const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
+const DEFAULT_CACHE_BYTES: usize = 8 << 20;
 
 #[cfg(test)]
 impl<C> Verifier<C> {

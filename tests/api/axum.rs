@@ -79,7 +79,7 @@ async fn login(
 ) -> Result<impl IntoResponse, Denied> {
     let user = check_password(&form)?;
     let signed_in = sessions.sign_in(&parts, "ada", user).await?;
-    let body = Json(json!({ "xsrfToken": signed_in.xsrf_token(), "expiresAt": signed_in.expires_at() }));
+    let body = Json(json!({ "xsrfToken": signed_in.xsrf_token(), "expiresAt": signed_in.expires_at_unix() }));
     Ok((signed_in, body))
 }
 
@@ -169,6 +169,51 @@ async fn the_application_from_the_documentation_works() {
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     let response: Response = browser.post("/api/logout").send().await.expect("infallible");
     assert_eq!(response.status(), StatusCode::NO_CONTENT, "also without a session");
+}
+
+#[tokio::test]
+async fn answers_of_sessions_are_responses_of_their_own() {
+    let sessions = sessions();
+    let (parts, ()) = http::Request::post("https://shop.example/login").body(()).unwrap().into_parts();
+    let signed_in = sessions.sign_in(&parts, "ada", User { name: "Ada".into() }).await.expect("it signs in");
+    let xsrf = signed_in.xsrf_token().to_owned();
+    let expires_at = signed_in.expires_at_unix();
+    assert_eq!(
+        signed_in.expires_at().duration_since(std::time::UNIX_EPOCH).expect("later").as_secs(),
+        expires_at
+    );
+    let response = signed_in.into_response();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert_eq!(response.headers().get_all("set-cookie").iter().count(), 3);
+    assert_eq!(json_of(response).await, json!({ "expiresAt": expires_at, "xsrfToken": xsrf }));
+
+    let app = Router::new()
+        .route(
+            "/api/name",
+            post(async |State(sessions): State<Sessions<User>>, claims: Claims<User>| {
+                sessions.update_claims(&claims, &User { name: "Countess".into() }).await
+            }),
+        )
+        .layer(sessions.layer())
+        .route("/api/login", post(login_by_response))
+        .with_state(sessions);
+    let browser = Browser::new(app);
+    let _: Response = browser.post("/api/login").send().await.expect("infallible");
+    let response: Response = browser.post("/api/name").with_xsrf().send().await.expect("infallible");
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert!(!browser.has_cookie("__Host-access"), "the next request is refreshed");
+    let xsrf = browser.script_cookie("XSRF-TOKEN");
+    assert_eq!(json_of(response).await["xsrfToken"].as_str(), xsrf.as_deref());
+}
+
+async fn login_by_response(
+    State(sessions): State<Sessions<User>>,
+    parts: http::request::Parts,
+) -> Result<tower_cookie_jwt::SignedIn, SessionError> {
+    sessions.sign_in(&parts, "ada", User { name: "Ada".into() }).await
 }
 
 /// A log that a test reads.
@@ -354,8 +399,8 @@ async fn session_errors_convert_into_responses() {
     for (case, error, status, code, retry) in [
         ("origin", origin, 403, Some("origin_refused"), None),
         ("ended", SessionError::Token(TokenErrorKind::Revoked.into()), 401, Some("session_revoked"), None),
-        ("store down", SessionError::Unavailable, 503, Some("store_unavailable"), Some("5")),
-        ("store full", SessionError::Full, 503, Some("store_unavailable"), Some("5")),
+        ("store down", SessionError::Unavailable, 503, Some("unavailable"), Some("5")),
+        ("store full", SessionError::Full, 503, Some("unavailable"), Some("5")),
         ("a mistake of the application", SessionError::Issue(issue), 500, None, None),
     ] {
         let response = error.into_response();

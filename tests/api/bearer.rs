@@ -50,7 +50,7 @@ fn caller_of(authorized: http::request::Builder) -> CallerToken {
     let layer = CookieJwtLayer::new(Verifier::<()>::new(keys()));
     let mut seen = None;
     let service = layer.layer(service_fn(|request: Request<()>| {
-        seen = CallerToken::of(&request.into_parts().0);
+        seen = CallerToken::from_parts(&request.into_parts().0);
         async { Ok::<_, Infallible>(Response::new(String::new())) }
     }));
     drop(futures_util::FutureExt::now_or_never(service.oneshot(authorized.body(()).unwrap())));
@@ -93,7 +93,7 @@ async fn echo() -> Loopback {
 /// Passes the user's token on to `url` and says what came back.
 async fn pass_on(parts: &Parts, layer: SetBearerLayer, url: String) -> String {
     let mut outgoing = Request::get(url).body(Full::<Bytes>::default()).unwrap();
-    if let Some(token) = CallerToken::of(parts) {
+    if let Some(token) = CallerToken::from_parts(parts) {
         outgoing.extensions_mut().insert(token);
     }
     let response = layer.layer(client(Version::HTTP_11)).oneshot(outgoing).await.expect("it answers");
@@ -202,19 +202,19 @@ async fn a_request_that_was_just_refreshed_passes_its_new_token_on() {
 async fn an_exempt_request_has_no_token_to_pass_on() {
     let layer = CookieJwtLayer::new(Verifier::<()>::new(keys())).with_exempt(|_| true);
     let service = layer.layer(service_fn(|request: Request<()>| async move {
-        let token = CallerToken::of(&request.into_parts().0);
+        let token = CallerToken::from_parts(&request.into_parts().0);
         Ok::<_, Infallible>(Response::new(if token.is_some() { "a token" } else { "none" }.to_owned()))
     }));
     let request = Request::get("/").header("authorization", format!("Bearer {}", token()));
     let Ok(response) = service.oneshot(request.body(()).unwrap()).await;
     assert_eq!(response.body(), "none", "no verified token is passed on");
     let bare = Request::get("/").header("authorization", format!("Bearer {}", token())).body(()).unwrap();
-    assert!(CallerToken::of(&bare.into_parts().0).is_none(), "nor where there is no layer");
+    assert!(CallerToken::from_parts(&bare.into_parts().0).is_none(), "nor where there is no layer");
 }
 
 #[tokio::test]
 async fn the_receiver_accepts_service_tokens_only_if_its_verifier_allows_them() {
-    let verifier = || Verifier::<()>::new(keys());
+    let verifier = || Verifier::<()>::builder(keys());
     let sessions =
         Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("stock").build().unwrap();
     let other_keys = KeyRing::hs256("another secret of more than 32 bytes").unwrap();
@@ -225,9 +225,10 @@ async fn the_receiver_accepts_service_tokens_only_if_its_verifier_allows_them() 
         ("one for access tokens", verifier().with_types(["at+jwt"]), 401),
         ("one for any JWT", verifier().with_types(["JWT"]), 401),
         ("another audience", verifier().with_audience("shop").with_types([SERVICE_TYPE]), 401),
-        ("other keys", Verifier::<()>::new(other_keys).with_types([SERVICE_TYPE]), 401),
+        ("other keys", Verifier::<()>::builder(other_keys).with_types([SERVICE_TYPE]), 401),
     ];
-    for (case, verifier, status) in servers {
+    for (case, builder, status) in servers {
+        let verifier = builder.build().expect("the settings agree");
         let server =
             Loopback::serve(CookieJwtLayer::new(verifier).layer(CountingHandler::<String>::new())).await;
         let (answer, text) = ask_with_service_token(&server).await;
@@ -250,7 +251,8 @@ async fn a_service_token_names_caller_audience_and_scope() {
     let token = service_token().with_scope(Scopes::new("items:read").unwrap());
     let layer = SetBearerLayer::service(token, ["https://stock.shop.example"]).unwrap();
     let header = sent(&layer, to("https://stock.shop.example/")).await.expect("it is on the list");
-    let verifier = Verifier::<()>::new(keys()).with_types([SERVICE_TYPE]);
+    let verifier =
+        Verifier::<()>::builder(keys()).with_types([SERVICE_TYPE]).build().expect("the settings agree");
     let claims: Claims<()> = verifier.verify(&bearer_token(&header)).unwrap();
     assert_eq!(claims.subject(), Some("shop"));
     assert_eq!(claims.audience().collect::<Vec<_>>(), ["stock"]);
@@ -425,10 +427,12 @@ async fn a_service_token_is_reused_until_it_is_about_to_expire() {
         let token = service_token().with_lifetime(Duration::from_secs(lifetime)).with_clock(clock.clone());
         let layer = SetBearerLayer::service(token, ["https://stock.shop.example"]).unwrap();
         // The strictest of receivers: its clock is right, and it tolerates no skew.
-        let verifier = Verifier::<()>::new(keys())
+        let verifier = Verifier::<()>::builder(keys())
             .with_types([SERVICE_TYPE])
             .with_clock(clock.clone())
-            .with_leeway(Duration::ZERO);
+            .with_leeway(Duration::ZERO)
+            .build()
+            .expect("the settings agree");
         let mut tokens = Vec::new();
         for at in
             [0, lifetime / 2, lifetime * 4 / 5 - 1, lifetime * 4 / 5, lifetime * 8 / 5 - 1, lifetime * 3]
@@ -593,7 +597,11 @@ fn channel(server: &Loopback) -> Channel {
 
 #[tokio::test]
 async fn a_tonic_channel_carries_the_service_token() {
-    let for_services = Verifier::<()>::new(keys()).with_audience("stock").with_types([SERVICE_TYPE]);
+    let for_services = Verifier::<()>::builder(keys())
+        .with_audience("stock")
+        .with_types([SERVICE_TYPE])
+        .build()
+        .expect("the settings agree");
     let stock = grpc(for_services).await;
     let layer = SetBearerLayer::service(service_token(), [stock.origin()]).unwrap();
     let fixed = layer.clone().with_fixed_origin(&stock.origin()).unwrap();

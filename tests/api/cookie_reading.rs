@@ -18,8 +18,11 @@ use crate::{
 /// A service that is asked for `Claims<()>` by the cookie `access`.
 fn service()
 -> impl Service<Request<()>, Response = http::Response<String>, Error = Infallible, Future: Send> + Clone {
-    let verifier = Verifier::<()>::new(forge::ring()).with_clock(TestClock::new());
-    CookieJwtLayer::new(verifier).with_cookie_name("access").layer(forge::whoami())
+    let verifier = Verifier::<()>::builder(forge::ring())
+        .with_clock(TestClock::new())
+        .build()
+        .expect("the settings agree");
+    CookieJwtLayer::new(verifier).with_cookie_name("access").expect("a cookie name").layer(forge::whoami())
 }
 
 /// Asks with these `Cookie` headers.
@@ -199,7 +202,7 @@ async fn cookies_that_verify_count_regardless_of_their_order() {
 #[tokio::test(flavor = "current_thread")]
 async fn ambiguous_cookies_are_refused_with_401_even_in_optional_mode() {
     let verifier = Verifier::<()>::new(forge::ring());
-    let layer = CookieJwtLayer::new(verifier).with_cookie_name("access").optional();
+    let layer = CookieJwtLayer::new(verifier).with_cookie_name("access").expect("a cookie name").optional();
     let two = ["s", "t"].map(|sid| access(json!({ "sid": sid }))).join("; ").into_bytes();
     let response = ask(layer.layer(forge::whoami()), &[two]).await;
     assert_eq!(forge::outcome(&response), "token_ambiguous");

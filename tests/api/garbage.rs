@@ -80,7 +80,7 @@ impl World {
     fn sign_in(&self) -> Option<(String, u64)> {
         let login = parts(Request::post("https://shop.example/login"));
         let signed_in = run(self.sessions.sign_in(&login, "ada", ())).ok()?;
-        Some((cookies_of(&headers_of(&signed_in)), signed_in.expires_at()))
+        Some((cookies_of(&headers_of(&signed_in)), signed_in.expires_at_unix()))
     }
 
     fn ask(&self, request: Request<String>) -> StatusCode {

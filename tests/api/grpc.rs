@@ -82,8 +82,7 @@ async fn unavailable_reaches_unary_and_streaming_clients() {
     }
 
     shop.clock.advance(ACCESS_GONE);
-    let cases =
-        [("a cookie that must be refreshed", vec![ada.cookies(), ada.xsrf_header()], "store_unavailable")];
+    let cases = [("a cookie that must be refreshed", vec![ada.cookies(), ada.xsrf_header()], "unavailable")];
     expect_refusals(&server, Unavailable, &cases).await;
 
     shop.store.come_up();

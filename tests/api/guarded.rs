@@ -147,7 +147,7 @@ async fn nested_systems_with_separate_headers_require_both() {
         .with_xsrf_name("ADMIN-XSRF");
     let desk = Sessions::<Admin>::builder(KeyRing::hs256([7; 32]).unwrap(), MemoryStore::new())
         .with_cookies(policy)
-        .with_xsrf_header("x-admin-xsrf")
+        .with_xsrf_header(http::HeaderName::from_static("x-admin-xsrf"))
         .build()
         .unwrap();
     let mut headers = HeaderMap::new();
@@ -221,7 +221,7 @@ async fn sign_in_from_another_site_requires_disabling_the_origin_check() {
                 async move {
                     let ada = SignIn::new("ada", role("customer"));
                     let ada = match request.uri().path() {
-                        "/callback" => ada.without_origin_check(),
+                        "/callback" => ada.with_insecure_origin_bypass(),
                         "/checked" => ada,
                         _ => return protected.oneshot(request).await,
                     };

@@ -133,7 +133,7 @@ fn a_public_jwk_verifies_what_its_private_key_has_signed() {
         ),
     ];
     for algorithm in RSA {
-        table.push(("RSA with alg", with(rsa(), json!({ "alg": algorithm.name() })), algorithm));
+        table.push(("RSA with alg", with(rsa(), json!({ "alg": algorithm.as_str() })), algorithm));
     }
     for (name, jwk, algorithm) in table {
         let key = key(&with(jwk, json!({ "kid": "2026-11" })));
@@ -181,7 +181,7 @@ fn a_private_jwk_signs_and_verifies() {
 fn a_shared_secret_needs_an_algorithm_and_enough_bytes() {
     for (name, len) in [("HS256", 32), ("HS384", 48), ("HS512", 64)] {
         let secret = key(&oct(name, len));
-        assert_eq!(secret.algorithm().name(), name);
+        assert_eq!(secret.algorithm().as_str(), name);
         assert!(secret.can_sign(), "{name}");
         let same = Key::hmac(secret.algorithm(), vec![7; len]).expect("a secret");
         assert!(accepts(&KeyRing::new(same).expect("it signs"), &signed_by(&secret)), "{name}");
@@ -345,7 +345,7 @@ fn full_ring(active: Algorithm) -> KeyRing {
             }
             _ => pem(algorithm),
         };
-        key.with_id(algorithm.name())
+        key.with_id(algorithm.as_str())
     };
     let others = Algorithm::ALL.into_iter().filter(|other| *other != active);
     others.fold(KeyRing::new(key(active)).expect("it signs"), |ring, other| {
@@ -399,7 +399,7 @@ fn a_published_set_only_holds_public_members_and_no_shared_secret() {
         assert_eq!(key["kid"], key["alg"], "the ids of this ring are its algorithms");
         names.insert(key["alg"].as_str().expect("alg"));
     }
-    let asymmetric = Algorithm::ALL.iter().map(|algorithm| algorithm.name());
+    let asymmetric = Algorithm::ALL.iter().map(|algorithm| algorithm.as_str());
     assert_eq!(names, asymmetric.filter(|name| !name.starts_with("HS")).collect());
     for (name, secret) in [
         ("P-256", p256_scalar()),

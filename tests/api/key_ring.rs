@@ -186,8 +186,9 @@ fn a_token_is_checked_against_at_most_four_keys() {
 async fn a_request_spends_at_most_four_signature_checks_on_all_its_cookies() {
     let good = signed_by(&Key::hs256(forge::SECRET).expect("a secret"));
     let forged = |count: usize| (0..count).map(|_| signed_by(&key(None)));
-    let verifier = Verifier::<()>::new(forge::ring()).with_cache_bytes(0);
-    let layer = CookieJwtLayer::new(verifier).with_cookie_name("access");
+    let verifier =
+        Verifier::<()>::builder(forge::ring()).with_cache_bytes(0).build().expect("the settings agree");
+    let layer = CookieJwtLayer::new(verifier).with_cookie_name("access").expect("a cookie name");
     for (count, expected) in [(0, "ada"), (3, "ada"), (4, "token_ambiguous"), (40, "token_ambiguous")] {
         let cookies: Vec<String> =
             forged(count).chain([good.clone()]).map(|token| format!("access={token}")).collect();
@@ -208,7 +209,9 @@ async fn a_request_spends_at_most_four_signature_checks_on_all_its_cookies() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_cached_token_costs_no_signature_check() {
     let good = signed_by(&Key::hs256(forge::SECRET).expect("a secret"));
-    let layer = CookieJwtLayer::new(Verifier::<()>::new(forge::ring())).with_cookie_name("access");
+    let layer = CookieJwtLayer::new(Verifier::<()>::new(forge::ring()))
+        .with_cookie_name("access")
+        .expect("a cookie name");
     for (count, expected) in [(0, "ada"), (4, "ada"), (5, "token_ambiguous")] {
         let forged = (0..count).map(|_| signed_by(&key(None)));
         let cookies: Vec<_> = forged.chain([good.clone()]).map(|token| format!("access={token}")).collect();
@@ -223,8 +226,9 @@ async fn nested_verifiers_share_the_four_signature_checks_of_a_request() {
     let keys: Vec<Key> = (0..5).map(|_| key(None)).collect();
     let four = KeyRing::verify_only(keys[..4].to_vec()).expect("a ring");
     let layer = |ring: &KeyRing| {
-        let verifier = Verifier::<()>::new(ring.clone()).with_cache_bytes(0);
-        CookieJwtLayer::new(verifier).with_cookie_name("access").optional()
+        let verifier =
+            Verifier::<()>::builder(ring.clone()).with_cache_bytes(0).build().expect("the settings agree");
+        CookieJwtLayer::new(verifier).with_cookie_name("access").expect("a cookie name").optional()
     };
     let own = KeyRing::new(keys[4].clone()).expect("a ring");
     let text = signed_by(&keys[4]);
@@ -254,8 +258,10 @@ async fn a_refreshed_request_gets_no_further_signature_checks() {
     let keys: Vec<Key> = (0..3).map(|_| key(None)).collect();
     let ring = KeyRing::verify_only(keys.clone()).expect("a ring");
     for (index, expected) in [(1, "ada"), (2, "anonymous")] {
-        let inner =
-            CookieJwtLayer::new(Verifier::<()>::new(ring.clone())).with_cookie_name("inner").optional();
+        let inner = CookieJwtLayer::new(Verifier::<()>::new(ring.clone()))
+            .with_cookie_name("inner")
+            .expect("a cookie name")
+            .optional();
         let service = sessions.refresh_layer().layer(inner.layer(forge::whoami()));
         let cookie = format!("{cookies}; inner={}", signed_by(&keys[index]));
         let request = Request::get("/").header(COOKIE, cookie).body(()).expect("a request");

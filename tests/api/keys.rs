@@ -77,7 +77,7 @@ fn every_algorithm_signs_and_verifies() {
             let header =
                 URL_SAFE_NO_PAD.decode(token.split('.').next().expect("a header")).expect("base64url");
             let header: serde_json::Value = serde_json::from_slice(&header).expect("JSON");
-            assert_eq!(header["alg"], algorithm.name(), "{algorithm}, {how}");
+            assert_eq!(header["alg"], algorithm.as_str(), "{algorithm}, {how}");
             assert_eq!(private.algorithm(), algorithm, "{algorithm}, {how}");
             let (start, _) = token.rsplit_once('.').expect("a signature");
             for key in [private, public] {
@@ -280,5 +280,17 @@ fn key_error_messages_contain_no_key_material() {
     for error in errors {
         let text = format!("{error} {error:?}");
         assert!(!text.contains(secret) && !text.contains(&material[..16]), "{text}");
+    }
+}
+
+#[test]
+fn algorithms_are_parsed_and_serialized_by_their_exact_names() {
+    for algorithm in Algorithm::ALL {
+        assert_eq!(algorithm.as_str().parse(), Ok(algorithm));
+        assert_eq!(serde_json::to_value(algorithm).expect("JSON"), algorithm.as_str());
+    }
+    for name in ["", "none", "hs256", "HS256 ", "ES512"] {
+        let error = name.parse::<Algorithm>().expect_err(name).to_string();
+        assert!(error.contains("choose one of HS256, "), "{error}");
     }
 }

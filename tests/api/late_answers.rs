@@ -419,7 +419,7 @@ async fn late_refusal_by_a_handler_does_not_clear_a_newer_sign_in() {
     let handler = service_fn(move |request: Request<String>| {
         let lingering = lingering.clone();
         async move {
-            let error = TokenError::of(request.extensions()).cloned();
+            let error = TokenError::from_extensions(request.extensions()).cloned();
             let Some(error) = error else { return greet(request).await };
             lingering.pass().await;
             let mut response = Response::new(Bytes::new());

@@ -183,7 +183,7 @@ async fn refusals_that_signing_in_cannot_resolve_get_the_usual_response() {
     shop.clock.advance(ACCESS_GONE);
     shop.store.go_down();
     let down = open(&browser, "/orders").await;
-    assert_eq!((down.status().as_u16(), &*code(&down)), (503, "store_unavailable"));
+    assert_eq!((down.status().as_u16(), &*code(&down)), (503, "unavailable"));
     assert!(down.headers().contains_key("retry-after"), "with its headers");
 }
 

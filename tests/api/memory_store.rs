@@ -101,7 +101,7 @@ async fn lists_the_live_sessions_of_a_subject_oldest_first() {
     clock.advance(DAY);
     ids.remove(2);
     assert_eq!(listed("ada").await, ids, "without the expired one");
-    assert_eq!(listed("eve").await, []);
+    assert!(listed("eve").await.is_empty());
 
     assert_eq!(store.remove_all("ada", Some(&ids[1])).await, Ok(4), "the expired one was there still");
     assert_eq!(listed("ada").await, [ids[1].clone()]);

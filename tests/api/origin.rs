@@ -177,7 +177,9 @@ async fn sign_in_sign_out_and_the_refresh_service_agree_with_the_layer() {
     let defaults = || Sessions::<()>::builder(keys(), MemoryStore::new());
     let configured = defaults()
         .with_public_origin("https://shop.example")
-        .with_trusted_origin("https://app.shop.example:8443");
+        .expect("an origin")
+        .with_trusted_origin("https://app.shop.example:8443")
+        .expect("an origin");
     for (sessions, cases) in [(defaults().build(), DEFAULTS), (configured.build(), CONFIGURED)] {
         let sessions = sessions.expect("valid");
         for case in cases {
@@ -313,9 +315,9 @@ fn an_invalid_origin_is_a_config_error() {
         assert!(XsrfLayer::new().with_public_origin(text).is_err(), "public {text:?}");
         assert!(XsrfLayer::new().with_trusted_origin(text).is_err(), "trusted {text:?}");
         let builder = || Sessions::<()>::builder(keys(), MemoryStore::new());
-        assert!(builder().with_public_origin(text).build().is_err(), "builder, public {text:?}");
-        let error = builder().with_trusted_origin(text).build().expect_err(text).to_string();
-        assert!(error.contains("https://shop.example"), "says how to put it right: {error}");
+        assert!(builder().with_public_origin(text).is_err(), "builder, public {text:?}");
+        let error = builder().with_trusted_origin(text).expect_err(text).to_string();
+        assert!(error.contains("https://shop.example"), "says how to fix it: {error}");
     }
 }
 

@@ -306,7 +306,8 @@ async fn sign_in_and_sign_out_by_the_handler_win() {
 async fn optional_mode_continues_anonymously_with_the_reason() {
     let shop = Shop::new();
     let why = service_fn(async |request: Request<String>| {
-        let error = TokenError::of(request.extensions()).map(|error| format!("{:?}", error.kind()));
+        let error =
+            TokenError::from_extensions(request.extensions()).map(|error| format!("{:?}", error.kind()));
         assert!(request.extensions().get::<Claims<User>>().is_none() || error.is_none());
         Ok::<_, Infallible>(Response::new(Bytes::from(error.unwrap_or("signed in".into()))))
     });

@@ -137,7 +137,10 @@ async fn token_of_narrower_scope_is_only_in_the_body_and_the_session_stays() {
     assert_eq!(shop.events(), NONE);
 
     let token = answer["access_token"].as_str().unwrap();
-    let verifier = Verifier::<User>::new(KeyRing::hs256(SECRET).unwrap()).with_clock(shop.clock.clone());
+    let verifier = Verifier::<User>::builder(KeyRing::hs256(SECRET).unwrap())
+        .with_clock(shop.clock.clone())
+        .build()
+        .expect("the settings agree");
     let claims = verifier.verify(token).unwrap();
     assert_eq!((claims.subject(), claims.scope(), claims.xsrf_token()), (Some("ada"), Some("read"), None));
     assert_eq!(payload(token)["exp"], answer["expiresAt"]);

@@ -72,7 +72,7 @@ async fn refusals<R: Reject<Bytes> + Clone + Send + Sync + 'static>(reject: R) -
     note("xsrf_mismatch", post(&cookies).header("x-xsrf-token", XSRF)).await;
     note("origin_refused", post(&cookies).header("origin", "https://evil.example")).await;
     store.set_down(true);
-    note("store_unavailable", get(&cookies)).await;
+    note("unavailable", get(&cookies)).await;
     store.set_down(false);
     sessions.sign_out_everywhere("ada").await.expect("signed out");
     note("session_revoked", get(&cookies)).await;
@@ -99,7 +99,7 @@ fn expected(code: &str) -> (u16, Option<&'static str>, Option<&'static str>) {
             (403, Some("Bearer error=\"insufficient_scope\", scope=\"orders:write\""), None)
         }
         "xsrf_missing" | "xsrf_mismatch" | "origin_refused" => (403, None, None),
-        "store_unavailable" => (503, None, Some("5")),
+        "unavailable" => (503, None, Some("5")),
         _ => panic!("unknown code {code}"),
     }
 }
@@ -124,7 +124,7 @@ async fn each_refusal_has_its_status_challenge_code_and_extension() {
 }
 
 #[tokio::test]
-async fn problem_json_has_type_title_status_and_a_stable_code() {
+async fn problem_json_has_type_title_status_detail_and_a_stable_code() {
     for Refused { code, response, .. } in refusals(ProblemJson).await {
         let (status, challenge, retry) = expected(code);
         assert_eq!(response.status(), status, "{code}");
@@ -136,8 +136,9 @@ async fn problem_json_has_type_title_status_and_a_stable_code() {
         assert_eq!(problem["status"], status, "{code}");
         assert_eq!(problem["type"], "about:blank", "{code}");
         let refusal = response.extensions().get::<Refusal>().expect(code);
-        assert_eq!(problem["title"], refusal.to_string(), "{code}");
-        assert_eq!(problem.as_object().expect("an object").len(), 4, "{code}: {problem}");
+        assert_eq!(problem["title"], response.status().canonical_reason().expect(code), "{code}");
+        assert_eq!(problem["detail"], refusal.to_string(), "{code}");
+        assert_eq!(problem.as_object().expect("an object").len(), 5, "{code}: {problem}");
     }
 }
 
@@ -251,7 +252,12 @@ async fn no_refusal_reveals_a_token_a_key_or_a_cookie_value() {
     let error = claims.verify_xsrf("guessed-value-of-24-char").expect_err("wrong");
     shown.push((format!("{error} {error:?} {claims:?}"), vec!["guessed-value".into()]));
     let token = issue(&new_token().with_token_id("token-id-of-ada"));
-    let error = Verifier::<()>::new(keys()).with_audience("shop").verify(&token).expect_err("no audience");
+    let error = Verifier::<()>::builder(keys())
+        .with_audience("shop")
+        .build()
+        .expect("the settings agree")
+        .verify(&token)
+        .expect_err("no audience");
     shown.push((format!("{error} {error:?}"), token.split('.').map(str::to_owned).collect()));
     for error in [
         KeyRing::hs256("the short secret").expect_err("too short").to_string(),

@@ -213,7 +213,10 @@ pub(crate) async fn clock_skew_two_servers() {
     let token = resign(&browser.cookie(ACCESS).unwrap(), |claims| claims["nbf"] = claims["iat"].clone());
     for (behind, accepted) in [(1, true), (30, true), (31, false)] {
         let clock = TestClock::at(shop.clock.now() - Duration::from_secs(behind));
-        let verifier = Verifier::<User>::new(KeyRing::hs256(SECRET).unwrap()).with_clock(clock);
+        let verifier = Verifier::<User>::builder(KeyRing::hs256(SECRET).unwrap())
+            .with_clock(clock)
+            .build()
+            .expect("the settings agree");
         assert_eq!(verifier.verify(&token).is_ok(), accepted, "{behind} s behind");
     }
 }
@@ -235,7 +238,10 @@ pub(crate) async fn nbf_off_by_default() {
         let token = resign(&browser.cookie(ACCESS).unwrap(), |claims| claims["nbf"] = json!(now + ahead));
         let status = if kind.is_some() { 401 } else { 200 };
         assert_eq!(get(&bearing(&browser, &token), "/me").await.status(), status, "{ahead} s ahead");
-        let verifier = Verifier::<User>::new(KeyRing::hs256(SECRET).unwrap()).with_clock(shop.clock.clone());
+        let verifier = Verifier::<User>::builder(KeyRing::hs256(SECRET).unwrap())
+            .with_clock(shop.clock.clone())
+            .build()
+            .expect("the settings agree");
         assert_eq!(verifier.verify(&token).err().map(|error| error.kind()), kind, "{ahead} s ahead");
     }
 }

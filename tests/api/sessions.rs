@@ -224,9 +224,9 @@ async fn sign_out_others_and_everywhere_end_the_right_sessions() {
     assert_eq!(shop.sessions.sign_out_others(&claims).await.unwrap(), 1);
     let live: Vec<_> = shop.sessions.list("ada").await.unwrap().into_iter().map(|info| info.id).collect();
     assert_eq!(live, [session]);
-    assert!(shop.sessions.confirm(&claims).await.unwrap());
+    assert!(shop.sessions.is_live(&claims).await.unwrap());
     assert_eq!(shop.sessions.sign_out_everywhere("ada").await.unwrap(), 1);
-    assert!(!shop.sessions.confirm(&claims).await.unwrap());
+    assert!(!shop.sessions.is_live(&claims).await.unwrap());
     assert_eq!(shop.sessions.sign_out_everywhere("ada").await.unwrap(), 0);
     assert_eq!(shop.events(), ["ended 1 of ada", "ended 1 of ada", "ended 0 of ada"]);
     assert_eq!(shop.sessions.list("bob").await.unwrap().len(), 1, "another's sessions live on");
@@ -375,7 +375,7 @@ async fn an_ended_session_can_be_neither_updated_nor_confirmed() {
     let session = shop.sign_in(&browser).await;
     let claims = claims_of(&shop, &browser).await;
     shop.sessions.revoke("ada", session.as_str()).await.unwrap();
-    assert!(!shop.sessions.confirm(&claims).await.unwrap());
+    assert!(!shop.sessions.is_live(&claims).await.unwrap());
     for result in [
         shop.sessions.update_claims(&claims, &role("admin")).await,
         shop.sessions.update_privileges(&claims, &role("admin")).await,
@@ -410,4 +410,25 @@ async fn claims_that_cannot_be_issued_are_an_error_and_store_nothing() {
         assert!(error.refusal().is_none(), "{name}: the application's own mistake");
         assert!(store.is_empty(), "{name}");
     }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_list_serializes_for_a_page() {
+    let shop = Shop::new();
+    let browser = shop.browser();
+    shop.sign_in(&browser).await;
+    let list = shop.sessions.list("ada").await.unwrap();
+    let unix = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let info = &list[0];
+    assert_eq!(
+        serde_json::to_value(&list).unwrap(),
+        json!([{
+            "id": info.id.as_str(),
+            "createdAt": unix(info.created_at),
+            "lastSeenAt": unix(info.last_seen_at),
+            "expiresAt": unix(info.expires_at),
+            "label": &*info.label,
+        }])
+    );
+    assert!(info.id == *info.id.as_str() && info.id == info.id.as_str());
 }

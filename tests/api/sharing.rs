@@ -17,11 +17,15 @@ use crate::forge;
 use crate::jar::Jar;
 
 fn layer(verifier: &Verifier<()>) -> CookieJwtLayer<()> {
-    CookieJwtLayer::new(verifier.clone()).with_cookie_name("access")
+    CookieJwtLayer::new(verifier.clone()).with_cookie_name("access").expect("a cookie name")
 }
 
 fn verifier() -> Verifier<()> {
     Verifier::new(forge::ring())
+}
+
+fn verifier_for(audience: &str) -> Verifier<()> {
+    Verifier::builder(forge::ring()).with_audience(audience).build().expect("the settings agree")
 }
 
 fn request(cookie: &str) -> Request<()> {
@@ -47,7 +51,8 @@ async fn signed_in(sessions: &Sessions<()>) -> [String; 2] {
 
 #[test]
 fn types_are_compared_as_media_types() {
-    let sessions_alike = verifier().with_types(["at+jwt"]);
+    let sessions_alike =
+        Verifier::builder(forge::ring()).with_types(["at+jwt"]).build().expect("the settings agree");
     // The header parameter, then whether `Verifier::new` and one for `at+jwt` alone accept it.
     let table = [
         (json!("at+jwt"), true, true),
@@ -110,7 +115,12 @@ async fn refresh_and_access_tokens_are_never_interchangeable() {
     for (name, request, expected) in table {
         assert_eq!(ask(service.clone(), request).await, expected, "{name}");
     }
-    let error = Verifier::<()>::new(forge::ring()).with_clock(clock).verify(&refresh).unwrap_err();
+    let error = Verifier::<()>::builder(forge::ring())
+        .with_clock(clock)
+        .build()
+        .expect("the settings agree")
+        .verify(&refresh)
+        .unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::WrongType, "not by a verifier without sessions either");
 }
 
@@ -138,8 +148,8 @@ async fn sessions_accept_only_at_jwt_as_access_token() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn nested_verifiers_never_reuse_each_others_claims() {
-    let shop = verifier().with_audience("shop");
-    let admin = shop.clone().with_audience("admin");
+    let shop = verifier_for("shop");
+    let admin = verifier_for("admin");
     let for_shop = access_for("ada", "shop");
 
     let strict = layer(&shop).layer(layer(&admin).layer(forge::whoami()));
@@ -152,7 +162,7 @@ async fn nested_verifiers_never_reuse_each_others_claims() {
     assert_eq!(ask(same, request(&for_shop)).await, "ada", "the same verifier twice");
 
     // Each with a cookie of its own, both users come through to the inner handler as the inner says.
-    let inner = layer(&admin).with_cookie_name("admin");
+    let inner = layer(&admin).with_cookie_name("admin").expect("a cookie name");
     let nested = layer(&shop).layer(inner.layer(forge::whoami()));
     let admins = access_for("grace", "admin").replacen("access", "admin", 1);
     assert_eq!(ask(nested.clone(), request(&format!("{for_shop}; {admins}"))).await, "grace");
@@ -180,9 +190,12 @@ impl<'de> Deserialize<'de> for Counted {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_token_is_verified_once_per_verifier() {
-    let verifier = Verifier::<Counted>::new(forge::ring()).with_cache_bytes(0);
-    let layer =
-        |verifier: &Verifier<Counted>| CookieJwtLayer::new(verifier.clone()).with_cookie_name("access");
+    let builder = || Verifier::<Counted>::builder(forge::ring()).with_cache_bytes(0);
+    let verifier = builder().build().expect("the settings agree");
+    let other_verifier = builder().with_leeway(Duration::ZERO).build().expect("the settings agree");
+    let layer = |verifier: &Verifier<Counted>| {
+        CookieJwtLayer::new(verifier.clone()).with_cookie_name("access").expect("a cookie name")
+    };
     let cookie = access_for("ada", "shop");
     let inner = service_fn(|request: Request<()>| async move {
         let claims = request.extensions().get::<Claims<Counted>>();
@@ -197,7 +210,7 @@ async fn a_token_is_verified_once_per_verifier() {
     assert_eq!(read_by(ask(once.clone(), request(&cookie)).await).await, 1, "one layer");
     let twice = layer(&verifier).layer(XsrfLayer::new().layer(once.clone()));
     assert_eq!(read_by(ask(twice, request(&cookie)).await).await, 1, "two layers of one verifier");
-    let other = layer(&verifier.clone().with_leeway(Duration::ZERO)).layer(once);
+    let other = layer(&other_verifier).layer(once);
     assert_eq!(read_by(ask(other, request(&cookie)).await).await, 2, "two verifiers");
 
     let sessions = Sessions::<Counted>::builder(forge::ring(), MemoryStore::new())
@@ -285,7 +298,7 @@ async fn claims_inserted_between_two_layers_of_one_verifier_are_ignored() {
 #[tokio::test(flavor = "current_thread")]
 async fn optional_mode_exposes_the_reason() {
     let why = service_fn(|request: Request<()>| async move {
-        let kind = TokenError::of(request.extensions()).map(TokenError::kind);
+        let kind = TokenError::from_extensions(request.extensions()).map(TokenError::kind);
         Ok::<_, Infallible>(Response::new(format!("{kind:?}")))
     });
     let expired = format!("access={}", forge::valid_with(json!({ "exp": 1 })));

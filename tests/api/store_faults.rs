@@ -226,11 +226,7 @@ async fn required_rotation_is_503_with_retry_after_and_clears_nothing() {
         ("refresh service", post(&browser, "/refresh").await),
     ];
     for (name, response) in answers {
-        assert_eq!(
-            (response.status().as_u16(), code(&response)),
-            (503, "store_unavailable".into()),
-            "{name}"
-        );
+        assert_eq!((response.status().as_u16(), code(&response)), (503, "unavailable".into()), "{name}");
         assert!(response.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() > 0, "{name}");
         assert_eq!(cookies(&response), NONE, "{name}");
     }

@@ -46,8 +46,13 @@ fn a_cached_token_expires_at_the_same_second_as_an_uncached_one() {
     let signer = key("one");
     let token_of_signer = token_of(&signer, &clock);
     let ring = KeyRing::new(signer).expect("it signs");
-    let seen = Verifier::<()>::new(ring.clone()).with_clock(clock.clone());
-    let unseen = Verifier::<()>::new(ring).with_clock(clock.clone()).with_cache_bytes(0);
+    let seen =
+        Verifier::<()>::builder(ring.clone()).with_clock(clock.clone()).build().expect("the settings agree");
+    let unseen = Verifier::<()>::builder(ring)
+        .with_clock(clock.clone())
+        .with_cache_bytes(0)
+        .build()
+        .expect("the settings agree");
     assert_eq!(verdict(&seen, &token), Err(TokenErrorKind::BadSignature));
     assert_eq!(verdict(&seen, &token_of_signer), Ok(()));
     let issued = clock.now();
@@ -73,7 +78,8 @@ fn a_cached_token_is_not_valid_before_its_nbf() {
     let at = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
     let payload = format!(r#"{{"sub":"ada","nbf":{},"exp":{}}}"#, at(begins), at(begins) + 3600);
     let token = forge::token(&payload);
-    let verifier = Verifier::<()>::new(forge::ring()).with_clock(clock.clone());
+    let verifier =
+        Verifier::<()>::builder(forge::ring()).with_clock(clock.clone()).build().expect("the settings agree");
     clock.set(begins);
     assert_eq!(verdict(&verifier, &token), Ok(()));
     for (name, time, expected) in [
@@ -92,7 +98,8 @@ fn replacing_a_key_evicts_the_tokens_that_it_signed() {
     let (old, new) = (key("old"), key("new"));
     let token = token_of(&old, &clock);
     let ring = KeyRing::new(old.clone()).expect("it signs");
-    let verifier = Verifier::<()>::new(ring.clone()).with_clock(clock.clone());
+    let verifier =
+        Verifier::<()>::builder(ring.clone()).with_clock(clock.clone()).build().expect("the settings agree");
     assert_eq!(verdict(&verifier, &token), Ok(()));
     ring.replace(KeyRing::new(new).expect("it signs"));
     assert_eq!(verdict(&verifier, &token), Err(TokenErrorKind::UnknownKey));
@@ -111,7 +118,8 @@ fn removing_a_key_evicts_its_tokens_and_keeps_those_of_other_keys() {
     let (active, retired) = (key("active"), key("retired"));
     let (kept, gone) = (token_of(&active, &clock), token_of(&retired, &clock));
     let ring = KeyRing::new(active.clone()).and_then(|ring| ring.with_accepted(retired)).expect("two ids");
-    let verifier = Verifier::<()>::new(ring.clone()).with_clock(clock.clone());
+    let verifier =
+        Verifier::<()>::builder(ring.clone()).with_clock(clock.clone()).build().expect("the settings agree");
     assert_eq!((verdict(&verifier, &kept), verdict(&verifier, &gone)), (Ok(()), Ok(())));
     ring.replace(KeyRing::new(active).expect("it signs"));
     assert_eq!(verdict(&verifier, &gone), Err(TokenErrorKind::UnknownKey));
@@ -125,7 +133,10 @@ fn no_token_is_accepted_once_replace_has_returned() {
     let token = token_of(&old, &clock);
     for _ in 0..200 {
         let ring = KeyRing::new(old.clone()).expect("it signs");
-        let verifier = Verifier::<()>::new(ring.clone()).with_clock(clock.clone());
+        let verifier = Verifier::<()>::builder(ring.clone())
+            .with_clock(clock.clone())
+            .build()
+            .expect("the settings agree");
         let replaced = AtomicBool::new(false);
         thread::scope(|scope| {
             for _ in 0..3 {
@@ -150,12 +161,25 @@ fn no_token_is_accepted_once_replace_has_returned() {
 #[test]
 fn verifiers_do_not_share_cached_tokens() {
     let seen = Verifier::<()>::new(handler::keys());
+    let builder = || Verifier::<()>::builder(handler::keys());
     let token = handler::token();
     assert_eq!(verdict(&seen, &token), Ok(()));
     let refusing = [
-        ("audience", seen.clone().with_audience("admin"), TokenErrorKind::WrongAudience),
-        ("issuer", seen.clone().with_issuer("https://id.example"), TokenErrorKind::WrongIssuer),
-        ("type", seen.clone().with_types(["JWT"]), TokenErrorKind::WrongType),
+        (
+            "audience",
+            builder().with_audience("admin").build().expect("the settings agree"),
+            TokenErrorKind::WrongAudience,
+        ),
+        (
+            "issuer",
+            builder().with_issuer("https://id.example").build().expect("the settings agree"),
+            TokenErrorKind::WrongIssuer,
+        ),
+        (
+            "type",
+            builder().with_types(["JWT"]).build().expect("the settings agree"),
+            TokenErrorKind::WrongType,
+        ),
         (
             "keys",
             Verifier::new(KeyRing::hs256("another secret of more than 32 bytes").expect("it is long")),
@@ -166,7 +190,7 @@ fn verifiers_do_not_share_cached_tokens() {
         assert_eq!(verdict(&other, &token), Err(kind), "{name}");
     }
     // Another XSRF claim, and another type of the application's.
-    let renamed = seen.clone().with_xsrf_claim("csrf");
+    let renamed = builder().with_xsrf_claim("csrf").build().expect("the settings agree");
     assert_eq!(renamed.verify(&token).expect("it verifies").xsrf_token(), None);
     assert_eq!(seen.verify(&token).expect("it verifies").xsrf_token(), Some(handler::XSRF));
     #[derive(Debug, Deserialize)]
@@ -249,10 +273,11 @@ fn a_cached_token_is_not_parsed_again_unless_the_cache_is_off_or_too_small() {
     for (name, bytes, reads) in
         [("default", None, 1), ("off", Some(0), 3), ("too small", Some(64), 3), ("large", Some(1 << 30), 1)]
     {
-        let mut verifier = Verifier::<Counted>::new(handler::keys());
+        let mut builder = Verifier::<Counted>::builder(handler::keys());
         if let Some(bytes) = bytes {
-            verifier = verifier.with_cache_bytes(bytes);
+            builder = builder.with_cache_bytes(bytes);
         }
+        let verifier = builder.build().expect("the settings agree");
         let before = READ.load(Ordering::SeqCst);
         for _ in 0..3 {
             verifier.verify(&token).expect("it verifies");
@@ -266,7 +291,11 @@ fn with_more_keys_than_cached_headers_tokens_are_accepted_and_forgeries_refused(
     let clock = TestClock::new();
     let keys: Vec<Key> = (0..12).map(|id| key(&id.to_string())).collect();
     let ring = KeyRing::verify_only(keys.clone()).expect("twelve ids");
-    let verifier = Verifier::<()>::new(ring).with_clock(clock.clone()).with_cache_bytes(0);
+    let verifier = Verifier::<()>::builder(ring)
+        .with_clock(clock.clone())
+        .with_cache_bytes(0)
+        .build()
+        .expect("the settings agree");
     for round in 0..3 {
         for (index, signer) in keys.iter().enumerate() {
             assert_eq!(verdict(&verifier, &token_of(signer, &clock)), Ok(()), "key {index}, round {round}");

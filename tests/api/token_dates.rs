@@ -6,7 +6,7 @@ use serde_json::json;
 use tower_cookie_jwt::{
     Verifier,
     testing::TestClock,
-    token::{IssueErrorKind, Issuer, NewToken, TokenErrorKind},
+    token::{IssueErrorKind, Issuer, NewToken, TokenErrorKind, VerifierBuilder},
 };
 
 use crate::forge;
@@ -19,8 +19,12 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
+fn builder() -> VerifierBuilder<()> {
+    Verifier::builder(forge::ring()).with_clock(TestClock::new())
+}
+
 fn verifier() -> Verifier<()> {
-    Verifier::new(forge::ring()).with_clock(TestClock::new())
+    builder().build().expect("the settings agree")
 }
 
 fn verdict(verifier: &Verifier<()>, token: &str) -> Result<(), TokenErrorKind> {
@@ -108,7 +112,11 @@ fn dates_are_read_to_the_fraction_and_never_overflow() {
     let leeways = [Duration::ZERO, Duration::from_secs(30), Duration::MAX];
     for clock in clocks {
         for leeway in leeways {
-            let verifier = verifier().with_clock(TestClock::at(clock)).with_leeway(leeway);
+            let verifier = builder()
+                .with_clock(TestClock::at(clock))
+                .with_leeway(leeway)
+                .build()
+                .expect("the settings agree");
             for payload in [r#"{"exp":0,"nbf":0}"#, r#"{"exp":253402300799,"nbf":253402300799}"#] {
                 let verdict = verdict(&verifier, &forge::token(payload));
                 let name = format!("{payload} at {clock:?} with {leeway:?}");
@@ -122,7 +130,7 @@ fn dates_are_read_to_the_fraction_and_never_overflow() {
 fn leeway_is_thirty_seconds_on_expiry_and_beginning_and_nothing_on_issue() {
     use TokenErrorKind::{Expired, NotYetValid};
     let default = verifier();
-    let none = verifier().with_leeway(Duration::ZERO);
+    let none = builder().with_leeway(Duration::ZERO).build().expect("the settings agree");
     let table = [
         ("expired 29 s ago", &default, json!({ "exp": NOW - 29 }), Ok(())),
         ("expired 29.5 s ago", &default, json!({ "exp": NOW as f64 - 29.5 }), Ok(())),

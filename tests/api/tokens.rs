@@ -10,7 +10,7 @@ use tower_cookie_jwt::{
     keys::{Algorithm, Key, KeyRing},
     reject::Refusal,
     testing::TestClock,
-    token::{MAX_TOKEN_LEN, TokenErrorKind},
+    token::{MAX_TOKEN_LEN, TokenErrorKind, VerifierBuilder},
 };
 
 use crate::forge;
@@ -19,8 +19,12 @@ use crate::jar::Jar;
 /// 2026-01-01T00:00:00Z, where a `TestClock` begins.
 const NOW: u64 = 1_767_225_600;
 
+fn builder() -> VerifierBuilder<()> {
+    Verifier::builder(forge::ring()).with_clock(TestClock::new())
+}
+
 fn verifier() -> Verifier<()> {
-    Verifier::new(forge::ring()).with_clock(TestClock::new())
+    builder().build().expect("the settings agree")
 }
 
 fn verdict(verifier: &Verifier<()>, token: &str) -> Result<(), TokenErrorKind> {
@@ -36,8 +40,8 @@ fn an_expiry_is_required() {
 #[test]
 fn issuer_and_audience_are_required_where_they_are_configured() {
     use TokenErrorKind::{Malformed, WrongAudience, WrongIssuer};
-    let iss = verifier().with_issuer("https://shop.example");
-    let aud = verifier().with_audience("shop");
+    let iss = builder().with_issuer("https://shop.example").build().expect("the settings agree");
+    let aud = builder().with_audience("shop").build().expect("the settings agree");
     let free = verifier();
     let table = [
         ("the issuer", &iss, json!({ "iss": "https://shop.example" }), Ok(())),
@@ -217,7 +221,9 @@ async fn every_kind_of_token_error_is_reported() {
     let foreign = forge::hs256(&[7; 32], r#"{"alg":"HS256"}"#, r#"{"exp":4102444800}"#);
     let refresh =
         forge::hs256(forge::SECRET, r#"{"alg":"HS256","typ":"refresh+jwt"}"#, r#"{"exp":4102444800}"#);
-    let strict = verifier().with_issuer("https://shop.example");
+    let strict = || builder().with_issuer("https://shop.example");
+    let for_shop = strict().with_audience("shop").build().expect("the settings agree");
+    let strict = strict().build().expect("the settings agree");
     let own = json!({ "iss": "https://shop.example" });
     let table = [
         (TokenErrorKind::Malformed, verdict(&verifier(), "a.b.c")),
@@ -231,7 +237,7 @@ async fn every_kind_of_token_error_is_reported() {
             verdict(&verifier(), &forge::valid_with(json!({ "nbf": 4_000_000_000_u64 }))),
         ),
         (TokenErrorKind::WrongIssuer, verdict(&strict, &forge::valid_with(json!({})))),
-        (TokenErrorKind::WrongAudience, verdict(&strict.with_audience("shop"), &forge::valid_with(own))),
+        (TokenErrorKind::WrongAudience, verdict(&for_shop, &forge::valid_with(own))),
         (TokenErrorKind::ClaimsMismatch, {
             let error = Verifier::<User>::new(forge::ring()).verify(&forge::valid_with(json!({})));
             Err(error.map(drop).unwrap_err().kind())
@@ -244,7 +250,7 @@ async fn every_kind_of_token_error_is_reported() {
     // The others need a request.
     let two = [json!({ "sid": "a" }), json!({ "sid": "b" })].map(forge::valid_with);
     let two = two.map(|text| format!("access={text}")).join("; ");
-    let layer = CookieJwtLayer::new(verifier()).with_cookie_name("access");
+    let layer = CookieJwtLayer::new(verifier()).with_cookie_name("access").expect("a cookie name");
     let sessions = Sessions::<()>::builder(forge::ring(), MemoryStore::new()).with_session_check();
     let sessions = sessions.build().expect("sessions");
     let revoked = Jar::signed_in(&sessions, ()).await.value("__Host-access");
@@ -272,10 +278,12 @@ fn claims_of_another_type_do_not_mask_other_errors() {
         #[allow(dead_code, reason = "its absence is what the test is about")]
         name: String,
     }
-    let verifier = Verifier::<User>::new(forge::ring())
+    let verifier = Verifier::<User>::builder(forge::ring())
         .with_clock(TestClock::new())
         .with_issuer("https://shop.example")
-        .with_audience("shop");
+        .with_audience("shop")
+        .build()
+        .expect("the settings agree");
     let fits = json!({ "iss": "https://shop.example", "aud": "shop" });
     let with = |name: &str, value: Value| {
         let mut claims = fits.clone();

@@ -282,3 +282,14 @@ fn claims_clone_cheaply_and_without_a_clone_of_the_application_type() {
     assert!(std::ptr::eq(claims.custom(), copy.custom()), "both share one value");
     assert_eq!(copy.custom().name, "Ada");
 }
+
+#[test]
+fn scopes_are_parsed_collected_and_serialized() {
+    let both: Scopes = "orders:write orders:read orders:write".parse().expect("scopes");
+    let names = ["orders:write", "orders:read"];
+    let collected = names.iter().map(|name| name.parse()).collect::<Result<Scopes, _>>().expect("scopes");
+    assert_eq!(collected, both);
+    assert_eq!(serde_json::to_value(&both).expect("JSON"), "orders:read orders:write");
+    assert!(["a", "b\"c"].iter().map(|name| name.parse()).collect::<Result<Scopes, _>>().is_err());
+    assert_eq!(Scopes::from_iter([]), Scopes::default());
+}

@@ -279,8 +279,10 @@ async fn without_a_preceding_cookie_jwt_layer_it_fails_closed() {
 async fn header_and_claim_can_be_renamed() {
     let token = Issuer::new(keys()).with_xsrf_claim("csrf").issue(&new_token(), &()).expect("signed");
     let service = ServiceBuilder::new()
-        .layer(CookieJwtLayer::new(Verifier::<()>::new(keys()).with_xsrf_claim("csrf")))
-        .layer(XsrfLayer::new().with_header(http::HeaderName::from_static("x-csrf")))
+        .layer(CookieJwtLayer::new(
+            Verifier::<()>::builder(keys()).with_xsrf_claim("csrf").build().expect("the settings agree"),
+        ))
+        .layer(XsrfLayer::new().with_xsrf_header(http::HeaderName::from_static("x-csrf")))
         .service(CountingHandler::<String>::new());
     let post = |name: &str| {
         let request = Request::post("https://shop.example/orders").header("cookie", access_cookie(&token));
@@ -297,16 +299,17 @@ async fn header_and_claim_can_be_renamed() {
     );
 
     let builder = || Sessions::<()>::builder(keys(), MemoryStore::new());
-    let sessions = builder().with_xsrf_claim("csrf").with_xsrf_header("X-Csrf").build().expect("valid");
+    let sessions = builder()
+        .with_xsrf_claim("csrf")
+        .with_xsrf_header(http::HeaderName::from_static("x-csrf"))
+        .build()
+        .expect("valid");
     let (cookies, xsrf) = sign_in(&sessions, "").await;
     let service = sessions.layer().layer(CountingHandler::<String>::new());
     let post =
         |name: &str| Request::post("https://shop.example/").header("cookie", &cookies).header(name, &xsrf);
     assert_eq!(status(service.clone(), post("x-csrf")).await, StatusCode::OK);
     assert_eq!(status(service, post("x-xsrf-token")).await, StatusCode::FORBIDDEN);
-    for header in ["", "x xsrf", "x-xsrf-t\u{f6}ken", "x:y"] {
-        assert!(builder().with_xsrf_header(header).build().is_err(), "{header:?}");
-    }
     for claim in ["", "sub", "exp", "jti", "gen"] {
         assert!(builder().with_xsrf_claim(claim).build().is_err(), "{claim:?}");
     }
@@ -413,10 +416,18 @@ async fn changing_privileges_renews_the_value_and_changing_claims_keeps_it() {
 /// The claims that the outer layer put there are still in the request's extensions.
 #[tokio::test]
 async fn a_second_inner_verifier_does_not_waive_the_header_for_cookies() {
-    let partners = Verifier::<serde_json::Value>::new(keys()).with_audience("partners");
+    let partners = Verifier::<serde_json::Value>::builder(keys())
+        .with_audience("partners")
+        .build()
+        .expect("the settings agree");
     let service = ServiceBuilder::new()
         .layer(CookieJwtLayer::new(Verifier::<()>::new(keys())))
-        .layer(CookieJwtLayer::new(partners).with_cookie_name("__Host-partner").optional())
+        .layer(
+            CookieJwtLayer::new(partners)
+                .with_cookie_name("__Host-partner")
+                .expect("a cookie name")
+                .optional(),
+        )
         .layer(XsrfLayer::new())
         .service_fn(async |_: Request<()>| Ok::<_, std::convert::Infallible>(Response::new(String::new())));
     let post = || Request::post("https://shop.example/").header("cookie", access_cookie(&token()));

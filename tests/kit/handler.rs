@@ -90,7 +90,7 @@ impl<Q, B: From<String>> Service<Request<Q>> for CountingHandler<B> {
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let extensions = request.extensions();
-        let who = match (extensions.get::<Claims<()>>(), TokenError::of(extensions)) {
+        let who = match (extensions.get::<Claims<()>>(), TokenError::from_extensions(extensions)) {
             (Some(claims), None) => format!("{} by {:?}", claims.subject().unwrap_or("-"), claims.source()),
             (None, Some(error)) => format!("anonymous: {:?}", error.kind()),
             (None, None) => "anonymous".to_owned(),

@@ -173,7 +173,7 @@ fn word(event: &SessionEvent<'_>) -> String {
         }
         SessionEvent::StoreLostWrites { presented, stored, .. } => format!("lost {stored}, held {presented}"),
         SessionEvent::Ended { subject, .. } => format!("ended {subject}"),
-        SessionEvent::AllEnded { subject, count } => format!("ended {count} of {subject}"),
+        SessionEvent::AllEnded { subject, count, .. } => format!("ended {count} of {subject}"),
         other => format!("{other:?}"),
     }
 }

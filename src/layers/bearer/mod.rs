@@ -32,9 +32,9 @@
 //! let sent = client.clone().oneshot(request).await?.into_body().expect("on the list");
 //! let token = sent.to_str()?.strip_prefix("Bearer ").expect("a bearer token").to_owned();
 //! // The receiving side accepts service tokens only where its verifier says so.
-//! let verifier = Verifier::<()>::new(keys).with_audience("stock");
-//! assert!(verifier.verify(&token).is_err());
-//! assert_eq!(verifier.with_types([SERVICE_TYPE]).verify(&token)?.subject(), Some("shop"));
+//! let stock = || Verifier::<()>::builder(keys.clone()).with_audience("stock");
+//! assert!(stock().build()?.verify(&token).is_err());
+//! assert_eq!(stock().with_types([SERVICE_TYPE]).build()?.verify(&token)?.subject(), Some("shop"));
 //!
 //! let elsewhere = Request::get("https://evil.example/").body(())?;
 //! assert!(client.oneshot(elsewhere).await?.into_body().is_none());
@@ -51,7 +51,7 @@
 //!
 //! fn outgoing(incoming: &Parts) -> Request<()> {
 //!     let mut request = Request::get("https://stock.shop.example/items").body(()).expect("a request");
-//!     if let Some(token) = CallerToken::of(incoming) {
+//!     if let Some(token) = CallerToken::from_parts(incoming) {
 //!         request.extensions_mut().insert(token);
 //!     }
 //!     request

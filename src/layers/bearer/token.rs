@@ -24,7 +24,7 @@ pub struct CallerToken(HeaderValue);
 impl CallerToken {
     /// The token that a `CookieJwtLayer` has verified, or that a `RefreshLayer` has just granted; `None` for
     /// requests without a user.
-    pub fn of(request: &Parts) -> Option<Self> {
+    pub fn from_parts(request: &Parts) -> Option<Self> {
         let token = request.extensions.get::<AuthState>()?.token(&request.headers)?;
         bearer_value(token).map(Self)
     }

@@ -52,7 +52,8 @@ use crate::{
 /// // `client` is a hyper-util client, or any other service for HTTP requests.
 /// let (keys, follow) = RemoteJwks::new("https://id.shop.example/.well-known/jwks.json")?.follow(client);
 /// tokio::spawn(follow); // ends when the last clone of `keys` is dropped
-/// let layer = CookieJwtLayer::new(Verifier::<()>::new(keys).with_issuer("https://id.shop.example"));
+/// let verifier = Verifier::<()>::builder(keys).with_issuer("https://id.shop.example").build()?;
+/// let layer = CookieJwtLayer::new(verifier);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@
 //! rather refresh by themselves call the [`RefreshService`].
 //!
 //! What a signed-out session leaves behind: access tokens that live until they expire. Where that is
-//! too long, switch on `with_session_check`, or ask [`Sessions::confirm`](crate::Sessions::confirm) in the
+//! too long, switch on `with_session_check`, or ask [`Sessions::is_live`](crate::Sessions::is_live) in the
 //! handlers that matter.
 //!
 //! # Examples

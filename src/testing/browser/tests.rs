@@ -324,3 +324,25 @@ fn what_is_no_path_or_origin_is_refused_at_once() {
         assert!(std::panic::catch_unwind(attempt).is_err(), "{case}");
     }
 }
+
+#[tokio::test]
+async fn put_delete_and_json_send_what_they_say() {
+    let browser = browser();
+    let put = seen(browser.put("/api/orders/7").json(&serde_json::json!({ "item": "tea" }))).await;
+    assert_eq!((put.method.as_str(), put.body.as_str()), ("PUT", r#"{"item":"tea"}"#));
+    assert_eq!(put.get("content-type"), Some("application/json"));
+    assert_eq!(seen(browser.delete("/api/orders/7")).await.method, "DELETE");
+}
+
+#[tokio::test]
+async fn another_service_is_asked_with_the_same_cookies() {
+    let first = browser();
+    first.set_cookie("a=1");
+    let second = first.clone().with_service(service_fn(async |request: Request<String>| {
+        Ok::<_, Infallible>(Response::new(request.headers().get(COOKIE).cloned()))
+    }));
+    let cookies = second.get("/").send().await.unwrap().into_body();
+    assert_eq!(cookies.as_ref().map(HeaderValue::as_bytes), Some(&b"a=1"[..]));
+    second.set_cookie("b=2");
+    assert!(first.has_cookie("b"), "both keep one jar");
+}

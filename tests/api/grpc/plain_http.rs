@@ -179,4 +179,4 @@ const EXPIRED: Refusal = Refusal { http_status: 401, grpc_code: "16", message: "
 const XSRF: Refusal = Refusal { http_status: 403, grpc_code: "7", message: "xsrf_missing" };
 const ORIGIN: Refusal = Refusal { http_status: 403, grpc_code: "7", message: "origin_refused" };
 const SCOPE: Refusal = Refusal { http_status: 403, grpc_code: "7", message: "insufficient_scope" };
-const UNAVAILABLE: Refusal = Refusal { http_status: 503, grpc_code: "14", message: "store_unavailable" };
+const UNAVAILABLE: Refusal = Refusal { http_status: 503, grpc_code: "14", message: "unavailable" };

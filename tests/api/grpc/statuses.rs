@@ -37,7 +37,7 @@ async fn refusals_become_statuses_with_their_stable_code() {
         ("wrong XSRF header", asked(&shop, &[ada.cookies(), wrong]).await, p, "xsrf_mismatch"),
         ("another site", asked(&shop, &[ada.cookies(), ada.xsrf_header(), evil]).await, p, "origin_refused"),
         ("no scope", Refusal::Scope(missing_scope(&shop, &ada)), p, "insufficient_scope"),
-        ("the store is down", Refusal::Unavailable, Code::Unavailable, "store_unavailable"),
+        ("the store is down", Refusal::Unavailable, Code::Unavailable, "unavailable"),
     ];
     let (parts, ()) = Request::new(()).into_parts();
     for (name, refusal, code, message) in cases {
@@ -67,8 +67,8 @@ async fn session_errors_become_statuses() {
             Code::Unauthenticated,
             "session_revoked",
         ),
-        ("the store is down", SessionError::Unavailable, Code::Unavailable, "store_unavailable"),
-        ("the store is full", SessionError::Full, Code::Unavailable, "store_unavailable"),
+        ("the store is down", SessionError::Unavailable, Code::Unavailable, "unavailable"),
+        ("the store is full", SessionError::Full, Code::Unavailable, "unavailable"),
         (
             "a mistake of the application",
             SessionError::Issue(issue.unwrap_err()),
@@ -99,6 +99,9 @@ async fn asked(shop: &Shop, headers: &[(&'static str, String)]) -> Refusal {
 }
 
 fn missing_scope(shop: &Shop, ada: &Wallet) -> InsufficientScope {
-    let verifier = Verifier::<User>::new(KeyRing::hs256(SECRET).unwrap()).with_clock(shop.clock.clone());
+    let verifier = Verifier::<User>::builder(KeyRing::hs256(SECRET).unwrap())
+        .with_clock(shop.clock.clone())
+        .build()
+        .expect("the settings agree");
     verifier.verify(&ada.access).unwrap().require_scope("admin").unwrap_err()
 }

@@ -95,7 +95,7 @@ async function unavailable(check, server) {
   await check("a persistent 503 is given up after four requests, without signing the user out", async (page, context) => {
     const before = await asked(server, "/recipes/unsteady");
     const refused = await expectStatus(page, 503, "GET", "/recipes/unsteady?name=never&times=99");
-    assert.equal(refused.code, "store_unavailable");
+    assert.equal(refused.code, "unavailable");
     assert.equal((await asked(server, "/recipes/unsteady")) - before, 4);
     assert.equal(await page.evaluate(() => window.signIns), 0);
     assert.ok((await jar(context, server.origin))["__Host-refresh"]);

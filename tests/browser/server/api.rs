@@ -71,11 +71,11 @@ async fn login(State(lab): State<Lab>, parts: Parts, body: Bytes) -> Result<Resp
     let form: Value = serde_json::from_slice(&body).unwrap_or_default();
     let mut sign_in = SignIn::new(form["user"].as_str().unwrap_or("ada"), User {});
     if lab.unprotected {
-        sign_in = sign_in.without_origin_check();
+        sign_in = sign_in.with_insecure_origin_bypass();
     }
     let signed_in = lab.sessions.sign_in_with(&parts, sign_in).await?;
     lab.record.count("logins");
-    let body = json!({ "xsrfToken": signed_in.xsrf_token(), "expiresAt": signed_in.expires_at() });
+    let body = json!({ "xsrfToken": signed_in.xsrf_token(), "expiresAt": signed_in.expires_at_unix() });
     Ok((signed_in, Json(body)).into_response())
 }
 

@@ -61,7 +61,7 @@ impl Config {
             builder = builder.with_grace_period(grace);
         }
         if let Some(origin) = &self.trusted_origin {
-            builder = builder.with_trusted_origin(origin);
+            builder = builder.with_trusted_origin(origin).expect("an origin");
         }
         builder.build()
     }

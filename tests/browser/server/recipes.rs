@@ -122,7 +122,7 @@ async fn serve(mut socket: WebSocket, sessions: Sessions<User>, claims: Claims<U
     let mut check = tokio::time::interval(CHECK_EVERY);
     loop {
         tokio::select! {
-            _ = check.tick() => if !matches!(sessions.confirm(&claims).await, Ok(true)) {
+            _ = check.tick() => if !matches!(sessions.is_live(&claims).await, Ok(true)) {
                 let frame = CloseFrame { code: 4401, reason: "signed out".into() };
                 let _ = socket.send(Message::Close(Some(frame))).await;
                 return;
