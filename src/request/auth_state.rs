@@ -57,7 +57,7 @@ pub(crate) enum Carrier {
     /// In a cookie that verified: the one of this index among the cookies of the name.
     Cookie(usize),
     /// Not at all: a refresh of this very request granted it.
-    Granted(Arc<str>),
+    Granted(Option<Arc<str>>),
 }
 
 impl Carrier {
@@ -158,7 +158,7 @@ impl AuthState {
         self.user().ok()?;
         match &self.carrier {
             Carrier::Nothing => None,
-            Carrier::Granted(token) => Some(token.as_bytes()),
+            Carrier::Granted(token) => token.as_deref().map(str::as_bytes),
             Carrier::Cookie(index) => cookie_values(headers, &self.sources.cookie).nth(*index),
             Carrier::Header => self.sources.header_token(headers),
         }

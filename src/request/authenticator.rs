@@ -130,12 +130,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         self.find(headers, &mut Search::with_budget(budget))
     }
 
-    /// Lets the request proceed as the user of `claims`, which the store has just granted.
-    pub(crate) fn grant(&self, request: &mut impl Head, claims: Claims<C>, token: &str) {
+    /// Lets the request proceed as the user of `claims`, which the store has just granted. A token to be passed on to
+    /// other servers comes along.
+    pub(crate) fn grant(&self, request: &mut impl Head, claims: Claims<C>, passed_on: Option<&str>) {
         let claims = claims.granted();
         let outcome = AuthOutcome::User(claims.erase(), Source::Cookie);
         let mut search = Search::after(request.extensions().get());
-        search.carrier = Carrier::Granted(token.into());
+        search.carrier = Carrier::Granted(passed_on.map(Into::into));
         self.put(request, Some(claims), outcome, search, true, false);
     }
 

@@ -10,10 +10,11 @@ use super::{
     error::SessionError,
     issue::cannot_issue,
     records::{MAX_ROUNDS, Unavailable},
+    rotation::Write,
     sessions::{Sessions, session_of},
 };
 use crate::{
-    store::{SessionRecord, Snapshot, Update},
+    store::{SessionRecord, Snapshot, Stamps, Update},
     token::{Claims, IssueError, IssueErrorKind, Source, to_object, xsrf},
     trace,
 };
@@ -69,18 +70,20 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             }
             // What cannot be issued must not be stored.
             self.issue(&next, None, inner.clock.now())?;
-            match inner.records.update(&next).await? {
+            next.claims_at = store_now;
+            let write = Write { record: next, stamps: Stamps::default() };
+            let written = match inner.records.update(&write).await? {
                 Update::Conflict => continue,
                 Update::Gone => return Err(SessionError::ended()),
-                Update::Done => {}
-            }
+                Update::Done(written) => written,
+            };
             // Not the new token itself: a handler that takes its time could revive with it a browser that
             // has been signed out meanwhile. Without one, the next request is refreshed.
             let cookies = match claims.source() {
                 Source::Cookie => vec![inner.cookies.access.clear()],
                 _ => Vec::new(),
             };
-            return Ok(UpdatedClaims { cookies, xsrf_token: next.xsrf_token });
+            return Ok(UpdatedClaims { cookies, xsrf_token: written.xsrf_token });
         }
         Err(SessionError::Unavailable)
     }
@@ -88,7 +91,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// Claims are as old as the last rotation. A client that never lets its generation settle must not
     /// keep them for longer than an access token lives.
     pub(super) fn is_reload_due(&self, record: &SessionRecord, now: SystemTime) -> bool {
-        let age = now.duration_since(record.rotated_at).unwrap_or_default();
+        let age = now.duration_since(record.claims_at).unwrap_or_default();
         self.inner().reload.is_some() && age >= self.inner().lifetimes.access
     }
 

@@ -10,41 +10,63 @@ use super::{
     sessions::{Sessions, session_of},
 };
 use crate::{
-    store::{BoxFuture, SessionId, Snapshot, Update},
+    store::{BoxFuture, SessionId, SessionRecord, Snapshot, Update},
     token::Claims,
 };
 
 impl<C> Sessions<C> {
-    /// Asks the store whether the session of these claims is still live: for what must not wait
-    /// until the access token of a signed-out session expires.
+    /// Asks the store whether the session of these claims is still live: for operations that must not wait until the
+    /// access token of a signed-out session expires.
     ///
-    /// False for claims that belong to no session.
+    /// Returns false for claims that belong to no session.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Unavailable`] when the store fails.
+    /// Returns [`SessionError::Unavailable`] if the store fails.
     pub async fn is_live(&self, claims: &Claims<C>) -> Result<bool, SessionError> {
-        Ok(self.has_live_session(claims).await?)
+        Ok(self.live_record(claims).await?.is_some())
     }
 
-    pub(crate) async fn has_live_session(&self, claims: &Claims<C>) -> Result<bool, Unavailable> {
+    /// Reads the record of the session of these claims, if the session is live.
+    async fn live_record(&self, claims: &Claims<C>) -> Result<Option<Snapshot>, Unavailable> {
         let Some((id, subject)) = session_of(claims) else {
-            return Ok(false);
+            return Ok(None);
         };
-        let Snapshot { record, now } = self.inner().records.read(&id).await?;
-        Ok(record.is_some_and(|record| record.is_live(now) && *record.subject == *subject))
+        let snapshot = self.inner().records.read(&id).await?;
+        let is_live = |record: &SessionRecord| record.is_live(snapshot.now) && *record.subject == *subject;
+        Ok(snapshot.record.as_ref().is_some_and(is_live).then_some(snapshot))
     }
 }
 
 impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
-    /// The confirmation of a generation that has been seen from the client, where it is this
-    /// process's turn to tell the store.
-    pub(crate) fn confirmation(&self, claims: &Claims<C>) -> Option<BoxFuture<'static, ()>> {
-        if !claims.is_held_in_cookie() {
-            return None; // a bearer token does not show which cookies the client holds
+    /// Asks whether the session is live, and notes on the same record that its token was sighted.
+    pub(crate) async fn sight_live(&self, claims: &Claims<C>) -> Result<bool, Unavailable> {
+        let Some(Snapshot { record: Some(record), now }) = self.live_record(claims).await? else {
+            return Ok(false);
+        };
+        if claims.is_presented()
+            && !claims.is_confirmed()
+            && let Some(generation) = claims.generation()
+        {
+            let inner = self.inner();
+            let written =
+                match rotation::sighting(generation, &record, now, inner.rules.grace, inner.lifetimes.idle) {
+                    Some(write) => matches!(inner.records.update(&write).await, Ok(Update::Done(_))),
+                    None => true,
+                };
+            // A sighting that is not written now is written at the next request.
+            if written {
+                claims.set_confirmed();
+            }
         }
-        if claims.is_confirmed() {
-            return None; // nearly always
+        Ok(true)
+    }
+
+    /// Returns the sighting of an access token, where it is this process's turn to write it to the store.
+    pub(crate) fn sighting(&self, claims: &Claims<C>) -> Option<BoxFuture<'static, ()>> {
+        // Fast path: the store knows.
+        if claims.is_confirmed() || !claims.is_presented() {
+            return None;
         }
         let (session, generation) = (claims.session_id()?, claims.generation()?);
         let inner = self.inner();
@@ -57,28 +79,30 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             }
         };
         let (now, issued_at) = (inner.clock.now(), claims.issued_at()?);
+        // A token in a header may be used where no other node sees it, so its age does not matter.
+        let issued_at = if claims.is_held_in_cookie() { issued_at } else { now };
         let fingerprint = inner.confirmer.claim(fingerprint, issued_at, now, inner.rules.grace)?;
-        let pending = PendingConfirmation { sessions: self.clone(), fingerprint: Some(fingerprint) };
+        let pending = PendingSighting { sessions: self.clone(), fingerprint: Some(fingerprint) };
         let session = SessionId::from(session);
         Some(Box::pin(pending.run(session, generation)))
     }
 }
 
-/// A confirmation on its way; when it does not arrive, it is tried again later.
-struct PendingConfirmation<C> {
+/// A sighting on its way to the store. If it does not arrive, the next request tries again.
+struct PendingSighting<C> {
     sessions: Sessions<C>,
     fingerprint: Option<Fingerprint>,
 }
 
-impl<C> PendingConfirmation<C> {
+impl<C> PendingSighting<C> {
     async fn run(mut self, session: SessionId, generation: u32) {
-        match self.confirm(&session, generation).await {
-            Ok(Update::Done | Update::Gone) => {
+        match self.write(&session, generation).await {
+            Ok(true) => {
                 if let Some(fingerprint) = self.fingerprint.take() {
                     self.sessions.inner().confirmer.confirmed(fingerprint);
                 }
             }
-            Ok(Update::Conflict) => {}
+            Ok(false) => {}
             Err(Unavailable) => {
                 let inner = self.sessions.inner();
                 inner.confirmer.pause(inner.clock.now());
@@ -86,16 +110,21 @@ impl<C> PendingConfirmation<C> {
         }
     }
 
-    async fn confirm(&self, session: &SessionId, generation: u32) -> Result<Update, Unavailable> {
-        let Snapshot { record, now } = self.sessions.inner().records.read(session).await?;
-        match rotation::confirmation(generation, record, now, self.sessions.inner().lifetimes.idle) {
-            Some(confirmed) => self.sessions.inner().records.update(&confirmed).await,
-            None => Ok(Update::Done),
+    /// Returns whether there is nothing left to write.
+    async fn write(&self, session: &SessionId, generation: u32) -> Result<bool, Unavailable> {
+        let inner = self.sessions.inner();
+        let Snapshot { record, now } = inner.records.read(session).await?;
+        let Some(record) = record else {
+            return Ok(true);
+        };
+        match rotation::sighting(generation, &record, now, inner.rules.grace, inner.lifetimes.idle) {
+            Some(write) => Ok(!matches!(inner.records.update(&write).await?, Update::Conflict)),
+            None => Ok(true),
         }
     }
 }
 
-impl<C> Drop for PendingConfirmation<C> {
+impl<C> Drop for PendingSighting<C> {
     fn drop(&mut self) {
         if let Some(fingerprint) = self.fingerprint {
             self.sessions.inner().confirmer.release(fingerprint);

@@ -52,6 +52,19 @@ pub enum SessionEvent<'a> {
         /// The generation that the store knew.
         stored: u32,
     },
+    /// A refresh token was presented late, long after its answer: the answer was lost, or something between drops
+    /// `Set-Cookie`. The answer began a generation, which the client can confirm.
+    #[non_exhaustive]
+    AnswerLost {
+        /// Whose session.
+        subject: &'a str,
+        /// Which session.
+        session: &'a SessionId,
+        /// The new generation.
+        generation: u32,
+        /// How many late answers in a row have begun a generation, this one included.
+        in_a_row: u32,
+    },
     /// The session was signed out or revoked.
     #[non_exhaustive]
     Ended {
@@ -123,6 +136,15 @@ impl SessionEvents for TraceEvents {
             }
             SessionEvent::StoreLostWrites { subject, session, presented, stored } => {
                 tracing::warn!(subject, %session, presented, stored, "the session store has lost writes");
+            }
+            SessionEvent::AnswerLost { subject, session, generation, in_a_row } if *in_a_row < 3 => {
+                tracing::info!(subject, %session, generation, in_a_row, "the answer to a refresh was lost");
+            }
+            SessionEvent::AnswerLost { subject, session, generation, in_a_row } => {
+                tracing::warn!(
+                    subject, %session, generation, in_a_row,
+                    "answers to refreshes are lost: does a proxy between drop `Set-Cookie`?"
+                );
             }
             SessionEvent::Ended { subject, session } => {
                 tracing::info!(subject, %session, "session ended");

@@ -9,14 +9,14 @@ use super::{
     events::SessionEvent,
     issue::{Issued, access_expiry, cannot_issue},
     records::{MAX_ROUNDS, Unavailable},
-    rotation::{self, Admission, Decision, decide, successor},
+    rotation::{self, Admission, Decision, Write, decide},
     sessions::Sessions,
 };
 use crate::{
     clock::unix_seconds,
     reject::Refusal,
-    request::RefreshToken,
-    store::{SessionId, SessionRecord, Snapshot, Update},
+    request::{RefreshToken, SessionSecret},
+    store::{SessionId, SessionRecord, Snapshot, Stamps, Update},
     token::{Claims, Scopes, TokenErrorKind},
     trace,
 };
@@ -24,7 +24,16 @@ use crate::{
 /// What a refresh token is exchanged for.
 pub(crate) struct Grant<C> {
     pub(crate) claims: Claims<C>,
+    pub(crate) answer: Answer,
+}
+
+/// The tokens of an answer, until the second look admits their cookies.
+pub(crate) struct Answer {
     pub(crate) issued: Issued,
+    /// The session's secret, for an answer that begins a generation.
+    secret: SessionSecret,
+    /// The generation began two grace periods before it was answered again, and was unconfirmed.
+    late: bool,
 }
 
 /// An access token with less scope than the session was granted.
@@ -74,6 +83,15 @@ pub(super) fn has_secret(record: &SessionRecord, token: &RefreshToken) -> bool {
     token.secret.hash().ct_eq(&record.secret_hash).into()
 }
 
+impl<C> Sessions<C> {
+    /// Issues the token that a request which has just been refreshed passes on to other servers.
+    pub(crate) fn passed_on(&self, answer: &Answer) -> Option<String> {
+        let record = answer.issued.record();
+        let token = self.issue_detached(record, Scopes::granted(&record.scope), self.inner().clock.now());
+        token.inspect_err(|error| trace::cannot_issue(error)).ok()
+    }
+}
+
 impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// Exchanges a refresh token whose signature and expiry have been checked: reads, decides, writes and issues,
     /// again from the start while other writers win.
@@ -85,7 +103,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     pub(crate) async fn exchange_at_once(&self, token: &RefreshToken) -> Result<Issued, RefreshError> {
         for round in 0..MAX_ROUNDS {
             let grant = self.exchange_from(round, token).await?;
-            if let Some(issued) = self.admit(grant.issued).await? {
+            if let Some(issued) = self.admit(grant.answer).await? {
                 return Ok(issued);
             }
         }
@@ -129,17 +147,9 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
                 self.revoke_reused(token, &record).await?;
                 Err(RefreshError::ENDED)
             }
-            Decision::Rotate => {
-                let claims = self.reload_or_end(&record).await?.ok_or(RefreshError::ENDED)?;
-                let next = self.successor(decision, token, &record, now).expect("a rotation is written");
-                // Claims and generation are committed together.
-                self.advance(decision, token, record.generation, next.with_claims(claims)).await
+            Decision::Rotate | Decision::RenewAccess | Decision::AnswerAgain { .. } | Decision::CatchUp => {
+                self.answer(decision, token, record, now).await
             }
-            Decision::CatchUp => self.answer(decision, token, record, now).await,
-            Decision::RenewAccess | Decision::AnswerAgain if self.is_reload_due(&record, now) => {
-                self.answer_reloaded(decision, token, record, now).await
-            }
-            Decision::RenewAccess | Decision::AnswerAgain => self.answer(decision, token, record, now).await,
         }
     }
 
@@ -159,40 +169,10 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         unix_seconds(record.absolute_expires_at) <= unix_seconds(self.inner().clock.now())
     }
 
-    fn successor(
-        &self,
-        decision: Decision,
-        token: &RefreshToken,
-        record: &SessionRecord,
-        now: SystemTime,
-    ) -> Option<SessionRecord> {
-        successor(decision, token.generation, record, now, self.inner().lifetimes.idle)
-    }
-
-    async fn answer_reloaded(
-        &self,
-        decision: Decision,
-        token: &RefreshToken,
-        record: SessionRecord,
-        now: SystemTime,
-    ) -> Result<Option<Box<Grant<C>>>, RefreshError> {
-        let claims = self.reload_or_end(&record).await?.ok_or(RefreshError::ENDED)?;
-        if *claims == *record.claims {
-            return self.answer(decision, token, record, now).await;
-        }
-        let mut record = record.with_claims(claims);
-        match self.inner().records.update(&record).await? {
-            Update::Done => {
-                record.version += 1;
-                self.answer(decision, token, record, now).await
-            }
-            Update::Conflict => Ok(None),
-            Update::Gone => Err(RefreshError::ENDED),
-        }
-    }
-
-    /// Answers with the tokens of the generation that the record has or, where the client shows what it holds,
-    /// is moved to by that.
+    /// Answers with the tokens of the generation that the record has or is moved to.
+    ///
+    /// They are issued before the record is written: what cannot be issued must not be committed. Claims that are
+    /// reloaded are committed together with the generation.
     async fn answer(
         &self,
         decision: Decision,
@@ -200,34 +180,38 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         record: SessionRecord,
         now: SystemTime,
     ) -> Result<Option<Box<Grant<C>>>, RefreshError> {
-        if let Some(next) = self.successor(decision, token, &record, now) {
-            return self.advance(decision, token, record.generation, next).await;
-        }
-        match self.grant(decision, token, &record)? {
-            Some(grant) => Ok(Some(grant)),
-            None => self.rebuild(&record).await,
-        }
-    }
-
-    /// Writes `next`, the successor of generation `from`, and answers with its tokens. They are issued first: what
-    /// cannot be issued must not be committed.
-    async fn advance(
-        &self,
-        decision: Decision,
-        token: &RefreshToken,
-        from: u32,
-        next: SessionRecord,
-    ) -> Result<Option<Box<Grant<C>>>, RefreshError> {
-        let Some(grant) = self.grant(decision, token, &next)? else {
-            return self.rebuild(&next).await;
+        let inner = self.inner();
+        let (grace, idle) = (inner.rules.grace, inner.lifetimes.idle);
+        let from = record.generation;
+        let is_reloaded = inner.reload.is_some()
+            && (decision == Decision::Rotate
+                || (decision != Decision::CatchUp && self.is_reload_due(&record, now)));
+        let (record, has_new_claims) = if is_reloaded {
+            let claims = self.reload_or_end(&record).await?.ok_or(RefreshError::ENDED)?;
+            let is_new = *claims != *record.claims;
+            let mut record = record.with_claims(claims);
+            record.claims_at = now;
+            (record, is_new)
+        } else {
+            (record, false)
         };
-        match self.inner().records.update(&next).await? {
-            Update::Done => {
-                self.raise_advance(decision, token, from, &next);
+        let successor = rotation::successor(decision, token.generation, &record, now, grace, idle);
+        // Where no rule asks for a write, last-seen and the idle expiry are moved all the same.
+        let must_be_written = successor.is_some() || has_new_claims;
+        let write = successor.unwrap_or_else(|| rotation::touched(record, Some(idle)));
+        let Some(grant) = self.grant(decision, token, &write.record)? else {
+            return self.rebuild(&write.record).await;
+        };
+        match inner.records.update(&write).await {
+            Ok(Update::Done(written)) => {
+                self.raise_advance(decision, token, from, &written);
                 Ok(Some(grant))
             }
-            Update::Conflict => Ok(None),
-            Update::Gone => Err(RefreshError::ENDED),
+            Ok(Update::Gone) => Err(RefreshError::ENDED),
+            Ok(Update::Conflict) if must_be_written => Ok(None),
+            Err(Unavailable) if must_be_written => Err(RefreshError::Unavailable),
+            // A touch that is lost is not repeated.
+            Ok(Update::Conflict) | Err(Unavailable) => Ok(Some(grant)),
         }
     }
 
@@ -253,8 +237,10 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let inner = self.inner();
         let secret = decision.brings_refresh_token().then_some(&token.secret);
         let issued = self.issue(record, secret, inner.clock.now()).map_err(cannot_issue)?;
+        let late = decision == Decision::AnswerAgain { late: true };
+        let answer = |issued| Answer { issued, secret: token.secret.clone(), late };
         match inner.authenticator.verifier.verify(&issued.token) {
-            Ok(claims) => Ok(Some(Box::new(Grant { claims, issued }))),
+            Ok(claims) => Ok(Some(Box::new(Grant { claims, answer: answer(issued) }))),
             Err(error) if error.kind() == TokenErrorKind::ClaimsMismatch => Ok(None),
             Err(error) => {
                 trace::cannot_issue(&error);
@@ -273,8 +259,9 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         // The stored record, not a successor that has not been written.
         let stored = inner.records.read(&record.id).await?.record.ok_or(RefreshError::ENDED)?;
         let claims = self.reload_or_end(&stored).await?.ok_or(RefreshError::ENDED)?;
-        match inner.records.update(&stored.with_claims(claims)).await? {
-            Update::Done | Update::Conflict => Ok(None),
+        let write = Write { record: stored.with_claims(claims), stamps: Stamps::default() };
+        match inner.records.update(&write).await? {
+            Update::Done(_) | Update::Conflict => Ok(None),
             Update::Gone => Err(RefreshError::ENDED),
         }
     }
@@ -282,22 +269,87 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// Reads the record once more before cookies go on a response, and takes back what must not go any more;
     /// `None` when the session has moved on.
     ///
-    /// Claims that have changed meanwhile, perhaps by the handler itself, go out as they are now.
-    pub(crate) async fn admit(&self, issued: Issued) -> Result<Option<Issued>, RefreshError> {
-        let Snapshot { record, now } = self.inner().records.read(issued.id()).await?;
-        let with_refresh = match rotation::admit(issued.generation(), record.as_ref(), now) {
-            Admission::Ended => return Err(RefreshError::ENDED),
-            Admission::Superseded => return Ok(None),
-            Admission::Cookies { with_refresh } => with_refresh,
-        };
-        let issued = match record {
-            Some(record) if !issued.is_current(&record) => {
-                let fresh = self.issue(&record, None, self.inner().clock.now()).map_err(cannot_issue)?;
-                fresh.with_refresh_of(issued)
+    /// Claims that have changed meanwhile, perhaps by the handler itself, go out as they are now. A node that takes
+    /// longer than half a grace period from asking to handing over looks again.
+    pub(crate) async fn admit(&self, answer: Answer) -> Result<Option<Issued>, RefreshError> {
+        let inner = self.inner();
+        let Answer { mut issued, secret, late } = answer;
+        for _ in 0..MAX_ROUNDS {
+            let asked_at = inner.clock.now();
+            let Snapshot { record, now } = inner.records.read(issued.id()).await?;
+            let admission = rotation::admit(
+                issued.generation(),
+                issued.has_refresh(),
+                late,
+                record.as_ref(),
+                now,
+                inner.rules,
+            );
+            let Some(record) = record else {
+                return Err(RefreshError::ENDED);
+            };
+            let admitted = match admission {
+                Admission::Ended => return Err(RefreshError::ENDED),
+                Admission::Superseded => return Ok(None),
+                Admission::Withhold => return Err(RefreshError::Unavailable),
+                Admission::Cookies { with_refresh } => {
+                    issued = self.as_it_is_now(issued, &record)?;
+                    if !with_refresh {
+                        issued = issued.without_refresh();
+                    }
+                    true
+                }
+                Admission::MoveIssued => {
+                    issued = self.as_it_is_now(issued, &record)?;
+                    self.is_written(&rotation::moved(record, inner.lifetimes.idle)).await?.is_some()
+                }
+                Admission::Reissue => {
+                    let write = rotation::reissued(record, inner.lifetimes.idle);
+                    let next =
+                        self.issue(&write.record, Some(&secret), inner.clock.now()).map_err(cannot_issue)?;
+                    match self.is_written(&write).await? {
+                        Some(written) => {
+                            self.raise_answer_lost(&written);
+                            issued = next;
+                            true
+                        }
+                        None => false,
+                    }
+                }
+            };
+            let took = inner.clock.now().duration_since(asked_at).unwrap_or_default();
+            if admitted && took.saturating_mul(2) <= inner.rules.grace {
+                return Ok(Some(issued));
             }
-            _ => issued,
-        };
-        Ok(Some(if with_refresh { issued } else { issued.without_refresh() }))
+        }
+        Err(RefreshError::Unavailable)
+    }
+
+    /// The record as written; `None` when another writer has won.
+    async fn is_written(&self, write: &Write) -> Result<Option<Box<SessionRecord>>, RefreshError> {
+        match self.inner().records.update(write).await? {
+            Update::Done(written) => Ok(Some(written)),
+            Update::Conflict => Ok(None),
+            Update::Gone => Err(RefreshError::ENDED),
+        }
+    }
+
+    /// The tokens with the claims that the record has now.
+    fn as_it_is_now(&self, issued: Issued, record: &SessionRecord) -> Result<Issued, RefreshError> {
+        if issued.is_current(record) {
+            return Ok(issued);
+        }
+        let fresh = self.issue(record, None, self.inner().clock.now()).map_err(cannot_issue)?;
+        Ok(fresh.with_refresh_of(issued))
+    }
+
+    fn raise_answer_lost(&self, record: &SessionRecord) {
+        self.inner().events.raise(SessionEvent::AnswerLost {
+            subject: &record.subject,
+            session: &record.id,
+            generation: record.generation,
+            in_a_row: rotation::reissues(record),
+        });
     }
 
     /// Grants an access token with less scope (RFC 6749 §6); `None` when more is asked for than was granted.
@@ -321,8 +373,11 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             Decision::Refuse | Decision::Revoke => {
                 return Err(self.exchange(token).await.err().unwrap_or(RefreshError::Unavailable));
             }
-            Decision::TooLate => return Err(RefreshError::Unavailable),
-            Decision::Rotate | Decision::RenewAccess | Decision::AnswerAgain | Decision::CatchUp => {}
+            // A narrowing begins no generation, and one ahead of the record is left to the exchange.
+            Decision::TooLate | Decision::AnswerAgain { late: true } | Decision::CatchUp => {
+                return Err(RefreshError::Unavailable);
+            }
+            Decision::Rotate | Decision::RenewAccess | Decision::AnswerAgain { late: false } => {}
         }
         if self.is_nearly_over(&record) {
             return Err(RefreshError::OVER);
@@ -332,15 +387,21 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         }
         let record = if self.is_reload_due(&record, store_now) {
             let claims = self.reload_or_end(&record).await?.ok_or(RefreshError::ENDED)?;
-            record.with_claims(claims)
+            let mut record = record.with_claims(claims);
+            record.claims_at = store_now;
+            record
         } else {
             record
         };
         let now = inner.clock.now();
-        // Without an XSRF claim it is of no use as a cookie.
-        let access_token = self.issue_access(&record, scope.clone(), None, now).map_err(cannot_issue)?;
+        let access_token = self.issue_detached(&record, scope.clone(), now).map_err(cannot_issue)?;
         if let Err(error) = inner.authenticator.verifier.verify(&access_token) {
             return Err(RefreshError::Refused { kind: error.kind(), clear: false });
+        }
+        // It counts as a presentation, which must be known before the token is used.
+        let write = rotation::narrowed(token.generation, &record, store_now, inner.rules.grace);
+        if self.is_written(&write).await?.is_none() {
+            return Err(RefreshError::Unavailable);
         }
         let expires_at = unix_seconds(access_expiry(&inner.lifetimes, now, record.absolute_expires_at));
         let expires_in = expires_at.saturating_sub(unix_seconds(now));

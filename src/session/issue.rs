@@ -38,17 +38,16 @@ impl Issued {
         &self.record.id
     }
 
+    pub(crate) const fn record(&self) -> &SessionRecord {
+        &self.record
+    }
+
     pub(crate) fn xsrf_token(&self) -> &str {
         &self.record.xsrf_token
     }
 
-    pub(super) fn generation(&self) -> u32 {
+    pub(super) const fn generation(&self) -> u32 {
         self.record.generation
-    }
-
-    #[cfg(feature = "testing")]
-    pub(crate) const fn has_refresh(&self) -> bool {
-        self.refresh.is_some()
     }
 
     /// Whether the access cookie still says what the record of its generation says.
@@ -73,6 +72,11 @@ impl Issued {
 
     pub(super) fn with_refresh_of(self, other: Self) -> Self {
         Self { refresh: other.refresh, ..self }
+    }
+
+    /// Whether the refresh cookie goes along.
+    pub(crate) const fn has_refresh(&self) -> bool {
+        self.refresh.is_some()
     }
 
     /// Leaves the refresh cookie out: the client has shown that it holds one of this generation.
@@ -102,8 +106,7 @@ impl<C> Sessions<C> {
         now: SystemTime,
     ) -> Result<Issued, IssueError> {
         let inner = self.inner();
-        let scope = Scopes::granted(&record.scope);
-        let token = self.issue_access(record, scope, Some(&record.xsrf_token), now)?;
+        let token = self.issue_for_cookie(record, now)?;
         let expires_at = access_expiry(&inner.lifetimes, now, record.absolute_expires_at);
         // The record alone knows the idle expiry, which moves without a new refresh cookie.
         let age = until(record.absolute_expires_at, now);
@@ -132,30 +135,44 @@ impl<C> Sessions<C> {
         self.inner().issuer.sign(&new, Map::new())
     }
 
-    /// Issues an access token with these of the session's scopes.
-    pub(crate) fn issue_access(
+    /// Issues the access token of a cookie: it carries the generation, whose sighting shows what the client holds, and
+    /// the XSRF token.
+    fn issue_for_cookie(&self, record: &SessionRecord, now: SystemTime) -> Result<String, IssueError> {
+        let new = self
+            .new_access(record, Scopes::granted(&record.scope), now)
+            .with_generation(record.generation)
+            .with_xsrf_token(&*record.xsrf_token);
+        self.sign_access(new, record)
+    }
+
+    /// Issues an access token that is used outside of cookies, with these scopes of the session.
+    ///
+    /// It carries no generation, because it says nothing about the client's cookie jar, and no XSRF token, so it is of
+    /// no use as a cookie.
+    pub(crate) fn issue_detached(
         &self,
         record: &SessionRecord,
         scope: Scopes,
-        xsrf_token: Option<&str>,
         now: SystemTime,
     ) -> Result<String, IssueError> {
-        let inner = self.inner();
-        let expiry = Expiry::At(access_expiry(&inner.lifetimes, now, record.absolute_expires_at));
-        let mut new = NewToken::of_type(ACCESS_TYPE, expiry)
+        self.sign_access(self.new_access(record, scope, now), record)
+    }
+
+    fn new_access(&self, record: &SessionRecord, scope: Scopes, now: SystemTime) -> NewToken {
+        let expiry = Expiry::At(access_expiry(&self.inner().lifetimes, now, record.absolute_expires_at));
+        NewToken::of_type(ACCESS_TYPE, expiry)
             .with_subject(&*record.subject)
             .with_session_id(record.id.as_str())
-            .with_generation(record.generation)
             .with_token_id(URL_SAFE_NO_PAD.encode(random::<16>()))
             .with_authenticated_at(record.created_at)
-            .with_scope(scope);
-        if let Some(value) = xsrf_token {
-            new = new.with_xsrf_token(value);
-        }
+            .with_scope(scope)
+    }
+
+    fn sign_access(&self, new: NewToken, record: &SessionRecord) -> Result<String, IssueError> {
         let Ok(Value::Object(custom)) = serde_json::from_str(&record.claims) else {
             return Err(IssueError::not_an_object(None));
         };
-        inner.issuer.sign(&new, custom)
+        self.inner().issuer.sign(&new, custom)
     }
 
     /// Clears our cookies, as they are set now and as former policies set them.

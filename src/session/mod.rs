@@ -29,6 +29,7 @@ mod sign_in;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::exchange::{Answer, Grant, RefreshError};
 pub use self::{
     answers::{SessionInfo, SignedIn, SignedOut, UpdatedClaims},
     builder::SessionsBuilder,
@@ -38,8 +39,4 @@ pub use self::{
     rotation::LostResponse,
     sessions::Sessions,
     sign_in::SignIn,
-};
-pub(crate) use self::{
-    exchange::{Grant, RefreshError},
-    issue::Issued,
 };

@@ -5,6 +5,7 @@
 
 use std::{fmt, time::Duration};
 
+use super::rotation::Write;
 use crate::{
     clock::SharedClock,
     store::{BoxError, Created, ErasedStore, NewRecord, SessionId, SessionRecord, Snapshot, Update},
@@ -50,8 +51,8 @@ impl Records {
         Ok((snapshot, self.clock.now().duration_since(asked_at).unwrap_or_default()))
     }
 
-    pub(super) async fn update(&self, record: &SessionRecord) -> Result<Update, Unavailable> {
-        self.store.update(record).await.map_err(failed("writing a session"))
+    pub(super) async fn update(&self, write: &Write) -> Result<Update, Unavailable> {
+        self.store.update(&write.record, write.stamps).await.map_err(failed("writing a session"))
     }
 
     pub(super) async fn remove(&self, id: &SessionId) -> Result<bool, Unavailable> {

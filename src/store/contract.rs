@@ -5,7 +5,7 @@ use std::{error::Error as StdError, pin::Pin, sync::Arc, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::record::{NewRecord, SessionId, SessionRecord};
+use super::record::{NewRecord, SessionId, SessionRecord, Stamps};
 use crate::keys::crypto::random;
 
 /// Where sessions are kept: one record per session, changed by compare-and-set.
@@ -46,14 +46,21 @@ pub trait RefreshStore: Send + Sync + 'static {
     /// An expired record may or may not be there still: callers check it against the time.
     fn read(&self, id: &SessionId) -> impl Future<Output = Result<Snapshot, Self::Error>> + Send;
 
-    /// Replaces the stored record by `record` if its version is still `record.version`, and
-    /// increments the version, in one atomic step.
+    /// Replaces the stored record by `record` if its version is still `record.version`, with the times that `stamps`
+    /// asks for, and increments the version, in one atomic step. Returns the record as it will be read back.
+    ///
+    /// [`SessionRecord::stamped`] is that step, with the store's present time. It must be the time of the write: a
+    /// write that waits for a lock takes the time once it has the lock.
     ///
     /// Of any number of concurrent calls with one version, exactly one returns [`Update::Done`].
     /// A removed or missing session is never written: nothing revives it. Subject and time of
     /// creation never change. Times may be rounded, to 2 ms at the most, but `confirmed_at` and
     /// `rotated_at` never to earlier: nothing settles before its time.
-    fn update(&self, record: &SessionRecord) -> impl Future<Output = Result<Update, Self::Error>> + Send;
+    fn update(
+        &self,
+        record: &SessionRecord,
+        stamps: Stamps,
+    ) -> impl Future<Output = Result<Update, Self::Error>> + Send;
 
     /// Removes a session for good; true when there was one.
     fn remove(&self, id: &SessionId) -> impl Future<Output = Result<bool, Self::Error>> + Send;
@@ -79,6 +86,13 @@ pub enum Created {
     Full,
 }
 
+impl Update {
+    /// Returns whether the record was written.
+    pub const fn is_done(&self) -> bool {
+        matches!(self, Self::Done(_))
+    }
+}
+
 /// The outcome of [`RefreshStore::read`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -89,10 +103,10 @@ pub struct Snapshot {
 }
 
 /// The outcome of [`RefreshStore::update`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
-    /// Written.
-    Done,
+    /// Written: this is the record now.
+    Done(Box<SessionRecord>),
     /// Somebody else has written since the record was read.
     Conflict,
     /// There is no such session any more.
@@ -114,8 +128,12 @@ impl<T: RefreshStore> RefreshStore for Arc<T> {
         (**self).read(id)
     }
 
-    fn update(&self, record: &SessionRecord) -> impl Future<Output = Result<Update, T::Error>> + Send {
-        (**self).update(record)
+    fn update(
+        &self,
+        record: &SessionRecord,
+        stamps: Stamps,
+    ) -> impl Future<Output = Result<Update, T::Error>> + Send {
+        (**self).update(record, stamps)
     }
 
     fn remove(&self, id: &SessionId) -> impl Future<Output = Result<bool, T::Error>> + Send {
@@ -144,7 +162,7 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn new_id(&self, subject: &str) -> SessionId;
     fn create(&self, session: NewRecord) -> Answer<'_, Created>;
     fn read<'a>(&'a self, id: &'a SessionId) -> Answer<'a, Snapshot>;
-    fn update<'a>(&'a self, record: &'a SessionRecord) -> Answer<'a, Update>;
+    fn update<'a>(&'a self, record: &'a SessionRecord, stamps: Stamps) -> Answer<'a, Update>;
     fn remove<'a>(&'a self, id: &'a SessionId) -> Answer<'a, bool>;
     fn list<'a>(&'a self, subject: &'a str) -> Answer<'a, Vec<SessionRecord>>;
     fn remove_all<'a>(&'a self, subject: &'a str, keep: Option<&'a SessionId>) -> Answer<'a, u64>;
@@ -164,8 +182,8 @@ impl<T: RefreshStore> ErasedStore for T {
         Box::pin(async move { RefreshStore::read(self, id).await.map_err(Into::into) })
     }
 
-    fn update<'a>(&'a self, record: &'a SessionRecord) -> Answer<'a, Update> {
-        Box::pin(async move { RefreshStore::update(self, record).await.map_err(Into::into) })
+    fn update<'a>(&'a self, record: &'a SessionRecord, stamps: Stamps) -> Answer<'a, Update> {
+        Box::pin(async move { RefreshStore::update(self, record, stamps).await.map_err(Into::into) })
     }
 
     fn remove<'a>(&'a self, id: &'a SessionId) -> Answer<'a, bool> {

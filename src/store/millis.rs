@@ -40,6 +40,8 @@ pub(crate) fn as_stored(record: SessionRecord) -> SessionRecord {
     SessionRecord {
         confirmed_at: record.confirmed_at.map(|at| at_millis(begins(at))),
         rotated_at: at_millis(begins(record.rotated_at)),
+        issued_at: at_millis(begins(record.issued_at)),
+        claims_at: at_millis(begins(record.claims_at)),
         created_at: at_millis(begins(record.created_at)),
         last_seen_at: at_millis(begins(record.last_seen_at)),
         idle_expires_at: at_millis(ends(record.idle_expires_at)),

@@ -24,5 +24,5 @@ pub use self::sqlite::{SqliteStore, SqliteStoreError};
 pub use self::{
     contract::{Created, RefreshStore, Snapshot, Update},
     memory::MemoryStore,
-    record::{NewRecord, SessionId, SessionRecord},
+    record::{NewRecord, SessionId, SessionRecord, Stamps},
 };

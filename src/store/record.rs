@@ -94,15 +94,24 @@ pub struct SessionRecord {
     pub subject: Box<str>,
     /// SHA-256 of the session's 128-bit secret, which only its refresh tokens carry.
     pub secret_hash: [u8; 32],
-    /// How often the session has been rotated.
+    /// The current generation: how often the session has been advanced.
     pub generation: u32,
-    /// When a token of the current generation was first seen from the client.
+    /// The oldest generation that a legitimate client may still hold.
+    pub parent: u32,
+    /// The highest generation, at most the current one, of which a token has been seen from the client; none right
+    /// after sign-in.
+    pub seen: Option<u32>,
+    /// When `seen` was last raised.
     pub confirmed_at: Option<SystemTime>,
     /// When the current generation began.
     pub rotated_at: SystemTime,
+    /// No refresh cookie of the current generation is sent later than a grace period after this.
+    pub issued_at: SystemTime,
+    /// When the claims were last reloaded.
+    pub claims_at: SystemTime,
     /// When the user signed in.
     pub created_at: SystemTime,
-    /// When the session was last rotated or confirmed.
+    /// When the client was last seen.
     pub last_seen_at: SystemTime,
     /// When the session ends unless it is used.
     pub idle_expires_at: SystemTime,
@@ -116,8 +125,28 @@ pub struct SessionRecord {
     pub xsrf_token: Box<str>,
     /// What the user recognizes the device by, from the user agent.
     pub label: Box<str>,
+    /// What later versions of this crate add, behind a byte that says which version: a store keeps it as it is.
+    pub extension: Box<[u8]>,
     /// Incremented by each write.
     pub version: u64,
+}
+
+/// Which times of a record a store takes from its own clock, in the same atomic step in which it writes the record.
+///
+/// A time that was read before the write could be too early: a session could then settle before its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamps {
+    /// [`SessionRecord::confirmed_at`] becomes the time of the write.
+    pub confirmed_at: bool,
+    /// [`SessionRecord::rotated_at`] becomes the time of the write.
+    pub rotated_at: bool,
+    /// [`SessionRecord::issued_at`] becomes the time of the write.
+    pub issued_at: bool,
+    /// [`SessionRecord::last_seen_at`] becomes the time of the write, unless it is later already.
+    pub last_seen_at: bool,
+    /// [`SessionRecord::idle_expires_at`] becomes this much later than the write, at most the absolute expiry, unless
+    /// it is later already.
+    pub idle: Option<Duration>,
 }
 
 /// What a new session begins with; the rest follows from it.
@@ -138,6 +167,8 @@ pub struct NewRecord {
     pub xsrf_token: Box<str>,
     /// What the user recognizes the device by.
     pub label: Box<str>,
+    /// What later versions of this crate add: a store keeps it as it is.
+    pub extension: Box<[u8]>,
     /// How long the session lives without being used.
     pub idle: Duration,
     /// How long the session lives in all.
@@ -156,6 +187,7 @@ impl NewRecord {
             claims: "{}".into(),
             xsrf_token: "".into(),
             label: "".into(),
+            extension: Box::default(),
             idle: DEFAULT_IDLE,
             absolute: DEFAULT_ABSOLUTE,
         }
@@ -169,8 +201,12 @@ impl NewRecord {
             subject: self.subject,
             secret_hash: self.secret_hash,
             generation: 0,
+            parent: 0,
+            seen: None,
             confirmed_at: None,
             rotated_at: now,
+            issued_at: now,
+            claims_at: now,
             created_at: now,
             last_seen_at: now,
             idle_expires_at: crate::clock::later(now, self.idle).min(absolute_expires_at),
@@ -179,6 +215,7 @@ impl NewRecord {
             claims: self.claims,
             xsrf_token: self.xsrf_token,
             label: self.label,
+            extension: self.extension,
             version: 0,
         }
     }
@@ -188,6 +225,48 @@ impl SessionRecord {
     /// Whether the session has not ended by `now`.
     pub fn is_live(&self, now: SystemTime) -> bool {
         now < self.expires_at()
+    }
+
+    /// Returns the record as a store writes it at `now`, the store's present time: with the times that `stamps` asks
+    /// for, and the next version.
+    ///
+    /// A clock that has been set back moves neither last-seen nor the idle expiry back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use tower_cookie_jwt::store::{NewRecord, Stamps};
+    ///
+    /// let begun = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    /// let record = NewRecord::new("id".into(), "ada", [0; 32]).begin(begun);
+    /// let now = begun + Duration::from_secs(60);
+    ///
+    /// let stamps = Stamps { issued_at: true, last_seen_at: true, ..Stamps::default() };
+    /// let written = record.clone().stamped(stamps, now);
+    /// assert_eq!((written.issued_at, written.last_seen_at, written.version), (now, now, 1));
+    /// assert_eq!(written.rotated_at, record.rotated_at);
+    /// ```
+    #[must_use]
+    pub fn stamped(mut self, stamps: Stamps, now: SystemTime) -> Self {
+        if stamps.confirmed_at {
+            self.confirmed_at = Some(now);
+        }
+        if stamps.rotated_at {
+            self.rotated_at = now;
+        }
+        if stamps.issued_at {
+            self.issued_at = now;
+        }
+        if stamps.last_seen_at {
+            self.last_seen_at = self.last_seen_at.max(now);
+        }
+        if let Some(idle) = stamps.idle {
+            let ends = crate::clock::later(now, idle).min(self.absolute_expires_at);
+            self.idle_expires_at = self.idle_expires_at.max(ends).min(self.absolute_expires_at);
+        }
+        self.version = self.version.saturating_add(1);
+        self
     }
 
     /// The record with other claims, as JSON.

@@ -101,6 +101,11 @@ impl<C> Claims<C> {
         self.verified.confirmed.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the client has presented this token, in whatever way.
+    pub(crate) const fn is_presented(&self) -> bool {
+        self.presented
+    }
+
     /// Whether the client has shown that it holds a cookie with this token.
     pub(crate) fn is_held_in_cookie(&self) -> bool {
         self.presented && self.source == Source::Cookie

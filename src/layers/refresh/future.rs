@@ -95,8 +95,8 @@ where
                     let mut response = ready!(future.poll(cx))?;
                     match on_response.take().map(|on_response| *on_response) {
                         None => return Poll::Ready(Ok(response)),
-                        Some(OnResponse::Set { sessions, issued }) => {
-                            let admission = Box::pin(plan::admit(sessions, issued));
+                        Some(OnResponse::Set { sessions, answer }) => {
+                            let admission = Box::pin(plan::admit(sessions, answer));
                             state.set(State::Admit { admission, response: Some(response) });
                         }
                         Some(OnResponse::ClearIfRefused { sessions }) => {

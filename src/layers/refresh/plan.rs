@@ -8,7 +8,7 @@ use crate::{
     layers::future::BoxFuture,
     reject::Refusal,
     request::{Head, RefreshCookie, RefreshToken, is_preflight, is_top_level_navigation},
-    session::{Grant, Issued, RefreshError, Sessions},
+    session::{self, Grant, RefreshError, Sessions},
     token::{Claims, TokenError, TokenErrorKind},
 };
 
@@ -39,7 +39,7 @@ pub(super) enum Proceed<C> {
 pub(super) enum OnResponse<C> {
     Set {
         sessions: Sessions<C>,
-        issued: Issued,
+        answer: session::Answer,
     },
     /// Clears our cookies where a layer further in has refused at once. While a handler runs, the user may sign in
     /// again in another tab, and must keep that.
@@ -97,8 +97,7 @@ where
 {
     match (sessions.inner().session_check, by_header) {
         (true, _) => ask_whether_live(sessions, claims),
-        (false, false) => sessions.confirmation(claims).map_or(Plan::Forward(None), Plan::Confirm),
-        (false, true) => Plan::Forward(None),
+        (false, _) => sessions.sighting(claims).map_or(Plan::Forward(None), Plan::Confirm),
     }
 }
 
@@ -197,13 +196,10 @@ async fn check_live<C>(sessions: Sessions<C>, claims: Claims<C>) -> Answer<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    if !sessions.has_live_session(&claims).await? {
-        return Err(RefreshError::Refused { kind: TokenErrorKind::Revoked, clear: false });
+    match sessions.sight_live(&claims).await? {
+        true => Ok(Proceed::Unchanged { live: true }),
+        false => Err(RefreshError::Refused { kind: TokenErrorKind::Revoked, clear: false }),
     }
-    if let Some(confirmation) = sessions.confirmation(&claims) {
-        confirmation.await;
-    }
-    Ok(Proceed::Unchanged { live: true })
 }
 
 /// Puts the store's answer into the request, and returns what is left to do on the response. A refused refresh token
@@ -219,9 +215,9 @@ where
     let authenticator = &sessions.inner().authenticator;
     let on_response = match answer {
         Ok(Proceed::As(grant)) => {
-            let Grant { claims, issued } = *grant;
-            authenticator.grant(request, claims, &issued.token);
-            Some(OnResponse::Set { sessions: sessions.clone(), issued })
+            let Grant { claims, answer } = *grant;
+            authenticator.grant(request, claims, sessions.passed_on(&answer).as_deref());
+            Some(OnResponse::Set { sessions: sessions.clone(), answer })
         }
         Ok(Proceed::Unchanged { live }) => {
             if live {
@@ -239,11 +235,11 @@ where
 }
 
 /// The cookies that may still go on the response, now that the inner service is done.
-pub(super) async fn admit<C>(sessions: Sessions<C>, issued: Issued) -> Vec<HeaderValue>
+pub(super) async fn admit<C>(sessions: Sessions<C>, answer: session::Answer) -> Vec<HeaderValue>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    match sessions.admit(issued).await {
+    match sessions.admit(answer).await {
         Ok(Some(issued)) => issued.into_cookies(),
         // The client asks again, and is answered again.
         Ok(None) | Err(_) => Vec::new(),

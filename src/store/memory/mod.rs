@@ -10,7 +10,7 @@ use self::table::Table;
 use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
     millis::{as_stored, ends},
-    record::{NewRecord, SessionId, SessionRecord},
+    record::{NewRecord, SessionId, SessionRecord, Stamps},
 };
 use crate::clock::{Clock, SharedClock};
 
@@ -97,8 +97,11 @@ impl RefreshStore for MemoryStore {
         Ok(Snapshot { record: self.table().read(id), now })
     }
 
-    async fn update(&self, record: &SessionRecord) -> Result<Update, Infallible> {
-        Ok(self.table().update(record))
+    async fn update(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, Infallible> {
+        let mut table = self.table();
+        // Asked for with the lock at hand: it is the time of the write.
+        let now = self.clock.now();
+        Ok(table.update(record, stamps, now))
     }
 
     async fn remove(&self, id: &SessionId) -> Result<bool, Infallible> {

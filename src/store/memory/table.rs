@@ -2,12 +2,13 @@ use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap, HashMap, hash_map::RandomState},
     hash::BuildHasher,
+    time::SystemTime,
 };
 
 use crate::store::{
     contract::Update,
-    millis::{at_millis, begins, ends},
-    record::{SessionId, SessionRecord},
+    millis::{as_stored, at_millis, begins, ends},
+    record::{SessionId, SessionRecord, Stamps},
 };
 
 /// The sessions, by id, by subject and by expiry. The three share the texts of the ids.
@@ -51,13 +52,14 @@ impl<S: BuildHasher> Table<S> {
         }
     }
 
-    pub(super) fn update(&mut self, record: &SessionRecord) -> Update {
+    pub(super) fn update(&mut self, record: &SessionRecord, stamps: Stamps, now: SystemTime) -> Update {
         match self.sessions.get_mut(&record.id) {
             None => Update::Gone,
             Some(stored) if stored.version() != record.version => Update::Conflict,
             Some(stored) => {
-                **stored = Packed::new(record).next_version();
-                Update::Done
+                let record = as_stored(record.clone().stamped(stamps, now));
+                **stored = Packed::new(&record);
+                Update::Done(Box::new(record))
             }
         }
     }
@@ -107,7 +109,12 @@ const SPARE_EXPIRIES: usize = 1024;
 /// is what it is found by.
 pub(super) struct Packed {
     secret_hash: [u8; 32],
+    seen: Option<u32>,
+    parent: u32,
     confirmed_at: Option<i64>,
+    issued_at: i64,
+    claims_at: i64,
+    extension: Option<Box<[u8]>>,
     rotated_at: i64,
     created_at: i64,
     last_seen_at: i64,
@@ -132,7 +139,12 @@ impl Packed {
         });
         Self {
             secret_hash: record.secret_hash,
+            seen: record.seen,
+            parent: record.parent,
             confirmed_at: record.confirmed_at.map(begins),
+            issued_at: begins(record.issued_at),
+            claims_at: begins(record.claims_at),
+            extension: (!record.extension.is_empty()).then(|| record.extension.clone()),
             rotated_at: begins(record.rotated_at),
             created_at: begins(record.created_at),
             last_seen_at: begins(record.last_seen_at),
@@ -145,12 +157,6 @@ impl Packed {
         }
     }
 
-    /// As it stands after it has been written over another.
-    pub(super) const fn next_version(mut self) -> Self {
-        self.version += 1;
-        self
-    }
-
     pub(super) fn unpack(&self, id: &SessionId) -> SessionRecord {
         let [subject, scope, claims, xsrf_token, label] = self.texts();
         SessionRecord {
@@ -158,7 +164,12 @@ impl Packed {
             subject: subject.into(),
             secret_hash: self.secret_hash,
             generation: self.generation,
+            parent: self.parent,
+            seen: self.seen,
             confirmed_at: self.confirmed_at.map(at_millis),
+            issued_at: at_millis(self.issued_at),
+            claims_at: at_millis(self.claims_at),
+            extension: self.extension.clone().unwrap_or_default(),
             rotated_at: at_millis(self.rotated_at),
             created_at: at_millis(self.created_at),
             last_seen_at: at_millis(self.last_seen_at),
@@ -197,7 +208,7 @@ impl Packed {
 const TEXTS: usize = 5;
 
 // A million sessions feel each byte.
-const _: () = assert!(size_of::<Packed>() <= 152);
+const _: () = assert!(size_of::<Packed>() <= 200);
 
 #[cfg(test)]
 mod tests {

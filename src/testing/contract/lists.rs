@@ -25,7 +25,7 @@ pub(super) async fn list_has_the_subjects_sessions_oldest_first<S: RefreshStore>
     // Using a session does not make it younger.
     let mut used = created[0].clone();
     used.last_seen_at += HOUR;
-    rule.check(rule.update(&used).await == Update::Done, "update of the present version is done");
+    rule.check(rule.update(&used).await.is_done(), "update of the present version is done");
     created[0] = rule.expect(&used.id).await;
 
     let listed = rule.list().await;
@@ -52,11 +52,11 @@ pub(super) async fn ended_sessions_are_not_listed<S: RefreshStore>(store: &S) {
     // A session that an update ends is ended, too.
     let mut record = rule.create(rule.session()).await;
     record.idle_expires_at = record.created_at - HOUR;
-    rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+    rule.check(rule.update(&record).await.is_done(), "update of the present version is done");
     rule.check_ended(&record.id).await;
     let mut record = rule.create(rule.session()).await;
     record.absolute_expires_at = record.created_at - HOUR;
-    rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+    rule.check(rule.update(&record).await.is_done(), "update of the present version is done");
     rule.check_ended(&record.id).await;
 
     rule.check_same_set(&rule.list().await, &[live]);
@@ -71,7 +71,7 @@ pub(super) async fn extended_session_outlives_its_first_expiry<S: RefreshStore>(
     let first_expiry = record.expires_at();
     record.idle_expires_at = record.absolute_expires_at;
     match rule.update(&record).await {
-        Update::Done => {}
+        Update::Done(_) => {}
         // The store was so slow that the session had ended before.
         Update::Gone if rule.now().await >= first_expiry => return rule.finish().await,
         outcome => rule.broken(format_args!("update of the present version is done, not {outcome:?}")),

@@ -16,7 +16,7 @@ use crate::{
     keys::{KeyRing, crypto::random},
     request::{RefreshToken, SessionSecret},
     session::{Grant, RefreshError, SessionEvent, Sessions},
-    store::{NewRecord, RefreshStore, SessionRecord, Update},
+    store::{NewRecord, RefreshStore, SessionRecord},
     token::TokenErrorKind,
 };
 
@@ -106,7 +106,7 @@ pub(super) async fn an_ended_session_is_refused<S: RefreshStore + Clone>(store: 
     let table = Table::new(store, "an_ended_session_is_refused");
     let mut expired = table.session(Seen::Settled).await;
     expired.idle_expires_at = expired.created_at - HOUR;
-    table.rule.check(table.rule.update(&expired).await == Update::Done, "the present version is written");
+    table.rule.check(table.rule.update(&expired).await.is_done(), "the present version is written");
     let removed = table.session(Seen::Settled).await;
     table.rule.check(table.rule.remove(&removed.id).await, "the session is there");
     for (name, record) in [("expired", expired), ("removed", removed)] {
@@ -234,7 +234,7 @@ impl<'a, S: RefreshStore + Clone> Table<'a, S> {
             Seen::JustNow => Some(record.created_at),
             Seen::Settled => Some(long_ago),
         };
-        self.rule.check(self.rule.update(&record).await == Update::Done, "the present version is written");
+        self.rule.check(self.rule.update(&record).await.is_done(), "the present version is written");
         self.rule.expect(&record.id).await
     }
 
@@ -252,7 +252,11 @@ fn answer(exchanged: Result<Box<Grant<()>>, RefreshError>) -> Answer {
     match exchanged {
         Ok(grant) => {
             let generation = grant.claims.generation().unwrap_or(u32::MAX);
-            if grant.issued.has_refresh() { Answer::Pair(generation) } else { Answer::Access(generation) }
+            if grant.answer.issued.has_refresh() {
+                Answer::Pair(generation)
+            } else {
+                Answer::Access(generation)
+            }
         }
         Err(RefreshError::Refused { kind: TokenErrorKind::BadSignature, .. }) => Answer::WrongSecret,
         Err(RefreshError::Refused { .. }) => Answer::Ended,

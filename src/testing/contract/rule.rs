@@ -11,7 +11,7 @@ use futures_util::future::poll_fn;
 
 use crate::{
     keys::crypto::random,
-    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
+    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Stamps, Update},
     testing::clock::TestClock,
 };
 
@@ -69,7 +69,7 @@ impl<'a, S: RefreshStore> Rule<'a, S> {
     }
 
     pub(super) async fn update(&self, record: &SessionRecord) -> Update {
-        self.done("update", self.store.update(record).await)
+        self.done("update", self.store.update(record, Stamps::default()).await)
     }
 
     pub(super) async fn remove(&self, id: &SessionId) -> bool {

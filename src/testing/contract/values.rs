@@ -6,7 +6,7 @@ use super::rule::*;
 use crate::{
     clock::{Clock, END_OF_YEAR_9999, from_epoch},
     keys::crypto::random,
-    store::{RefreshStore, Update},
+    store::RefreshStore,
     testing::clock::TestClock,
 };
 
@@ -29,7 +29,7 @@ pub(super) async fn every_text_round_trips<S: RefreshStore>(store: &S) {
         record.scope = text.into();
         record.xsrf_token = text.into();
         record.label = text.into();
-        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        rule.check(rule.update(&record).await.is_done(), "update of the present version is done");
         rule.check_same(&rule.expect(&record.id).await, &record);
     }
     let long = format!(r#"{{"long":"{long}"}}"#);
@@ -43,10 +43,10 @@ pub(super) async fn every_text_round_trips<S: RefreshStore>(store: &S) {
             format_args!("read returns the claims {}", shown(claims)),
         );
         record.claims = "{}".into();
-        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        rule.check(rule.update(&record).await.is_done(), "update of the present version is done");
         let mut record = rule.expect(&record.id).await;
         record.claims = claims.into();
-        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        rule.check(rule.update(&record).await.is_done(), "update of the present version is done");
         rule.check_same(&rule.expect(&record.id).await, &record);
     }
     rule.finish().await;
@@ -62,7 +62,7 @@ pub(super) async fn every_secret_hash_round_trips<S: RefreshStore>(store: &S) {
         rule.check(record.secret_hash == secret_hash, "create keeps the hash");
         rule.check(rule.expect(&record.id).await == record, "read returns the hash");
         record.secret_hash.reverse();
-        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        rule.check(rule.update(&record).await.is_done(), "update of the present version is done");
         rule.check_same(&rule.expect(&record.id).await, &record);
     }
     rule.finish().await;
@@ -79,7 +79,7 @@ pub(super) async fn times_round_trip<S: RefreshStore>(store: &S) {
             record.last_seen_at = time;
             record.idle_expires_at = time + HOUR;
             record.absolute_expires_at = time + 2 * HOUR;
-            rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+            rule.check(rule.update(&record).await.is_done(), "update of the present version is done");
             let stored = rule.expect(&record.id).await;
             rule.check_same(&stored, &record);
             record.version = stored.version;
@@ -97,7 +97,7 @@ pub(super) async fn times_round_trip<S: RefreshStore>(store: &S) {
     record.last_seen_at = end_of_year_9999();
     record.idle_expires_at = end_of_year_9999();
     record.absolute_expires_at = end_of_year_9999();
-    rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+    rule.check(rule.update(&record).await.is_done(), "update of the present version is done");
     rule.check_same(&rule.expect(&record.id).await, &record);
     rule.finish().await;
 }
@@ -107,7 +107,7 @@ pub(super) async fn large_numbers_round_trip<S: RefreshStore>(store: &S) {
     let mut record = rule.create(rule.session()).await;
     for generation in [1, 0x7fff, 0xffff, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
         record.generation = generation;
-        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        rule.check(rule.update(&record).await.is_done(), "update of the present version is done");
         let stored = rule.expect(&record.id).await;
         rule.check(stored.generation == generation, format_args!("read returns generation {generation}"));
         rule.check(stored.version == record.version + 1, "update increments the version by one");
@@ -204,7 +204,7 @@ pub(super) async fn update_moves_the_expiry<S: RefreshStore>(store: &S, clock: &
     extended.idle_expires_at += HOUR;
     shortened.idle_expires_at -= HOUR / 2;
     for record in [&extended, &shortened] {
-        rule.check(rule.update(record).await == Update::Done, "update of the present version is done");
+        rule.check(rule.update(record).await.is_done(), "update of the present version is done");
     }
     let extended = rule.expect(&extended.id).await;
 
@@ -215,7 +215,7 @@ pub(super) async fn update_moves_the_expiry<S: RefreshStore>(store: &S, clock: &
     let other = rule.create(rule.session()).await;
     rule.check(rule.expect(&extended.id).await == extended, "an extended session outlives its first expiry");
     rule.check_same_set(&rule.list().await, &[extended.clone(), other]);
-    rule.check(rule.update(&extended).await == Update::Done, "a live session can be updated");
+    rule.check(rule.update(&extended).await.is_done(), "a live session can be updated");
     rule.check_end(rule.expect(&extended.id).await, clock).await;
 }
 

@@ -106,7 +106,7 @@ pub(super) async fn update_replaces_the_record_and_increments_the_version<S: Ref
         record.claims = format!(r#"{{"round":{round}}}"#).into();
         record.xsrf_token = format!("xsrf{round}").into();
         record.label = format!("label{round}").into();
-        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        rule.check(rule.update(&record).await.is_done(), "update of the present version is done");
 
         let stored = rule.expect(&created.id).await;
         rule.check(stored.version == record.version + 1, "update increments the version by one");
@@ -123,7 +123,7 @@ pub(super) async fn update_with_another_version_conflicts<S: RefreshStore>(store
     let created = rule.create(rule.session()).await;
     let mut record = created.clone();
     record.label = "first".into();
-    rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+    rule.check(rule.update(&record).await.is_done(), "update of the present version is done");
     let stored = rule.expect(&created.id).await;
 
     record.label = "second".into();
@@ -148,8 +148,7 @@ pub(super) async fn one_of_many_concurrent_updates_wins<S: RefreshStore>(store: 
         .collect();
     let outcomes = join_all(records.iter().map(|record| rule.update(record))).await;
 
-    let winners: Vec<_> =
-        records.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Update::Done).collect();
+    let winners: Vec<_> = records.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_done()).collect();
     let [(winner, _)] = winners[..] else {
         rule.broken(format_args!("exactly one update of a version is done, but {} were", winners.len()));
     };
@@ -208,7 +207,7 @@ pub(super) async fn removal_wins_against_concurrent_updates<S: RefreshStore>(sto
         };
 
         rule.check(removed, "the removal finds the session");
-        let done = outcomes.iter().filter(|outcome| **outcome == Update::Done).count();
+        let done = outcomes.iter().filter(|outcome| outcome.is_done()).count();
         rule.check(done <= 1, "at most one update of a version is done");
         rule.check(rule.read(&created.id).await.is_none(), "no update revives the session");
         rule.check(rule.list().await.is_empty(), "no update lists the session again");
