@@ -35,14 +35,15 @@ enum Answer {
 /// What became of the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
-    Untouched,
+    /// Only last-seen, and with it the idle expiry, may have moved.
+    Touched,
     Confirmed,
     Rotated,
     Revoked,
     MovedTo(u32),
 }
 
-/// How long ago the current generation was confirmed.
+/// What has been seen of the current generation, which began by a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
     Never,
@@ -56,13 +57,13 @@ const CURRENT: u32 = 7;
 const ROWS: &[(&str, u32, Seen, Answer, Left)] = &[
     ("the current one, settled, rotates", 7, Seen::Settled, Answer::Pair(8), Left::Rotated),
     ("the current one confirms", 7, Seen::Never, Answer::Access(7), Left::Confirmed),
-    ("the current one in grace renews", 7, Seen::JustNow, Answer::Access(7), Left::Untouched),
-    ("the parent of an unconfirmed one", 6, Seen::Never, Answer::Pair(7), Left::Untouched),
-    ("the parent in grace", 6, Seen::JustNow, Answer::Pair(7), Left::Untouched),
+    ("the current one in grace renews", 7, Seen::JustNow, Answer::Access(7), Left::Touched),
+    ("the parent of an unconfirmed one", 6, Seen::Never, Answer::Pair(7), Left::Touched),
+    ("the parent in grace", 6, Seen::JustNow, Answer::Pair(7), Left::Touched),
     ("the parent of a settled one is reuse", 6, Seen::Settled, Answer::Ended, Left::Revoked),
-    ("an ancestor is reuse, unconfirmed", 5, Seen::Never, Answer::Ended, Left::Revoked),
-    ("an ancestor is reuse, in grace", 0, Seen::JustNow, Answer::Ended, Left::Revoked),
-    ("an ancestor is reuse, settled", 5, Seen::Settled, Answer::Ended, Left::Revoked),
+    ("one before the parent is reuse, unconfirmed", 5, Seen::Never, Answer::Ended, Left::Revoked),
+    ("one before the parent is reuse, in grace", 0, Seen::JustNow, Answer::Ended, Left::Revoked),
+    ("one before the parent is reuse, settled", 5, Seen::Settled, Answer::Ended, Left::Revoked),
     ("a later one: writes were lost", 8, Seen::Settled, Answer::Access(8), Left::MovedTo(8)),
     ("a much later one: writes were lost", 90, Seen::Never, Answer::Access(90), Left::MovedTo(90)),
 ];
@@ -228,11 +229,13 @@ impl<'a, S: RefreshStore + Clone> Table<'a, S> {
         let mut record = self.rule.create(new).await;
         let long_ago = record.created_at - 2 * GRACE;
         record.generation = CURRENT;
-        record.rotated_at = long_ago;
-        record.confirmed_at = match seen {
-            Seen::Never => None,
-            Seen::JustNow => Some(record.created_at),
-            Seen::Settled => Some(long_ago),
+        record.parent = CURRENT - 1;
+        record.rotated_at = record.created_at - GRACE;
+        record.issued_at = record.rotated_at;
+        (record.seen, record.confirmed_at) = match seen {
+            Seen::Never => (Some(CURRENT - 1), Some(long_ago)),
+            Seen::JustNow => (Some(CURRENT), Some(record.created_at)),
+            Seen::Settled => (Some(CURRENT), Some(long_ago)),
         };
         self.rule.check(self.rule.update(&record).await.is_done(), "the present version is written");
         self.rule.expect(&record.id).await
@@ -271,17 +274,16 @@ fn matches(left: Left, before: &SessionRecord, after: Option<&SessionRecord>) ->
     let same_session = (&after.secret_hash, &after.xsrf_token, &after.claims, after.absolute_expires_at)
         == (&before.secret_hash, &before.xsrf_token, &before.claims, before.absolute_expires_at);
     let written_once = after.version == before.version + 1 && same_session;
+    let is_generation = |generation, seen| (after.generation, after.seen) == (generation, seen);
     match left {
-        Left::Untouched => after == before,
-        Left::Confirmed => {
-            written_once && after.generation == before.generation && after.confirmed_at.is_some()
-        }
+        Left::Touched => written_once && is_generation(before.generation, before.seen),
+        Left::Confirmed => written_once && is_generation(before.generation, Some(before.generation)),
         Left::Rotated => {
-            written_once && after.generation == before.generation + 1 && after.confirmed_at.is_none()
+            written_once
+                && is_generation(before.generation + 1, before.seen)
+                && after.parent == before.generation
         }
-        Left::MovedTo(generation) => {
-            written_once && after.generation == generation && after.confirmed_at.is_some()
-        }
+        Left::MovedTo(generation) => written_once && is_generation(generation, Some(generation)),
         Left::Revoked => false,
     }
 }
