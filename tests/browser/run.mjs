@@ -13,8 +13,8 @@ import { close, launch } from "./lib/browser.mjs";
  * Lanes run side by side: these groups mostly wait for tokens to expire. The attacks keep the machine busy, and
  * a grace period of a second would not outlast that: they come afterwards.
  */
-const LANES = [["page", "cookies", "uploads", "jars"], ["clients", "tabs", "live"]];
-const AFTERWARDS = ["attacks", "recipes", "proxy"];
+const LANES = [["page", "cookies", "uploads", "jars"], ["clients", "tabs", "live"], ["recipes", "proxy"]];
+const AFTERWARDS = ["attacks"];
 
 process.setMaxListeners(0); // each server that a group starts listens for our exit
 mkdirSync(join(import.meta.dirname, "shots"), { recursive: true });

@@ -69,7 +69,7 @@ async function story(check) {
     const rotated = await page.waitForSelector("#log li[data-rotated=true]");
     const facts = await rotated.evaluate(({ dataset }) => [dataset.method, dataset.path, dataset.status]);
     assert.deepEqual(facts, ["GET", "/api/orders", "200"]);
-    assert.equal(await page.textContent("#generation"), "1");
+    await shows(page, "#generation", "^1$");
     await page.waitForSelector('#timeline li[data-generation="1"]');
     await shot(page, "rotated");
     assert.deepEqual(errors, []);
@@ -80,12 +80,13 @@ async function story(check) {
     await page.fill("#item", "A pot of green tea");
     await page.click("#order-with");
     await page.waitForSelector('#log li[data-method=POST][data-path="/api/orders"][data-status="201"][data-xsrf=sent]');
-    assert.match(await page.textContent("#orders"), /A pot of green tea/);
+    await shows(page, "#orders", "A pot of green tea");
     assert.deepEqual(errors, []);
   });
 
   await check("an order without the header is refused by XsrfLayer, and says so", async (page, context, errors) => {
     await signIn(page);
+    await page.waitForSelector("#orders li, #orders-empty:not([hidden])"); // the list has been loaded
     const orders = await page.locator("#orders li").count();
     await page.click("#order-without");
     const entry = await page.waitForSelector('#log li[data-method=POST][data-path="/api/orders"][data-xsrf=absent]');
@@ -102,7 +103,7 @@ async function story(check) {
     await signIn(page);
     await page.reload();
     await page.waitForSelector("#sign-out", { state: "visible" });
-    await page.waitForFunction(() => document.querySelector("#me").textContent.includes("Ada"));
+    await shows(page, "#me", "Ada");
     assert.deepEqual(errors, []);
   });
 
@@ -253,7 +254,7 @@ async function forEverybody(check) {
     await page.keyboard.type(PASSWORD);
     await page.keyboard.press("Enter");
     await page.waitForSelector("#sign-out", { state: "visible" });
-    assert.equal(await focused(), "me-title", "the focus moves on to what is new");
+    await until("the focus to move on to what is new", async () => (await focused()) === "me-title");
     await tabTo(page, "item");
     await page.keyboard.press("Enter");
     await page.waitForSelector("#orders li");
@@ -263,7 +264,7 @@ async function forEverybody(check) {
     await tabTo(page, "sign-out", "Shift+Tab");
     await page.keyboard.press("Enter");
     await page.waitForSelector("#login-form", { state: "visible" });
-    assert.equal(await focused(), "username");
+    await until("the focus to move to the user name", async () => (await focused()) === "username");
     assert.deepEqual(errors.map(isRefusal), [403]);
   });
 }
@@ -272,8 +273,8 @@ async function scenarios(check) {
   await check("signs in, shows who that is, and counts down", async (page, context, errors) => {
     await recordCountdown(page);
     await signIn(page);
-    assert.match(await page.textContent("#me"), /Ada/);
-    assert.equal(await page.textContent("#generation"), "0");
+    await shows(page, "#me", "Ada");
+    await shows(page, "#generation", "^0$");
     await page.waitForSelector("#countdown[data-expired=true]");
     const shown = await page.evaluate(() => globalThis.shown);
     for (const text of shown) assert.match(text, /^0:0[0-5]$/);
@@ -321,7 +322,7 @@ async function scenarios(check) {
     await signIn(page);
     const { state, outcome } = await acted(page, "thief");
     assert.deepEqual([state, outcome], ["done", "session-ended"]);
-    assert.ok(await page.isVisible("#login-form"));
+    await page.waitForSelector("#login-form", { state: "visible" });
     assert.deepEqual(await jar(context), {});
     await page.waitForSelector("#timeline li[data-end=reuse]");
     assert.deepEqual(errors.filter((error) => isRefusal(error) !== 401), []);
@@ -355,6 +356,13 @@ async function embedding(checks, browser, server) {
   );
   evil.stop();
 }
+
+/** Waits until the element shows a text that matches. */
+const shows = (page, selector, pattern) =>
+  page.waitForFunction(
+    ([selector, pattern]) => new RegExp(pattern).test(document.querySelector(selector).textContent),
+    [selector, pattern],
+  );
 
 async function fill(page, username, password) {
   await page.fill("#username", username);

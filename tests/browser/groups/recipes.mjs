@@ -8,7 +8,7 @@ import { codeBlocks } from "../lib/recipes.mjs";
 import { startLab } from "../lib/servers.mjs";
 
 const ACCESS_MS = 2_000;
-const QUICK = { ACCESS_SECS: "2", GRACE_SECS: "1" };
+const QUICK = { ACCESS_SECS: "2", GRACE_SECS: "2" };
 
 const CLIENTS = [
   { name: "fetch", file: "recipe-fetch.html" },
