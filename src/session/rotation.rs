@@ -299,7 +299,10 @@ pub(crate) fn moved(record: SessionRecord, idle: Duration) -> Write {
 
 /// How often late answers have begun a generation in a row, without a token of one being seen.
 pub(crate) fn reissues(record: &SessionRecord) -> u32 {
-    record.generation.saturating_sub(record.parent)
+    match record.seen {
+        Some(seen) => record.generation.saturating_sub(seen).saturating_sub(1),
+        None => record.generation,
+    }
 }
 
 fn is_higher(generation: u32, record: &SessionRecord) -> bool {

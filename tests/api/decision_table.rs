@@ -19,7 +19,7 @@ async fn settled_current_generation_rotates_with_three_cookies() {
         assert_eq!(cookies(&response), PAIR, "{way:?}");
         assert_eq!(shop.events(), ["rotated to 1"], "{way:?}");
         let record = shop.store.record(&session).await.unwrap();
-        assert_eq!((record.generation, record.confirmed_at), (1, None), "{way:?}");
+        assert_eq!((record.generation, record.parent, record.seen), (1, 0, Some(0)), "{way:?}");
         assert_eq!(payload(&browser.cookie(ACCESS).unwrap())["gen"], 1, "{way:?}");
         assert_ne!(browser.cookie(REFRESH).unwrap(), old, "{way:?}");
     }
@@ -62,7 +62,7 @@ async fn unsettled_current_generation_only_gets_an_access_cookie_and_is_confirme
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn lost_response_is_repeated_however_late() {
+async fn lost_response_is_repeated() {
     for way in Way::BOTH {
         let shop = Shop::new();
         let (browser, session) = shop.settled().await;
@@ -71,7 +71,7 @@ async fn lost_response_is_repeated_however_late() {
         assert_eq!(cookies(&way.ask(&browser).await), PAIR, "{way:?}");
         let first = payload(&browser.cookie(REFRESH).unwrap());
 
-        shop.clock.advance(10 * DAY);
+        shop.clock.advance(GRACE - Duration::from_secs(1));
         let response = way.ask(&retrying).await;
         assert_eq!((response.status().as_u16(), cookies(&response).len()), (200, 3), "{way:?}");
         let again = payload(&retrying.cookie(REFRESH).unwrap());
@@ -86,6 +86,40 @@ async fn lost_response_is_repeated_however_late() {
             (Some(1), vec!["rotated to 1".into()]),
             "{way:?}"
         );
+    }
+}
+
+/// Presented after this long, the parent of an unconfirmed generation.
+#[tokio::test(flavor = "current_thread")]
+async fn late_answer_begins_a_generation_of_its_own_however_late() {
+    for way in Way::BOTH {
+        for (after, status, expected, generation, events) in [
+            (GRACE, 200, PAIR.to_vec(), 1, NONE.map(str::to_owned).to_vec()),
+            (2 * GRACE - Duration::from_secs(1), 200, PAIR.to_vec(), 1, NONE.map(str::to_owned).to_vec()),
+            (2 * GRACE, 200, PAIR.to_vec(), 2, vec!["answer lost, 1 in a row, 2 begun".to_owned()]),
+            (10 * DAY, 200, PAIR.to_vec(), 2, vec!["answer lost, 1 in a row, 2 begun".to_owned()]),
+        ] {
+            let shop = Shop::new();
+            let (browser, session) = shop.settled().await;
+            let retrying = holder(&browser, &browser.cookie(REFRESH).unwrap());
+            way.ask(&browser).await;
+            shop.events();
+            shop.clock.advance(after);
+            let response = way.ask(&retrying).await;
+            assert_eq!(
+                (response.status().as_u16(), cookies(&response)),
+                (status, expected.into_iter().map(str::to_owned).collect()),
+                "{way:?}, {after:?}"
+            );
+            assert_eq!(shop.generation(&session).await, Some(generation), "{way:?}, {after:?}");
+            assert_eq!(payload(&retrying.cookie(ACCESS).unwrap())["gen"], generation, "{way:?}, {after:?}");
+            assert_eq!(shop.events(), events, "{way:?}, {after:?}");
+            // Whoever has the pair shows it by the next request, and stays.
+            assert_eq!(get(&retrying, "/me").await.status(), 200, "{way:?}, {after:?}");
+            shop.clock.advance(GRACE);
+            retrying.remove_cookie(ACCESS);
+            assert_eq!(cookies(&way.ask(&retrying).await), PAIR, "{way:?}, {after:?}: settled");
+        }
     }
 }
 

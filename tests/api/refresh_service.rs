@@ -12,7 +12,7 @@ use http::{Method, Request, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
 use serde_json::json;
 use tower::ServiceExt;
-use tower_cookie_jwt::{KeyRing, Verifier};
+use tower_cookie_jwt::{Clock, KeyRing, Verifier};
 
 use crate::shop::*;
 
@@ -133,7 +133,13 @@ async fn token_of_narrower_scope_is_only_in_the_body_and_the_session_stays() {
     let answer = json(&response);
     assert_eq!((&answer["token_type"], &answer["scope"]), (&json!("Bearer"), &json!("read")));
     assert_eq!(answer["expires_in"], 15 * 60);
-    assert_eq!((shop.store.record(&session).await, browser.cookie(REFRESH)), (before, refresh));
+    let after = shop.store.record(&session).await.unwrap();
+    let unchanged = |record: &tower_cookie_jwt::store::SessionRecord| {
+        (record.generation, record.seen, record.idle_expires_at)
+    };
+    assert_eq!(unchanged(&after), unchanged(&before.unwrap()), "it is not rotated, and not prolonged");
+    assert_eq!(after.last_seen_at, Clock::now(&shop.clock), "but the client was seen");
+    assert_eq!(browser.cookie(REFRESH), refresh);
     assert_eq!(shop.events(), NONE);
 
     let token = answer["access_token"].as_str().unwrap();
@@ -143,6 +149,7 @@ async fn token_of_narrower_scope_is_only_in_the_body_and_the_session_stays() {
         .expect("the settings agree");
     let claims = verifier.verify(token).unwrap();
     assert_eq!((claims.subject(), claims.scope(), claims.xsrf_token()), (Some("ada"), Some("read"), None));
+    assert_eq!(claims.generation(), None, "it says nothing about the cookie jar");
     assert_eq!(payload(token)["exp"], answer["expiresAt"]);
     let bearer = format!("Bearer {token}");
     let Ok(used) = browser.separate().post("/me").header("authorization", bearer).send().await;

@@ -51,7 +51,7 @@ async fn the_first_use_of_an_access_token_confirms_its_generation_once() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn tokens_in_headers_never_confirm_a_generation() {
+async fn tokens_in_headers_confirm_a_generation_too() {
     for (header, prefix) in [("authorization", "Bearer "), ("x-access-token", "")] {
         for checked in [false, true] {
             let shop = Shop::with(|builder| if checked { builder.with_session_check() } else { builder });
@@ -61,10 +61,9 @@ async fn tokens_in_headers_never_confirm_a_generation() {
             shop.store.calls();
             let Ok(response) = browser.get("/me").header(header, value).send().await;
             assert_eq!(response.status(), 200, "{header}, checked {checked}");
-            let expected = if checked { vec!["read"] } else { vec![] };
-            assert_eq!(shop.store.calls(), expected, "{header}, checked {checked}: the store");
+            assert_eq!(shop.store.calls(), ["read", "update"], "{header}, checked {checked}: the store");
             let record = shop.store.record(&session).await.unwrap();
-            assert_eq!(record.confirmed_at, None, "{header}, checked {checked}");
+            assert_eq!(record.seen, Some(0), "{header}, checked {checked}");
         }
     }
 }
@@ -82,7 +81,7 @@ async fn token_of_a_former_generation_confirms_nothing() {
     shop.store.calls();
     assert_eq!(text(&get(&browser, "/me").await), "ada customer 0", "it is good until it expires");
     assert_eq!(shop.store.calls(), ["read"], "it is seen for the first time");
-    assert_eq!(shop.store.record(&session).await.unwrap().confirmed_at, None);
+    assert_eq!(shop.store.record(&session).await.unwrap().seen, Some(0), "as it was");
 }
 
 #[tokio::test(flavor = "current_thread")]

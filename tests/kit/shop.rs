@@ -172,6 +172,9 @@ fn word(event: &SessionEvent<'_>) -> String {
             format!("reuse of {presented} at {current}")
         }
         SessionEvent::StoreLostWrites { presented, stored, .. } => format!("lost {stored}, held {presented}"),
+        SessionEvent::AnswerLost { generation, in_a_row, .. } => {
+            format!("answer lost, {in_a_row} in a row, {generation} begun")
+        }
         SessionEvent::Ended { subject, .. } => format!("ended {subject}"),
         SessionEvent::AllEnded { subject, count, .. } => format!("ended {count} of {subject}"),
         other => format!("{other:?}"),
