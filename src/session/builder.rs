@@ -114,6 +114,11 @@ impl<C> SessionsBuilder<C> {
 
     /// Ends a session that has not been used for this long.
     ///
+    /// A user who pauses for less than three quarters of this is never signed out for it, one who pauses for the whole
+    /// of it always is. Access tokens older than a quarter of it are therefore refreshed on the way, as with
+    /// [`with_refresh_ahead`](Self::with_refresh_ahead). It must be at least the access lifetime, and at least four
+    /// grace periods.
+    ///
     /// Defaults to 14 days.
     pub const fn with_idle_lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetimes.idle = lifetime;
@@ -312,6 +317,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
         let authenticator = Authenticator::new(access.build()?, Sources::new(cookies.access.name.clone()))
             .with_companion(companion);
 
+        let refresh_after = self.refresh_after();
         Ok(Sessions::from_inner(Inner {
             authenticator: authenticator.into(),
             refresh_reader,
@@ -323,12 +329,20 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             lifetimes: self.lifetimes,
             rules: Rules { grace: self.grace, lost_response: self.lost_response },
             refresh_ahead: self.refresh_ahead,
+            refresh_after,
             session_check: self.session_check,
             reload: self.reload,
             events: self.events,
             confirmer: Confirmer::new(),
             clock: self.clock,
         }))
+    }
+
+    /// A user who pauses for less than three quarters of the idle lifetime stays signed in: what has been used up to a
+    /// quarter of it ago is known to the store.
+    fn refresh_after(&self) -> Option<Duration> {
+        let quarter = self.lifetimes.idle / 4;
+        (quarter < self.lifetimes.access).then_some(quarter)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -346,6 +360,18 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
                      it with `with_{name}_lifetime`"
                 )));
             }
+        }
+        if access > idle {
+            return Err(ConfigError::new(
+                "access tokens live longer than an unused session; give `with_access_lifetime` at most as much as \
+                 `with_idle_lifetime`",
+            ));
+        }
+        if idle < self.grace.saturating_mul(4) {
+            return Err(ConfigError::new(
+                "the idle lifetime is shorter than four grace periods, so sessions would end while answers are still on \
+                 their way; give `with_idle_lifetime` more, or `with_grace_period` less",
+            ));
         }
         if self.grace.is_zero() {
             return Err(ConfigError::new(

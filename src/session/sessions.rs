@@ -73,6 +73,9 @@ pub(crate) struct Inner<C> {
     pub(crate) lifetimes: Lifetimes,
     pub(crate) rules: Rules,
     pub(crate) refresh_ahead: Duration,
+    /// The age from which an access token is exchanged on the way, where it could outlive a quarter of the idle
+    /// lifetime.
+    pub(crate) refresh_after: Option<Duration>,
     pub(crate) session_check: bool,
     pub(super) reload: Option<Box<dyn ErasedReload<C>>>,
     pub(super) events: Listener,

@@ -316,9 +316,9 @@ async fn max_age_is_what_the_token_has_left() {
     let table = [
         ("the defaults", minutes(15), days(14), days(90), minutes(15), days(90)),
         ("idle beyond absolute", minutes(15), days(90), days(7), minutes(15), days(7)),
-        ("access beyond absolute", days(30), days(14), days(7), days(7), days(7)),
-        ("access beyond idle", days(30), days(14), days(90), days(30), days(90)),
-        ("seconds", Duration::from_secs(1), minutes(1), minutes(2), Duration::from_secs(1), minutes(2)),
+        ("access beyond absolute", days(14), days(14), days(7), days(7), days(7)),
+        ("access as long as idle", days(14), days(14), days(90), days(14), days(90)),
+        ("seconds", Duration::from_secs(1), minutes(2), minutes(3), Duration::from_secs(1), minutes(3)),
     ];
     for (name, access, idle, absolute, access_age, refresh_age) in table {
         let sessions = builder::<()>(&TestClock::new())

@@ -3,7 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::SET_COOKIE;
-use tower_cookie_jwt::{Clock, session::LostResponse};
+use tower_cookie_jwt::{
+    Clock, KeyRing, MemoryStore, Sessions,
+    session::{LostResponse, SessionsBuilder},
+};
 
 use crate::shop::*;
 
@@ -200,4 +203,74 @@ async fn any_relation_between_grace_and_access_lifetime_is_legal() {
         assert!(shop.generation(&session).await > Some(0), "{name}: it rotates");
         assert!(!shop.events().iter().any(|event| event.contains("reuse")), "{name}");
     }
+}
+
+/// A user is active in a pattern, pauses, and comes back.
+#[tokio::test(flavor = "current_thread")]
+async fn idle_means_idle() {
+    let seconds = Duration::from_secs;
+    let patterns: [(&str, &[u64]); 4] = [
+        ("busy", &[30; 60]),
+        ("sparse", &[60, 800, 1040]),
+        ("bursty", &[1, 1, 1, 400, 1, 1, 700, 1, 1]),
+        ("a single request", &[5]),
+    ];
+    for idle in [600, 900, 1800, 7200, 14 * 86_400] {
+        for access in [60, 300, 900] {
+            for (pattern, gaps) in patterns {
+                for checked in [false, true] {
+                    let name = format!("idle {idle}, access {access}, {pattern}, checked {checked}");
+                    // A pause within a pattern is a pause, too.
+                    if access > idle || gaps.iter().any(|gap| *gap * 4 >= idle * 3) {
+                        continue;
+                    }
+                    for (pause, stays) in [(idle * 3 / 4 - 1, true), (idle, false), (idle + 60, false)] {
+                        let shop = Shop::with(|builder| {
+                            let builder = builder
+                                .with_idle_lifetime(seconds(idle))
+                                .with_access_lifetime(seconds(access));
+                            if checked { builder.with_session_check() } else { builder }
+                        });
+                        let browser = shop.browser();
+                        shop.sign_in(&browser).await;
+                        for gap in gaps {
+                            shop.clock.advance(seconds(*gap));
+                            assert_eq!(get(&browser, "/me").await.status(), 200, "{name}: active");
+                        }
+                        shop.clock.advance(seconds(pause));
+                        let listed = shop.sessions.list("ada").await.unwrap().len();
+                        assert_eq!(listed, usize::from(stays), "{name}: listed after a pause of {pause}");
+                        let status = get(&browser, "/me").await.status();
+                        assert_eq!(status, if stays { 200 } else { 401 }, "{name}: after a pause of {pause}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn lifetimes_that_contradict_each_other_are_config_errors_with_a_remedy() {
+    type Configure = fn(SessionsBuilder<User>) -> SessionsBuilder<User>;
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let cases: [(&str, Configure, &str); 2] = [
+        (
+            "access tokens that outlive an unused session",
+            |b| b.with_idle_lifetime(Duration::from_secs(899)),
+            "`with_access_lifetime` at most as much",
+        ),
+        (
+            "an idle lifetime under four grace periods",
+            |b| b.with_access_lifetime(Duration::from_secs(60)).with_idle_lifetime(Duration::from_secs(119)),
+            "four grace periods",
+        ),
+    ];
+    let builder = || Sessions::<User>::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new());
+    for (name, configure, remedy) in cases {
+        let error = configure(builder()).build().expect_err(name).to_string();
+        assert!(error.contains(remedy), "{name}: {error}");
+    }
+    builder().with_idle_lifetime(minutes(15)).build().expect("as long as an access token");
+    let short = builder().with_access_lifetime(minutes(1)).with_idle_lifetime(minutes(2));
+    short.build().expect("four grace periods");
 }

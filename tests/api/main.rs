@@ -40,6 +40,7 @@ mod sharing;
 mod slow_handlers;
 mod store_faults;
 mod stores;
+mod thieves;
 mod token_cache;
 mod token_dates;
 mod tokens;

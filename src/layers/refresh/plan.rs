@@ -77,7 +77,7 @@ where
     let Some(claims) = inner.authenticator.claims(request) else {
         return Plan::Forward(None);
     };
-    if !by_header && expires_soon(sessions, claims) {
+    if !by_header && is_due(sessions, claims) {
         let claims = claims.clone();
         return match refresh_cookie(sessions, request) {
             Some((RefreshCookie::Valid(token), own_origin))
@@ -131,13 +131,18 @@ where
     Some((inner.authenticator.refresh_cookie(request, &inner.refresh_reader), own_origin))
 }
 
-fn expires_soon<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> bool {
+/// Whether a token that is still good is exchanged all the same: because it expires soon, or because the session must
+/// be seen to be used before its idle expiry.
+fn is_due<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> bool {
     let inner = sessions.inner();
-    if inner.refresh_ahead.is_zero() {
+    if inner.refresh_ahead.is_zero() && inner.refresh_after.is_none() {
         return false;
     }
-    let left = since_epoch(claims.expires_at()).saturating_sub(since_epoch(inner.clock.now()));
-    left <= inner.refresh_ahead
+    let now = since_epoch(inner.clock.now());
+    let left = since_epoch(claims.expires_at()).saturating_sub(now);
+    let age = claims.issued_at().map(|issued_at| now.saturating_sub(since_epoch(issued_at)));
+    (!inner.refresh_ahead.is_zero() && left <= inner.refresh_ahead)
+        || inner.refresh_after.is_some_and(|after| age.is_none_or(|age| age >= after))
 }
 
 // Not inlined: the futures are large, and their room on the stack would burden every other request.
