@@ -13,7 +13,9 @@ mod enabled {
     }
 
     pub(crate) fn layer_missing(who: &str, layer: &str) {
-        tracing::error!("{who} requires an outer `{layer}`, but none ran: add one to the application's layers");
+        tracing::error!(
+            "{who} requires an outer `{layer}`, but none ran: add one to the application's layers"
+        );
     }
 
     pub(crate) fn store_failed(doing: &str, error: &dyn Display) {
