@@ -102,7 +102,7 @@ impl fmt::Display for Refusal {
             Self::Origin(error) => error.fmt(f),
             Self::Scope(error) => error.fmt(f),
             Self::StepUp(error) => error.fmt(f),
-            Self::Unavailable => f.write_str("sessions cannot be looked up just now"),
+            Self::Unavailable => f.write_str("authentication is temporarily unavailable"),
         }
     }
 }
