@@ -15,14 +15,14 @@ use crate::{
 };
 
 impl<C> Sessions<C> {
-    /// Asks the store whether the session of these claims is still live: for what must not wait
-    /// until the access token of a signed-out session expires.
+    /// Asks the store whether the session of these claims is still live.
     ///
-    /// False for claims that belong to no session.
+    /// Use it for operations that must not be possible with the access token of a signed-out session, which is
+    /// otherwise valid until it expires. Returns `false` for claims that belong to no session.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Unavailable`] when the store fails.
+    /// Returns [`SessionError::Unavailable`] if the store fails.
     pub async fn is_live(&self, claims: &Claims<C>) -> Result<bool, SessionError> {
         Ok(self.has_live_session(claims).await?)
     }
@@ -37,14 +37,15 @@ impl<C> Sessions<C> {
 }
 
 impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
-    /// The confirmation of a generation that has been seen from the client, where it is this
-    /// process's turn to tell the store.
+    /// Returns a future that confirms the generation of `claims`, which the client has just presented, in the store.
+    ///
+    /// Returns `None` if there is nothing to confirm or this process need not do it now.
     pub(crate) fn confirmation(&self, claims: &Claims<C>) -> Option<BoxFuture<'static, ()>> {
         if !claims.is_held_in_cookie() {
-            return None; // a bearer token does not show which cookies the client holds
+            return None; // a bearer token does not prove which cookies the client holds
         }
         if claims.is_confirmed() {
-            return None; // nearly always
+            return None; // fast path
         }
         let (session, generation) = (claims.session_id()?, claims.generation()?);
         let inner = self.inner();
@@ -64,7 +65,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     }
 }
 
-/// A confirmation on its way; when it does not arrive, it is tried again later.
+/// A confirmation in progress. If it is dropped before it completes, it is tried again later.
 struct PendingConfirmation<C> {
     sessions: Sessions<C>,
     fingerprint: Option<Fingerprint>,

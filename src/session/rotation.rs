@@ -1,60 +1,62 @@
-//! The rules of the rotation, as plain functions over plain values: no store, no clock, no HTTP.
+//! The rules of rotation, as pure functions without a store, clock or HTTP.
 //!
-//! [`decide`] says what a presented refresh token means, [`successor`] and [`confirmation`] what the record becomes,
-//! and [`admit`] which cookies may go on the response. The exhaustive model in `tests/model` compiles this very
-//! file, so it uses nothing of the crate but [`SessionRecord`].
+//! [`decide`] maps a presented refresh token and the record to a decision. [`successor`] and [`confirmation`] return
+//! the record to write, and [`admit`] decides which cookies may be sent. The exhaustive model in `tests/model`
+//! compiles this file, so it must not use anything of the crate except [`SessionRecord`].
 
 use std::time::{Duration, SystemTime};
 
 use crate::store::SessionRecord;
 
-/// What the table depends on besides the record and the time.
+/// The settings that a decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
-    /// Longer than any message is on the network.
+    /// The grace period: longer than any message spends on the network.
     pub(crate) grace: Duration,
     pub(crate) lost_response: LostResponse,
 }
 
-/// How long the answer to a refresh may have been lost, so that the refresh token before it still
-/// counts.
+/// How long after a rotation the previous refresh token is still accepted, in case the response was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LostResponse {
-    /// Until a token of the new generation has been seen from the client, however late that is, and
-    /// for a grace period after. An honest client is never signed out.
+    /// Accepts it until a token of the new generation has been seen from the client, however late that is, and for
+    /// one grace period after that. Legitimate clients are never signed out.
     UntilConfirmed,
-    /// For this long after the rotation, whether anything has been seen or not: for authorization
-    /// servers whose access tokens are only used out of `RefreshLayer`'s sight.
+    /// Accepts it for at most this long after the rotation, whether or not a token of the new generation has been
+    /// seen.
     ///
-    /// Gives up the promise to a client whose response is lost and that asks again later than
-    /// this, such as a phone that slept: it is taken for a thief and signed out.
+    /// This is meant for authorization servers whose access tokens are used only on requests that `RefreshLayer` does
+    /// not see.
+    ///
+    /// A legitimate client whose response is lost and which retries later than this, such as a phone that was asleep,
+    /// is mistaken for a thief and signed out.
     Within(Duration),
 }
 
-/// What to do with a refresh token whose secret is right.
+/// What to do about a refresh token whose secret is correct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// The session has ended.
+    /// Refuse the request: the session has ended.
     Refuse,
     /// Advance to the next generation.
     Rotate,
-    /// A new access token alone; confirms the generation if nothing has yet.
+    /// Issue a new access token only, and confirm the generation if it is unconfirmed.
     RenewAccess,
-    /// The pair of the current generation, as the first answer was.
+    /// Answer again with the pair of the current generation.
     AnswerAgain,
-    /// Reuse: no honest client can still hold this token.
+    /// Revoke the session: this is reuse, since no legitimate client can still hold this token.
     Revoke,
-    /// Looks like reuse, but the token is older now than when it arrived: to be asked again.
+    /// Let the client retry: it looks like reuse, but may not have been reuse when the token arrived.
     TooLate,
-    /// The store has lost writes: move the record to the presented generation.
+    /// Move the record to the presented generation: the store has lost writes.
     CatchUp,
 }
 
 impl Decision {
-    /// The verdict on a token that has been judged before in the same request. The answer to the first look
-    /// took so long that the client may have moved on: its next request carries what it holds now, and
-    /// what looks like reuse need not be.
+    /// Returns the decision to take when the token has been evaluated before in the same request.
+    ///
+    /// Since the token arrived, the client may have moved on, so what looks like reuse now does not prove reuse.
     pub(crate) const fn of_later_look(self) -> Self {
         match self {
             Self::Revoke => Self::TooLate,
@@ -62,17 +64,18 @@ impl Decision {
         }
     }
 
-    /// Whether the refresh token of the present generation is part of the answer: to one who shows that it
-    /// holds that token, it is not.
+    /// Returns `true` if the answer includes the refresh token of the current generation.
+    ///
+    /// A client that has presented that token already holds it and does not get it again.
     pub(crate) const fn brings_refresh_token(self) -> bool {
         matches!(self, Self::Rotate | Self::AnswerAgain)
     }
 }
 
-/// The table, for the first look at a token.
+/// Decides what to do about a token at the first look.
 ///
-/// `waited` is how long the store has taken to show the record: the token arrived so long ago, and is
-/// judged by what held then. What looks like reuse only because the client has moved on meanwhile is none.
+/// `waited` is how long the store took to return the record. Reuse is evaluated as of the token's arrival, that long
+/// ago: what looks like reuse only because the client has moved on since then is not reuse.
 pub(crate) fn decide(
     presented: u32,
     record: &SessionRecord,
@@ -91,13 +94,14 @@ pub(crate) fn decide(
         Relation::Current => Decision::RenewAccess,
         Relation::Parent if !settled => Decision::AnswerAgain,
         Relation::Parent => reuse(is_settled(record, arrived, rules)),
-        // Beyond use as soon as the current generation began, unless that was meanwhile.
+        // Reuse if the current generation had begun when the token arrived. A rotation in the future means that
+        // the clock was set back.
         Relation::Ancestor => reuse(record.rotated_at <= arrived || record.rotated_at > now),
         Relation::Successor => Decision::CatchUp,
     }
 }
 
-/// How the presented generation stands to the current one.
+/// How the presented generation relates to the current one.
 enum Relation {
     Current,
     Parent,
@@ -116,7 +120,7 @@ impl Relation {
     }
 }
 
-/// Whether the current generation has been confirmed for so long that nothing older is on the way.
+/// Returns `true` if the current generation was confirmed so long ago that nothing older can still be in flight.
 fn is_settled(record: &SessionRecord, now: SystemTime, rules: Rules) -> bool {
     let for_long =
         |since: SystemTime, period: Duration| now.duration_since(since).is_ok_and(|past| past >= period);
@@ -127,8 +131,8 @@ fn is_settled(record: &SessionRecord, now: SystemTime, rules: Rules) -> bool {
     }
 }
 
-/// What must be written before the token of generation `presented` is answered with `decision`; `None` where
-/// the record stays as it is.
+/// Returns the record to write before `decision` is answered to a token of generation `presented`, or `None` if the
+/// record stays as it is.
 pub(crate) fn successor(
     decision: Decision,
     presented: u32,
@@ -148,8 +152,9 @@ pub(crate) fn successor(
     }
 }
 
-/// What must be written because an access token of `generation` has been seen from the client; `None` when
-/// that generation is confirmed already, has passed, or has ended.
+/// Returns the record to write because an access token of `generation` has been seen from the client.
+///
+/// Returns `None` if that generation is already confirmed or no longer current, or if the session has ended.
 pub(crate) fn confirmation(
     generation: u32,
     record: Option<SessionRecord>,
@@ -162,22 +167,22 @@ pub(crate) fn confirmation(
         .map(|record| confirmed(record, now, idle))
 }
 
-/// The next generation, not yet confirmed.
+/// Advances the record to the next generation, which is unconfirmed.
 fn rotated(mut record: SessionRecord, now: SystemTime, idle: Duration) -> SessionRecord {
-    // 2^32 rotations would take four thousand years at one per grace period.
+    // Never saturates in practice: at one rotation per 30 seconds, 2^32 rotations take four thousand years.
     record.generation = record.generation.saturating_add(1);
     record.confirmed_at = None;
     record.rotated_at = now;
     seen(record, now, idle)
 }
 
-/// The same generation, seen from the client.
+/// Marks the current generation as confirmed, if it is not already.
 fn confirmed(mut record: SessionRecord, now: SystemTime, idle: Duration) -> SessionRecord {
     record.confirmed_at = Some(record.confirmed_at.unwrap_or(now));
     seen(record, now, idle)
 }
 
-/// The generation that the client proves to hold, after the store has lost writes.
+/// Moves the record to the generation that the client has proved to hold, after the store has lost writes.
 fn caught_up(mut record: SessionRecord, generation: u32, now: SystemTime, idle: Duration) -> SessionRecord {
     record.generation = generation;
     record.confirmed_at = Some(now);
@@ -185,7 +190,7 @@ fn caught_up(mut record: SessionRecord, generation: u32, now: SystemTime, idle: 
     seen(record, now, idle)
 }
 
-/// Moves last-seen and the idle expiry on; a clock set back moves neither.
+/// Advances the last-seen time and the idle expiry; a clock that was set back moves neither.
 fn seen(mut record: SessionRecord, now: SystemTime, idle: Duration) -> SessionRecord {
     let absolute = record.absolute_expires_at;
     let idle_expires_at = now.checked_add(idle).map_or(absolute, |end| end.min(absolute));
@@ -194,20 +199,22 @@ fn seen(mut record: SessionRecord, now: SystemTime, idle: Duration) -> SessionRe
     record
 }
 
-/// What the record, read once more, says about the cookies of an answer.
+/// Which cookies of a response may be sent, decided by the record as read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// They may go; the refresh cookie only while nobody has shown that the client holds it.
+    /// The cookies may be sent, the refresh cookie only if the generation is unconfirmed.
     Cookies { with_refresh: bool },
-    /// The session has moved on meanwhile.
+    /// The session has moved on to another generation.
     Superseded,
-    /// The session has ended meanwhile.
+    /// The session has ended.
     Ended,
 }
 
-/// Cookies of `generation` go only while the session is live and of the same generation, and the refresh
-/// cookie only if that has not been confirmed: a slow handler can neither overwrite a newer cookie nor
-/// revive a signed-out browser.
+/// Decides which cookies of `generation` may be sent.
+///
+/// Cookies are sent only if the session is live and still in this generation, and the refresh cookie only if the
+/// generation is unconfirmed. A slow handler can therefore neither overwrite a newer cookie nor sign a signed-out
+/// browser in again.
 pub(crate) fn admit(generation: u32, record: Option<&SessionRecord>, now: SystemTime) -> Admission {
     match record.filter(|record| record.is_live(now)) {
         None => Admission::Ended,

@@ -21,49 +21,49 @@ fn session(confirmed_for: Option<Duration>) -> (SessionRecord, SystemTime) {
 }
 
 #[test]
-fn a_token_is_judged_by_what_held_when_it_arrived() {
+fn a_token_is_evaluated_by_what_held_when_it_arrived() {
     let second = Duration::from_secs(1);
-    // The current generation, 5, began and was confirmed so long ago.
+    // `began` and `confirmed` say how many seconds ago the current generation, 5, began and was confirmed.
     for (name, presented, began, confirmed, waited, expected) in [
         ("a prompt answer", 4, 60, 31, 0, Decision::Revoke),
         ("settled before it arrived", 4, 60, 40, 10, Decision::Revoke),
         ("settled while it waited", 4, 60, 31, 10, Decision::TooLate),
         ("settled a moment before it arrived", 4, 60, 30, 0, Decision::Revoke),
         ("rotated and settled while it waited", 4, 90, 60, 100, Decision::TooLate),
-        ("an ancestor, prompt", 3, 60, 31, 0, Decision::Revoke),
-        ("an ancestor of before it arrived", 3, 60, 31, 59, Decision::Revoke),
-        ("an ancestor only since it waits", 3, 60, 31, 61, Decision::TooLate),
-        ("the current one, however long it waited", 5, 60, 31, 1000, Decision::Rotate),
+        ("an ancestor, answered promptly", 3, 60, 31, 0, Decision::Revoke),
+        ("an ancestor before it arrived", 3, 60, 31, 59, Decision::Revoke),
+        ("an ancestor only since it arrived", 3, 60, 31, 61, Decision::TooLate),
+        ("the current generation, however long it waited", 5, 60, 31, 1000, Decision::Rotate),
     ] {
         let (mut record, now) = session(Some(confirmed * second));
         record.rotated_at = now - began * second;
         let verdict = decide(presented, &record, now, waited * second, RULES);
         assert_eq!(verdict, expected, "{name}");
     }
-    // A clock that was set back lets no ancestor off.
+    // A clock that was set back does not excuse an ancestor.
     let (mut record, now) = session(None);
     record.rotated_at = now + 600 * second;
     assert_eq!(decide(3, &record, now, second, RULES), Decision::Revoke);
 }
 
 #[test]
-fn each_row_of_the_table_decides_as_the_design_says() {
+fn each_relation_and_confirmation_leads_to_its_decision() {
     let just = Duration::ZERO;
     let almost = GRACE - Duration::from_millis(1);
     let settled = GRACE;
     let cases = [
         ("current and settled: rotate", 5, Some(settled), Decision::Rotate),
         ("current, settled long ago: rotate", 5, Some(GRACE * 9), Decision::Rotate),
-        ("current, not confirmed: access token alone", 5, None, Decision::RenewAccess),
-        ("current, just confirmed: access token alone", 5, Some(just), Decision::RenewAccess),
-        ("current, almost settled: access token alone", 5, Some(almost), Decision::RenewAccess),
+        ("current, not confirmed: access token only", 5, None, Decision::RenewAccess),
+        ("current, just confirmed: access token only", 5, Some(just), Decision::RenewAccess),
+        ("current, almost settled: access token only", 5, Some(almost), Decision::RenewAccess),
         ("parent, not confirmed: answered again, however late", 4, None, Decision::AnswerAgain),
         ("parent, just confirmed: answered again", 4, Some(just), Decision::AnswerAgain),
         ("parent, almost settled: answered again", 4, Some(almost), Decision::AnswerAgain),
         ("parent, settled: reuse", 4, Some(settled), Decision::Revoke),
         ("grandparent, settled: reuse", 3, Some(settled), Decision::Revoke),
         ("grandparent, not confirmed: reuse", 3, None, Decision::Revoke),
-        ("first of all: reuse", 0, Some(just), Decision::Revoke),
+        ("the first generation: reuse", 0, Some(just), Decision::Revoke),
         ("successor: the store has lost writes", 6, Some(settled), Decision::CatchUp),
         ("far successor: the store has lost writes", u32::MAX, None, Decision::CatchUp),
     ];
@@ -89,7 +89,7 @@ fn an_expired_session_is_refused_whatever_is_presented() {
 }
 
 #[test]
-fn a_clock_set_back_never_settles_anything_earlier() {
+fn setting_the_clock_back_never_settles_a_generation_early() {
     let (record, now) = session(Some(GRACE));
     assert_eq!(decide(5, &record, now, Duration::ZERO, RULES), Decision::Rotate);
     for back in [Duration::from_millis(1), Duration::from_secs(29), Duration::from_secs(3600 * 24 * 400)] {
@@ -107,7 +107,7 @@ fn a_clock_set_back_never_settles_anything_earlier() {
 }
 
 #[test]
-fn a_time_window_replaces_confirmation_where_it_is_asked_for() {
+fn a_time_window_replaces_confirmation_if_configured() {
     let rules = |window| Rules { grace: GRACE, lost_response: LostResponse::Within(window) };
     let ten_minutes = Duration::from_secs(600);
     let (record, now) = session(None);
@@ -135,7 +135,7 @@ fn a_time_window_replaces_confirmation_where_it_is_asked_for() {
 }
 
 #[test]
-fn a_record_moves_on_as_the_design_says() {
+fn each_decision_writes_its_successor_record() {
     let idle = Duration::from_secs(3600);
     let (record, now) = session(Some(GRACE));
     let write = |verdict, record: &SessionRecord, now, idle| {
@@ -148,13 +148,17 @@ fn a_record_moves_on_as_the_design_says() {
 
     let confirmed = write(Decision::RenewAccess, &rotated, now, idle);
     assert_eq!(confirmed.confirmed_at, Some(now));
-    assert_eq!(confirmation(6, Some(rotated), now, idle), Some(confirmed.clone()), "seen either way");
+    assert_eq!(
+        confirmation(6, Some(rotated), now, idle),
+        Some(confirmed.clone()),
+        "the same by access token"
+    );
 
     let caught_up = write(Decision::CatchUp, &record, now, idle);
     assert_eq!((caught_up.generation, caught_up.confirmed_at), (9, Some(now)));
 
     let long = Duration::from_secs(u64::from(u32::MAX));
-    for (name, idle) in [("long", long), ("beyond all calendars", Duration::MAX)] {
+    for (name, idle) in [("long", long), ("out of range", Duration::MAX)] {
         let rotated = write(Decision::Rotate, &record, now, idle);
         assert_eq!(rotated.expires_at(), record.absolute_expires_at, "absolute expiry holds: {name}");
     }
@@ -163,7 +167,7 @@ fn a_record_moves_on_as_the_design_says() {
 }
 
 #[test]
-fn a_record_that_says_all_is_not_written() {
+fn an_up_to_date_record_is_not_written() {
     let idle = Duration::from_secs(3600);
     let (record, now) = session(Some(GRACE));
     for verdict in
@@ -175,12 +179,12 @@ fn a_record_that_says_all_is_not_written() {
     assert_eq!(
         successor(Decision::AnswerAgain, 4, &unconfirmed, now, idle),
         None,
-        "the parent shows nothing"
+        "a parent's token confirms nothing"
     );
     let cases = [
-        ("confirmed already: the first sight counts", 5, Some(record)),
-        ("moved on", 4, Some(unconfirmed.clone())),
-        ("not there yet", 6, Some(unconfirmed)),
+        ("already confirmed: the first confirmation counts", 5, Some(record)),
+        ("the session has moved on", 4, Some(unconfirmed.clone())),
+        ("the session is not there yet", 6, Some(unconfirmed)),
         ("ended", 5, None),
     ];
     for (name, generation, record) in cases {
@@ -217,5 +221,5 @@ fn a_label_names_browser_and_system() {
     }
     let mut headers = http::HeaderMap::new();
     headers.insert("user-agent", "x".repeat(5000).parse().expect("a header value"));
-    assert_eq!(super::sign_in::label_from(&headers).len(), 80, "cut");
+    assert_eq!(super::sign_in::label_from(&headers).len(), 80, "truncated");
 }
