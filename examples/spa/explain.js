@@ -38,7 +38,7 @@ export function parseTrace(header) {
 function stepsOf(entry) {
   if (entry.status === 0) {
     const lost = entry.path.endsWith("/lost") ? "The server rotated and discarded the response: no cookie arrived." : "";
-    return [{ layer: "service", name: "No response", verdict: "refused", text: `${lost} The session is left alone.` }];
+    return [{ layer: "service", name: "No response", verdict: "refused", text: `${lost} The session is kept.` }];
   }
   const outside = OUTSIDE[entry.path] ?? (entry.method === "POST" && entry.path.startsWith("/api/demo/") && demoRoute);
   if (outside) {

@@ -22,8 +22,8 @@ impl Exempt {
     }
 }
 
-/// Calls `look` with the request's `Parts`, without taking the request apart for good: predicates take `&Parts`,
-/// which a `Request` cannot lend.
+/// Calls `look` with the head of the request, which is swapped out and back in, because a `Request` cannot lend
+/// `&Parts`.
 fn as_parts<B, T>(request: &mut Request<B>, look: impl FnOnce(&Parts) -> T) -> T {
     let (mut parts, ()) = Request::new(()).into_parts();
     swap(request, &mut parts);

@@ -42,8 +42,8 @@
 //! let forged = service.clone().oneshot(order().body(())?).await?;
 //! assert_eq!(forged.status(), StatusCode::FORBIDDEN);
 //!
-//! let honest = order().header("x-xsrf-token", "c2VjcmV0LXZhbHVl").body(())?;
-//! assert_eq!(service.oneshot(honest).await?.body(), &"ordered");
+//! let legitimate = order().header("x-xsrf-token", "c2VjcmV0LXZhbHVl").body(())?;
+//! assert_eq!(service.oneshot(legitimate).await?.body(), &"ordered");
 //! # Ok(()) }
 //! ```
 //!

@@ -16,8 +16,7 @@ use crate::{
 pub(super) enum Plan<C> {
     /// Pass it to the inner service unchanged, possibly without a signed-in user.
     Forward(Option<Box<OnResponse<C>>>),
-    /// Pass it to the inner service, as its token is valid, and confirm the token's generation in the store
-    /// meanwhile.
+    /// Pass it to the inner service, and at the same time confirm the generation of its valid token in the store.
     Confirm(BoxFuture<'static, ()>),
     /// Wait for the store.
     Ask(BoxFuture<'static, Answer<C>>),
