@@ -1,4 +1,4 @@
-//! Values come back as they were written; sessions expire by the clock of the store.
+//! Rules about values, which must be read as they were written, and about expiry by the store's clock.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -29,7 +29,7 @@ pub(super) async fn every_text_round_trips<S: RefreshStore>(store: &S) {
         record.scope = text.into();
         record.xsrf_token = text.into();
         record.label = text.into();
-        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        rule.check(rule.update(&record).await == Update::Done, "an update of the current version succeeds");
         rule.check_same(&rule.expect(&record.id).await, &record);
     }
     let long = format!(r#"{{"long":"{long}"}}"#);
@@ -43,10 +43,10 @@ pub(super) async fn every_text_round_trips<S: RefreshStore>(store: &S) {
             format_args!("read returns the claims {}", shown(claims)),
         );
         record.claims = "{}".into();
-        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        rule.check(rule.update(&record).await == Update::Done, "an update of the current version succeeds");
         let mut record = rule.expect(&record.id).await;
         record.claims = claims.into();
-        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        rule.check(rule.update(&record).await == Update::Done, "an update of the current version succeeds");
         rule.check_same(&rule.expect(&record.id).await, &record);
     }
     rule.finish().await;
@@ -62,7 +62,7 @@ pub(super) async fn every_secret_hash_round_trips<S: RefreshStore>(store: &S) {
         rule.check(record.secret_hash == secret_hash, "create keeps the hash");
         rule.check(rule.expect(&record.id).await == record, "read returns the hash");
         record.secret_hash.reverse();
-        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        rule.check(rule.update(&record).await == Update::Done, "an update of the current version succeeds");
         rule.check_same(&rule.expect(&record.id).await, &record);
     }
     rule.finish().await;
@@ -79,7 +79,10 @@ pub(super) async fn times_round_trip<S: RefreshStore>(store: &S) {
             record.last_seen_at = time;
             record.idle_expires_at = time + HOUR;
             record.absolute_expires_at = time + 2 * HOUR;
-            rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+            rule.check(
+                rule.update(&record).await == Update::Done,
+                "an update of the current version succeeds",
+            );
             let stored = rule.expect(&record.id).await;
             rule.check_same(&stored, &record);
             record.version = stored.version;
@@ -97,7 +100,7 @@ pub(super) async fn times_round_trip<S: RefreshStore>(store: &S) {
     record.last_seen_at = end_of_year_9999();
     record.idle_expires_at = end_of_year_9999();
     record.absolute_expires_at = end_of_year_9999();
-    rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+    rule.check(rule.update(&record).await == Update::Done, "an update of the current version succeeds");
     rule.check_same(&rule.expect(&record.id).await, &record);
     rule.finish().await;
 }
@@ -107,7 +110,7 @@ pub(super) async fn large_numbers_round_trip<S: RefreshStore>(store: &S) {
     let mut record = rule.create(rule.session()).await;
     for generation in [1, 0x7fff, 0xffff, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
         record.generation = generation;
-        rule.check(rule.update(&record).await == Update::Done, "update of the present version is done");
+        rule.check(rule.update(&record).await == Update::Done, "an update of the current version succeeds");
         let stored = rule.expect(&record.id).await;
         rule.check(stored.generation == generation, format_args!("read returns generation {generation}"));
         rule.check(stored.version == record.version + 1, "update increments the version by one");
@@ -121,7 +124,7 @@ pub(super) async fn time_does_not_run_backwards<S: RefreshStore>(store: &S) {
     let mut last = rule.now().await;
     for _ in 0..100 {
         let now = rule.now().await;
-        rule.check(now + SKEW >= last, "the store's present time does not go back");
+        rule.check(now + SKEW >= last, "the store's current time does not go backwards");
         last = now;
     }
 }
@@ -151,7 +154,7 @@ pub(super) const TEXTS: &[&str] = &[
     "\u{1}\u{7f}\u{80}\u{2028}\u{2029}\u{fffd}\u{ffff}\u{10ffff}",
 ];
 
-/// JSON that is kept as it is: order, spaces and escapes included.
+/// JSON that must be kept unchanged, including order, whitespace and escapes.
 const CLAIMS: &[&str] = &[
     "{}",
     "null",
@@ -170,7 +173,7 @@ pub(super) async fn snapshots_tell_the_time_of_the_clock<S: RefreshStore>(store:
     let rule = Rule::new(store, "snapshots_tell_the_time_of_the_clock");
     for _ in 0..3 {
         let now = rule.now().await;
-        rule.check(is_near(now, clock.now()), "a snapshot's time is the clock's");
+        rule.check(is_near(now, clock.now()), "a snapshot contains the clock's time");
         let created = rule.create(rule.session()).await;
         rule.check(is_near(created.created_at, clock.now()), "a session begins at the clock's time");
         clock.advance(Duration::from_secs(90));
@@ -204,14 +207,14 @@ pub(super) async fn update_moves_the_expiry<S: RefreshStore>(store: &S, clock: &
     extended.idle_expires_at += HOUR;
     shortened.idle_expires_at -= HOUR / 2;
     for record in [&extended, &shortened] {
-        rule.check(rule.update(record).await == Update::Done, "update of the present version is done");
+        rule.check(rule.update(record).await == Update::Done, "an update of the current version succeeds");
     }
     let extended = rule.expect(&extended.id).await;
 
     clock.advance(HOUR * 3 / 4);
     rule.check_ended(&shortened.id).await;
     clock.advance(HOUR / 2);
-    // Others come, and what has ended goes.
+    // Creating a session may make the store purge expired ones.
     let other = rule.create(rule.session()).await;
     rule.check(rule.expect(&extended.id).await == extended, "an extended session outlives its first expiry");
     rule.check_same_set(&rule.list().await, &[extended.clone(), other]);
@@ -248,7 +251,7 @@ pub(super) async fn expired_sessions_make_way_and_live_ones_stay<S: RefreshStore
         for record in &expiring {
             rule.check_ended(&record.id).await;
         }
-        rule.check(rule.expect(&live.id).await == live, "a live session stays");
+        rule.check(rule.expect(&live.id).await == live, "a live session is unchanged");
         rule.check_same_set(&rule.list().await, &[live.clone(), next.clone()]);
         rule.check(rule.remove(&next.id).await, "remove finds the session");
     }
