@@ -256,7 +256,8 @@ impl<C> SessionsBuilder<C> {
 
     /// Sets the approximate size of the cache of verified access tokens, in bytes; 0 disables it.
     ///
-    /// Defaults to 8 MiB. See [`Verifier::with_cache_bytes`].
+    /// Defaults to 8 MiB. See
+    /// [`VerifierBuilder::with_cache_bytes`](crate::token::VerifierBuilder::with_cache_bytes).
     pub const fn with_cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = Some(bytes);
         self
