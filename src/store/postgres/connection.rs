@@ -27,7 +27,7 @@ impl Lease {
     }
 
     pub(super) fn connection(&mut self) -> &mut PgConnection {
-        self.0.as_mut().expect("a lease that has ended is not there any more")
+        self.0.as_mut().expect("a lease holds its connection until it ends")
     }
 
     /// Returns the connection to the pool if the work succeeded. Otherwise closes it without waiting for the server,

@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn plain_names_are_quoted() {
-        let names = Names::new("Auth-2", "user_sessions").expect("they are plain");
+        let names = Names::new("Auth-2", "user_sessions").expect("valid names");
         assert_eq!(names.table(), r#""Auth-2"."user_sessions""#);
         assert_eq!(names.version_table(), "user_sessions_version");
         assert_eq!(names.index("by_subject"), r#""user_sessions_by_subject""#);

@@ -91,9 +91,9 @@ impl Keys {
 /// An id from a client therefore cannot put braces, line breaks or other special characters into a key.
 pub(super) fn parts(id: &SessionId) -> Option<(&str, &str)> {
     let id = id.as_str();
-    let ours = id.len() == ID_LEN
+    let well_formed = id.len() == ID_LEN
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    ours.then(|| id.split_at(TAG_LEN))
+    well_formed.then(|| id.split_at(TAG_LEN))
 }
 
 const MIN_TAG_KEY_LEN: usize = 16;

@@ -93,20 +93,20 @@ impl<S, B> BrowserRequest<S, B> {
         self
     }
 
-    /// Makes the request come from a page of another site: `Origin: https://evil.example` and `Sec-Fetch-Site:
-    /// cross-site`.
+    /// Makes the request come from a page of another site.
     ///
-    /// Only `SameSite=None` cookies are sent, and only those are accepted from the response. With
-    /// [`navigation`](Self::navigation), `Lax` cookies are also sent if the method is safe, and all are accepted.
+    /// It is sent with `Origin: https://evil.example` and `Sec-Fetch-Site: cross-site`. Only `SameSite=None` cookies
+    /// are sent, and only those are accepted from the response. With [`navigation`](Self::navigation), `Lax` cookies
+    /// are also sent if the method is safe, and all are accepted.
     pub fn cross_site(mut self) -> Self {
         self.initiator = Initiator::ForeignPage;
         self
     }
 
-    /// Makes the request come from a page of `neighbour`, another origin of the same site: `Sec-Fetch-Site:
-    /// same-site`.
+    /// Makes the request come from a page of `neighbour`, another origin of the same site.
     ///
-    /// `SameSite` withholds no cookies. It is not checked that both origins belong to the same site.
+    /// It is sent with `Sec-Fetch-Site: same-site`, and `SameSite` withholds no cookies. Whether both origins belong
+    /// to the same site is not checked.
     ///
     /// # Panics
     ///
