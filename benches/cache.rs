@@ -1,6 +1,6 @@
-//! What remembering verified tokens costs and saves, alone and under attack: `cargo bench --bench cache`.
+//! Measures the cost and benefit of caching verified tokens, alone and under attack: `cargo bench --bench cache`.
 //!
-//! All rows take turns within one run; read them as ratios.
+//! All rows are interleaved within one run; compare them as ratios.
 
 use std::{
     hint::black_box,
@@ -15,9 +15,9 @@ use tower_cookie_jwt::{
 };
 
 const ROUNDS: usize = 41;
-/// Users at work.
-const HONEST: usize = 512;
-/// Of one user each, or nobody's: many times what the cache holds.
+/// The tokens of active, legitimate users.
+const LEGITIMATE: usize = 512;
+/// Valid tokens of other users, or forged ones: many times the capacity of the cache.
 const HOSTILE: usize = 20_000;
 const THREADS: usize = 8;
 
@@ -25,17 +25,17 @@ type Row = (&'static str, Box<dyn FnMut() -> f64>);
 
 fn main() {
     let key = Key::generate(Algorithm::HS256).expect("not RSA");
-    let honest = tokens(&key, 0..HONEST);
-    let valid = tokens(&key, HONEST..HONEST + HOSTILE);
+    let legitimate = tokens(&key, 0..LEGITIMATE);
+    let valid = tokens(&key, LEGITIMATE..LEGITIMATE + HOSTILE);
     let other = Key::generate(Algorithm::HS256).expect("not RSA");
     let forged = tokens(&other, 0..HOSTILE);
 
     let mut rows: Vec<Row> = vec![
-        ("a token seen for the first time, no cache", {
+        ("uncached token, no cache", {
             let (verifier, tokens) = (verifier(&key, 0), valid.clone());
             Box::new(move || time(&verifier, &tokens[..2000]))
         }),
-        ("the same, put into a full cache, another evicted", {
+        ("uncached token, inserted into a full cache, which evicts another", {
             let (verifier, tokens) = (verifier(&key, 1 << 20), valid.clone());
             let mut begin = 0;
             Box::new(move || {
@@ -44,14 +44,14 @@ fn main() {
             })
         }),
         ("hit, one token", {
-            let (verifier, tokens) = (verifier(&key, DEFAULT), vec![honest[0].clone(); 2000]);
+            let (verifier, tokens) = (verifier(&key, DEFAULT), vec![legitimate[0].clone(); 2000]);
             Box::new(move || time(&verifier, &tokens))
         }),
-        ("hit, 512 tokens", hits(&key, &honest, Vec::new())),
-        ("hit, 512 tokens, after 20,000 other valid ones since the last round", hits(&key, &honest, valid)),
-        ("hit, 512 tokens, after 20,000 forged ones since the last round", hits(&key, &honest, forged)),
-        ("hit, one token, 8 threads at once, each", contended(&key, &honest[..1])),
-        ("hit, 512 tokens, 8 threads at once, each", contended(&key, &honest)),
+        ("hit, 512 tokens", hits(&key, &legitimate, Vec::new())),
+        ("hit, 512 tokens, with 20,000 other valid tokens per round", hits(&key, &legitimate, valid)),
+        ("hit, 512 tokens, with 20,000 forged tokens per round", hits(&key, &legitimate, forged)),
+        ("hit, one token, 8 concurrent threads, per core", contended(&key, &legitimate[..1])),
+        ("hit, 512 tokens, 8 concurrent threads, per core", contended(&key, &legitimate)),
     ];
     let mut times = vec![Vec::new(); rows.len()];
     for _ in 0..ROUNDS {
@@ -87,7 +87,7 @@ fn tokens(key: &Key, subjects: std::ops::Range<usize>) -> Vec<String> {
     subjects.map(|subject| issuer.issue(&new(subject), &()).expect("it is small")).collect()
 }
 
-/// Nanoseconds for each of `tokens`, accepted or not.
+/// Returns the nanoseconds per verification of `tokens`, whether they are accepted or not.
 fn time(verifier: &Verifier<()>, tokens: &[String]) -> f64 {
     let began = Instant::now();
     for token in tokens {
@@ -96,17 +96,17 @@ fn time(verifier: &Verifier<()>, tokens: &[String]) -> f64 {
     began.elapsed().as_nanos() as f64 / tokens.len() as f64
 }
 
-/// The users at work, while a stream of `hostile` tokens passes between any two of their requests.
-fn hits(key: &Key, honest: &[String], hostile: Vec<String>) -> Box<dyn FnMut() -> f64> {
-    let (verifier, honest) = (verifier(key, DEFAULT), honest.to_vec());
+/// Measures the requests of legitimate users while `hostile` tokens arrive between them.
+fn hits(key: &Key, legitimate: &[String], hostile: Vec<String>) -> Box<dyn FnMut() -> f64> {
+    let (verifier, legitimate) = (verifier(key, DEFAULT), legitimate.to_vec());
     Box::new(move || {
         for chunk in hostile.chunks(1000) {
-            time(&verifier, &honest);
+            time(&verifier, &legitimate);
             time(&verifier, chunk);
         }
-        // Once to have what they need in the processor's caches again, which any other work takes as well.
-        time(&verifier, &honest);
-        (0..4).map(|_| time(&verifier, &honest)).sum::<f64>() / 4.0
+        // Refills the processor's caches, which any other work would have evicted as well.
+        time(&verifier, &legitimate);
+        (0..4).map(|_| time(&verifier, &legitimate)).sum::<f64>() / 4.0
     })
 }
 
@@ -125,7 +125,7 @@ fn contended(key: &Key, tokens: &[String]) -> Box<dyn FnMut() -> f64> {
                 });
             }
         });
-        // What a core spends on one.
+        // The time that one core spends per verification.
         began.elapsed().as_nanos() as f64 * cores / (THREADS * each) as f64
     })
 }

@@ -1,6 +1,6 @@
-//! What the layers cost on one request, with allocations: `cargo bench`.
+//! Measures the cost of the layers per request, including allocations: `cargo bench`.
 //!
-//! Read the figures as ratios within one run. The first row is the inner service alone.
+//! Compare the figures as ratios within one run. `inner_service_alone` is the baseline.
 
 use std::{convert::Infallible, hint::black_box, time::Duration};
 
@@ -39,7 +39,7 @@ fn inner() -> impl Service<Request<()>, Response = Response<()>, Error = Infalli
     })
 }
 
-/// Calls a service whose futures are ready at once.
+/// Calls a service whose futures are immediately ready.
 fn call(
     service: &mut impl Service<Request<()>, Response = Response<()>, Error = Infallible>,
     request: Request<()>,
@@ -64,7 +64,7 @@ fn inner_service_alone(bencher: divan::Bencher<'_, '_>) {
     bencher.with_inputs(|| get("theme=dark")).bench_local_values(|request| call(&mut service, request));
 }
 
-/// A token that is seen for the first time: without a cache, each is.
+/// An uncached token. The cache is disabled, so every request verifies its token.
 #[divan::bench(args = [Algorithm::HS256, Algorithm::ES256, Algorithm::EdDSA])]
 fn cookie_jwt_first_sight(bencher: divan::Bencher<'_, '_>, algorithm: Algorithm) {
     let key = Key::generate(algorithm).expect("not RSA");
@@ -77,7 +77,7 @@ fn cookie_jwt_first_sight(bencher: divan::Bencher<'_, '_>, algorithm: Algorithm)
     bencher.with_inputs(|| get(&cookie)).bench_local_values(|request| call(&mut service, request));
 }
 
-/// Tokens that have been seen before, as many as there are users at work.
+/// Cached tokens, one for each active user.
 #[divan::bench(args = [1, 2048])]
 fn cookie_jwt_seen_before(bencher: divan::Bencher<'_, '_>, tokens: usize) {
     let key = Key::generate(Algorithm::HS256).expect("not RSA");

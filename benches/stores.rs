@@ -1,7 +1,7 @@
-//! What each store does in a second: `cargo bench --all-features --bench stores`.
+//! Measures the operations per second of each store: `cargo bench --all-features --bench stores`.
 //!
-//! Starts its own servers on loopback, so that they share the machine's cores with the clients:
-//! what matters are the ratios, and how many writes a second one server takes.
+//! The servers are started on loopback and share the machine's cores with the clients. The relevant results are the
+//! ratios, and how many writes per second one server can do.
 
 #[path = "../tests/stores/servers/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of the stores use all of it")]
@@ -24,24 +24,24 @@ use tower_cookie_jwt::{
 
 use self::servers::{Postgres, Redis, RedisCluster};
 
-/// Requests at work at once, as on a busy node.
+/// The number of concurrent requests, as on a busy node.
 const AT_ONCE: usize = 64;
-/// Sessions that take turns.
+/// The number of sessions that the requests cycle through.
 const SESSIONS: usize = 4096;
 const LASTS: Duration = Duration::from_secs(3);
 const TAG_KEY: &[u8] = b"sixteen bytes or more";
 
 #[derive(Clone, Copy)]
 enum Operation {
-    /// What `with_session_check` and `Sessions::is_live` cost a request.
+    /// The cost that `with_session_check` and `Sessions::is_live` add to a request.
     Read,
-    /// Read, write.
+    /// A read and a write.
     Confirmation,
-    /// Read, write, and read again before the cookies go out.
+    /// A read, a write, and another read before the cookies are sent.
     Rotation,
-    /// A user's list of devices.
+    /// The list of a user's devices.
     List,
-    /// A new session, and its end.
+    /// The creation and the removal of a session.
     SignInAndOut,
 }
 
@@ -50,7 +50,7 @@ const OPERATIONS: [Operation; 5] =
 
 #[tokio::main]
 async fn main() {
-    println!("operations a second, {AT_ONCE} at once on {SESSIONS} sessions");
+    println!("operations per second, {AT_ONCE} concurrent clients on {SESSIONS} sessions");
     println!("| store | reads | confirmations | rotations | lists | sign-in and sign-out |");
     println!("|---|---|---|---|---|---|");
     measure("memory", MemoryStore::new()).await;
@@ -94,7 +94,7 @@ async fn measure<S: RefreshStore + Clone>(name: &str, store: S) {
             tokio::spawn(async move {
                 let mut turn = worker;
                 while began.elapsed() < LASTS {
-                    // Each worker has sessions of its own: nobody waits for another's compare-and-set.
+                    // Workers use disjoint sessions, so that no compare-and-set conflicts.
                     perform(operation, &store, &records[turn % SESSIONS]).await;
                     turn += AT_ONCE;
                     done.fetch_add(1, Ordering::Relaxed);

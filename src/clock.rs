@@ -1,4 +1,4 @@
-//! Where the present time comes from.
+//! The [`Clock`] trait, and conversions between times and NumericDates.
 
 use std::{
     fmt,
@@ -6,10 +6,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// A source of the present time.
+/// A source of the current time.
 ///
-/// Everything in this crate that depends on time asks a clock, so tests can drive time by hand
-/// (`testing::TestClock`) and nothing has to wait.
+/// Everything in this crate that depends on the time of day reads it from a clock. Tests can therefore advance time
+/// manually (`testing::TestClock`) instead of waiting.
 ///
 /// # Examples
 ///
@@ -20,11 +20,11 @@ use std::{
 /// assert!(SystemClock.now() > SystemTime::UNIX_EPOCH);
 /// ```
 pub trait Clock: Send + Sync + 'static {
-    /// The present time.
+    /// Returns the current time.
     fn now(&self) -> SystemTime;
 }
 
-/// The operating system's clock; the default everywhere.
+/// The operating system's clock, which is the default everywhere.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -40,7 +40,7 @@ impl<T: Clock + ?Sized> Clock for Arc<T> {
     }
 }
 
-/// A clock whose type has been erased, for structs that hold one.
+/// A type-erased [`Clock`] that is cheap to clone.
 #[derive(Clone)]
 pub(crate) struct SharedClock(Arc<dyn Clock>);
 
@@ -72,17 +72,17 @@ impl fmt::Debug for SharedClock {
     }
 }
 
-/// Time since the epoch; a clock before 1970 reads as the epoch itself.
+/// Returns the time since the Unix epoch, or zero if `time` is before 1970.
 pub(crate) fn since_epoch(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The time `since_epoch` after the epoch, or the last time that the platform can express.
+/// Returns the time `since_epoch` after the Unix epoch, or the end of the year 9999 if that is earlier.
 pub(crate) fn from_epoch(since_epoch: Duration) -> SystemTime {
     later(UNIX_EPOCH, since_epoch)
 }
 
-/// `time + by` that ends at the year 9999 instead of overflowing.
+/// Returns `time + by`, saturating at the end of the year 9999.
 pub(crate) fn later(time: SystemTime, by: Duration) -> SystemTime {
     let end = UNIX_EPOCH + Duration::from_secs(END_OF_YEAR_9999);
     match time.checked_add(by) {
@@ -91,10 +91,10 @@ pub(crate) fn later(time: SystemTime, by: Duration) -> SystemTime {
     }
 }
 
-/// Whole seconds since the epoch, as JSON bodies and NumericDates carry them.
+/// Returns the whole seconds since the Unix epoch, the form used in JSON bodies and NumericDates.
 pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
     since_epoch(time).as_secs()
 }
 
-/// The last second that a NumericDate may name: 9999-12-31T23:59:59Z.
+/// The latest accepted NumericDate, in seconds: 9999-12-31T23:59:59Z.
 pub(crate) const END_OF_YEAR_9999: u64 = 253_402_300_799;

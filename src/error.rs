@@ -1,10 +1,10 @@
-//! The error of a configuration that cannot work.
+//! The error for invalid configuration.
 
 use std::{borrow::Cow, error::Error as StdError, fmt};
 
-/// A mistake in the configuration, found at construction.
+/// A mistake in the configuration, reported at construction.
 ///
-/// The message says what is wrong and how to put it right. It never contains key material.
+/// The message says what is wrong and how to fix it. It never contains key material.
 ///
 /// # Examples
 ///

@@ -75,9 +75,9 @@
 //!   a server on another port of the same host receives them and can set them; it must be trusted.
 //! * **Token theft by injected script.** Script cannot read the HttpOnly cookies. It can still act as the user while
 //!   the page is open; no server can tell the difference.
-//! * **Stolen refresh tokens.** Once a stolen token has been *used* in a generation that the client does not hold, the
-//!   client's next refresh after the grace period revokes the session. A thief who uses it within the grace period
-//!   after the client's own first use goes undetected; every scheme with a grace period has this limit.
+//! * **Stolen refresh tokens.** Once a stolen token has been *used* in a generation that the client does not hold,
+//!   the client's next refresh after the grace period revokes the session. A thief who uses it within the grace
+//!   period after the client's own first use goes undetected; every scheme with a grace period has this limit.
 //!
 //! Access tokens outlive sign-out: they are valid until they expire, after 15 minutes by default, unless
 //! [`with_session_check`](session::SessionsBuilder::with_session_check) or [`Sessions::is_live`] asks the store.
@@ -181,7 +181,7 @@ pub mod recipes {
     pub mod websocket {}
 }
 
-/// The README's programs compile.
+/// Compiles the programs in the README.
 #[cfg(all(doctest, feature = "axum", feature = "jwks-remote", feature = "sqlite", feature = "tonic"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,5 +1,6 @@
-//! What the crate says in the log; nothing without the `tracing` feature. No message carries a
-//! token, a key or a cookie value.
+//! The crate's log messages, which are no-ops without the `tracing` feature.
+//!
+//! No message contains a token, a key or a cookie value.
 
 #[cfg(feature = "tracing")]
 mod enabled {
@@ -7,29 +8,31 @@ mod enabled {
 
     pub(crate) fn warn_insecure_cookies() {
         tracing::warn!(
-            "cookies are set without `Secure`: for development on localhost only, never deploy this"
+            "cookies are set without `Secure`: for development on localhost only, never deploy this configuration"
         );
     }
 
     pub(crate) fn layer_missing(who: &str, layer: &str) {
-        tracing::error!("{who} needs a `{layer}` around it: add it to the application's layers");
+        tracing::error!(
+            "{who} requires an outer `{layer}`, but none ran: add one to the application's layers"
+        );
     }
 
     pub(crate) fn store_failed(doing: &str, error: &dyn Display) {
-        tracing::error!(%error, "the session store failed: {doing}");
+        tracing::error!(%error, "the session store failed while {doing}");
     }
 
     #[cfg(feature = "jwks-remote")]
     pub(crate) fn key_set_failed(url: &dyn Display, reason: &dyn Display) {
-        tracing::warn!(%url, %reason, "the key set could not be fetched: the last good one stays in use");
+        tracing::warn!(%url, %reason, "failed to fetch the key set; the last good one stays in use");
     }
 
     pub(crate) fn reload_failed(error: &dyn Display) {
-        tracing::error!(%error, "reloading claims failed");
+        tracing::error!(%error, "failed to reload claims");
     }
 
     pub(crate) fn cannot_issue(error: &dyn Display) {
-        tracing::error!(%error, "a token could not be issued");
+        tracing::error!(%error, "failed to issue a token");
     }
 }
 

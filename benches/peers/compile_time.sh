@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the library adds to a bare axum application: crates, and the time of a cold release build.
+# Measures what the library adds to a bare axum application: crates, and the time of a cold release build.
 # usage: compile_time.sh [crates|time] [ROUNDS]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -8,7 +8,7 @@ what=${1:-all} rounds=${2:-2}
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
 
-# `jwt` shows how much of it is jsonwebtoken and its cryptography.
+# `jwt` isolates the part that is due to jsonwebtoken and its cryptography.
 applications=(bare jwt with)
 application() { # name, further dependencies
   mkdir -p "$work/$1/src"
@@ -49,11 +49,11 @@ tree() { # application
 }
 
 declare -A reason=(
-  [cfg-if]="of getrandom"
-  [cookie]="writes and reads cookies as RFC 6265 says; axum-extra and tower-cookies use it too"
+  [cfg-if]="dependency of getrandom"
+  [cookie]="reads and writes cookies according to RFC 6265; also used by axum-extra and tower-cookies"
   [getrandom]="session ids, secrets and XSRF tokens from the operating system's random source"
   [subtle]="compares XSRF tokens and secrets in constant time"
-  [version_check]="of cookie, at build time only"
+  [version_check]="dependency of cookie, at build time only"
 )
 crates() {
   for one in "${applications[@]}"; do tree "$one" >"$work/$one.tree"; done
@@ -62,8 +62,9 @@ crates() {
   echo
   echo "### Crates that the library adds"
   echo
-  echo "Default features, build dependencies included. Bare axum has $(wc -l <"$work/bare.tree"), with jsonwebtoken and" \
-    "aws-lc-rs $(wc -l <"$work/jwt.tree"); the library adds itself and $(wc -l <"$work/added"):"
+  echo "With default features, including build dependencies. Bare axum needs $(wc -l <"$work/bare.tree") crates, and" \
+    "$(wc -l <"$work/jwt.tree") with jsonwebtoken and aws-lc-rs. The library adds itself and" \
+    "$(wc -l <"$work/added") others:"
   echo
   echo "| crate | why |"
   echo "|---|---|"
@@ -72,10 +73,10 @@ crates() {
   done <"$work/added"
 }
 
-# Seconds on the clock, and seconds of the cores, which other work on the machine disturbs less.
+# Prints the wall-clock seconds and the CPU seconds of a build. The latter depend less on other work on the machine.
 cold_build() { # application
   TIMEFORMAT='%R %U %S'
-  # A simple command: of a subshell, a redirection would take the time along.
+  # A simple command rather than a subshell, whose redirection would also capture the output of `time`.
   { time env CARGO_TARGET_DIR="$work/target" cargo build --release --offline --quiet \
       --manifest-path "$work/$1/Cargo.toml" 2>"$work/errors"; } \
     2>"$work/time" || { cat "$work/errors" >&2; exit 1; }
@@ -91,9 +92,9 @@ times() {
   echo
   echo "### Time of a cold release build"
   echo
-  echo "The mean of $rounds builds each, by turns, on $(nproc) cores."
+  echo "The mean of $rounds interleaved builds each, on $(nproc) cores."
   echo
-  echo "| | on the clock | of the cores |"
+  echo "| | wall-clock time | CPU time |"
   echo "|---|---:|---:|"
   declare -A name=([bare]="bare axum" [jwt]="axum and jsonwebtoken with aws-lc-rs" [with]="**axum and the library**")
   for one in "${applications[@]}"; do

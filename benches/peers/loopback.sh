@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Requests a second over loopback: the server on the first core, wrk on the second, by turns.
+# Measures requests per second over loopback, with the server on the first core and wrk on the second. The candidates
+# are interleaved.
 # usage: loopback.sh PATH-OF-THE-BINARY [ROUNDS] [SECONDS]
 set -euo pipefail
 server=$1 rounds=${2:-21} seconds=${3:-1}
-contenders=(bare hand ours)
-command -v wrk >/dev/null || { echo "needs wrk (Debian package wrk)" >&2; exit 1; }
+candidates=(bare hand ours)
+command -v wrk >/dev/null || { echo "wrk is missing: install the Debian package wrk" >&2; exit 1; }
 
 work=$(mktemp -d)
 pid=
 stop() {
   if [[ -n $pid ]]; then
-    # It may have ended by itself, and says by a status of its own that it was killed.
+    # The server may already have exited, and its exit status reports that it was killed; both are expected.
     kill "$pid" 2>/dev/null || true
     wait "$pid" 2>/dev/null || true
   fi
@@ -26,30 +27,30 @@ echo 'wrk.method = "POST"' >"$work/post.lua"
 echo 'wrk.method = "GET"' >"$work/get.lua"
 headers=(-H "Cookie: $("$server" header cookie)" -H "X-XSRF-TOKEN: $("$server" header xsrf)" -H "Sec-Fetch-Site: same-origin")
 
-# A process of its own for each round: where its memory happens to lie is worth several percent.
-start() { # contender
+# Starts a new process for each round, because the placement of its memory changes the result by several percent.
+start() { # candidate
   : >"$work/port"
   taskset -c 0 "$server" serve "$1" >"$work/port" &
   pid=$!
   until [[ -s $work/port ]]; do
-    kill -0 "$pid" 2>/dev/null || { echo "$1 does not start" >&2; exit 1; }
+    kill -0 "$pid" 2>/dev/null || { echo "$1 failed to start" >&2; exit 1; }
     sleep 0.02
   done
-  # Warms up, until it is cut short; what does not work fails in the rounds that count.
+  # A warm-up, cut short by the timeout. Its errors are ignored: they recur in the measured rounds.
   timeout 0.3 taskset -c 1 wrk -t1 -c32 -d1s "${headers[@]}" "http://127.0.0.1:$(<"$work/port")/" >"$work/warm" || true
 }
 
-# Nanoseconds that the server has had its core.
+# Prints the CPU time of the server in nanoseconds.
 core() { cut -d ' ' -f 1 "/proc/$pid/schedstat"; }
 
-# Prints requests a second and microseconds of the server's core a request; anything but 2xx is an error of the
-# set-up.
-load() { # contender method
+# Prints the requests per second and the server's CPU microseconds per request. A response other than 2xx means that
+# the setup is wrong.
+load() { # candidate method
   local before after
   before=$(core)
   taskset -c 1 wrk -t1 -c32 -d"${seconds}s" -s "$work/$2.lua" "${headers[@]}" "http://127.0.0.1:$(<"$work/port")/" >"$work/out"
   after=$(core)
-  if grep -q Non-2xx "$work/out"; then echo "$1 refuses $2" >&2; exit 1; fi
+  if grep -q Non-2xx "$work/out"; then echo "$1 refused $2 requests" >&2; exit 1; fi
   awk -v core=$((after - before)) '
     / requests in / { requests = $1 }
     /^Requests\/sec/ { print $2, core / 1000 / requests }' "$work/out"
@@ -57,11 +58,11 @@ load() { # contender method
 median() { sort -g | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'; }
 
 for ((round = 0; round < rounds; round++)); do
-  # Another one begins each round, so that none always follows the same neighbour.
-  for ((turn = round; turn < round + ${#contenders[@]}; turn++)); do
-    contender=${contenders[turn % ${#contenders[@]}]}
-    start "$contender"
-    for method in get post; do load "$contender" "$method" >>"$work/$contender.$method"; done
+  # Each round begins with a different candidate, which varies what runs before each of them.
+  for ((turn = round; turn < round + ${#candidates[@]}; turn++)); do
+    candidate=${candidates[turn % ${#candidates[@]}]}
+    start "$candidate"
+    for method in get post; do load "$candidate" "$method" >>"$work/$candidate.$method"; done
     stop
   done
 done
@@ -69,19 +70,19 @@ done
 echo
 echo "### Over loopback"
 echo
-echo "axum on one core, wrk with 32 connections on the other; the median of $rounds rounds of $seconds s each, by turns,"
-echo "with a fresh process each. The core's time a request is what holds on a machine that is not quiet."
+echo "axum on one core, wrk with 32 connections on the other; the median of $rounds interleaved rounds of $seconds s"
+echo "each, with a new process per round. On a machine that is not idle, rely on the CPU time per request."
 echo
-echo "| | GET/s | against bare | core a GET | POST/s | against bare | core a POST |"
+echo "| | GET/s | relative to bare | CPU per GET | POST/s | relative to bare | CPU per POST |"
 echo "|---|---:|---:|---:|---:|---:|---:|"
 declare -A name=([bare]="bare axum" [hand]="hand-written \`from_fn\`" [ours]="**all three layers**")
-for contender in "${contenders[@]}"; do
-  row="| ${name[$contender]} |"
+for candidate in "${candidates[@]}"; do
+  row="| ${name[$candidate]} |"
   for method in get post; do
-    rate=$(median <"$work/$contender.$method")
-    # Ratios within a round, then their median: the machine may change its pace between rounds.
-    ratio=$(paste "$work/$contender.$method" "$work/bare.$method" | awk '{ print $1 / $3 }' | median)
-    core=$(awk '{ print $2 }' "$work/$contender.$method" | median)
+    rate=$(median <"$work/$candidate.$method")
+    # The median of the ratios within each round, because the machine's speed may vary between rounds.
+    ratio=$(paste "$work/$candidate.$method" "$work/bare.$method" | awk '{ print $1 / $3 }' | median)
+    core=$(awk '{ print $2 }' "$work/$candidate.$method" | median)
     row+=$(printf ' %.0f | %.2f | %.2f µs |' "$rate" "$ratio" "$core")
   done
   echo "$row"

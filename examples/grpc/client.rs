@@ -1,4 +1,4 @@
-//! The clients: a program over gRPC, a browser over gRPC-web, and what they hold after signing in.
+//! The clients: a program that uses gRPC, a browser that uses gRPC-web, and the tokens they hold.
 
 use std::{error::Error, net::SocketAddr};
 
@@ -18,27 +18,27 @@ use crate::server::User;
 pub(crate) type Program = HealthClient<Channel>;
 pub(crate) type WebPage = HealthClient<GrpcWebClientService<Client<HttpConnector, GrpcWebCall<Body>>>>;
 
-/// A program over HTTP/2.
+/// Connects a program over HTTP/2.
 pub(crate) async fn program(address: SocketAddr) -> Result<Program, tonic::transport::Error> {
     Ok(HealthClient::new(Channel::from_shared(format!("http://{address}")).expect("a URI").connect().await?))
 }
 
-/// The page's script, as its gRPC-web library asks: over HTTP/1.1.
+/// Creates a client that behaves like the gRPC-web library of a page: over HTTP/1.1.
 pub(crate) fn web_page(address: SocketAddr) -> WebPage {
     let http = Client::builder(TokioExecutor::new()).build_http();
     let origin = format!("http://{address}").parse().expect("a URI");
     HealthClient::with_origin(GrpcWebClientLayer::new().layer(http), origin)
 }
 
-/// What a client holds after it has signed in.
+/// The tokens that a client holds after signing in.
 pub(crate) struct SignedIn {
     pub(crate) access: String,
     pub(crate) refresh: String,
     pub(crate) xsrf: String,
 }
 
-/// Signs Ada in. An application does this in a method or a page of its own, outside of the layers and
-/// after checking the password, and puts the cookies on that response; see `examples/spa`.
+/// Signs Ada in. An application does this in a handler outside the layers, after checking the password, and sets the
+/// cookies on its response; see `examples/spa`.
 pub(crate) async fn sign_in(sessions: &Sessions<User>) -> Result<SignedIn, Box<dyn Error + Send + Sync>> {
     let (request, ()) = http::Request::post("/login").body(())?.into_parts();
     let ada = User { name: "Ada".to_owned() };
@@ -53,22 +53,22 @@ pub(crate) async fn sign_in(sessions: &Sessions<User>) -> Result<SignedIn, Box<d
 }
 
 impl SignedIn {
-    /// A program sends its token as metadata.
+    /// The token as metadata, as a program sends it.
     pub(crate) fn bearer(&self) -> Header {
         ("authorization", format!("Bearer {}", self.access))
     }
 
-    /// A browser sends its cookies by itself, whoever makes it do so.
+    /// The cookies, which a browser attaches to requests automatically, whichever site makes them.
     pub(crate) fn cookies(&self) -> Header {
         ("cookie", format!("__Host-access={}; __Host-refresh={}", self.access, self.refresh))
     }
 
-    /// Browsers drop the access cookie when its token expires; the refresh cookie lives longer.
+    /// The cookies after the access token has expired: the browser has removed the access cookie by then.
     pub(crate) fn cookies_after_expiry(&self) -> Header {
         ("cookie", format!("__Host-refresh={}", self.refresh))
     }
 
-    /// Only the site's own script can write this header, which is why it is asked for.
+    /// The header that only the site's own script can set.
     pub(crate) fn xsrf_header(&self) -> Header {
         ("x-xsrf-token", self.xsrf.clone())
     }
@@ -76,17 +76,17 @@ impl SignedIn {
 
 pub(crate) type Header = (&'static str, String);
 
-/// A question about a part of the shop, with these headers.
+/// A request for the health of a part of the shop, with these headers.
 pub(crate) fn question(part: &str, headers: &[Header]) -> Result<Request<HealthCheckRequest>, Status> {
     let mut request = Request::new(HealthCheckRequest { service: part.to_owned() });
     for (name, value) in headers {
-        let value = value.parse().map_err(|_| Status::invalid_argument("no header value"))?;
+        let value = value.parse().map_err(|_| Status::invalid_argument("the header value is not valid"))?;
         request.metadata_mut().insert(AsciiMetadataKey::from_static(name), value);
     }
     Ok(request)
 }
 
-/// The value that a response sets this cookie to.
+/// Returns the value to which a response sets the cookie `name`.
 pub(crate) fn set_cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let mut lines = headers.get_all(SET_COOKIE).iter().filter_map(|line| line.to_str().ok());
     lines.find_map(|line| {

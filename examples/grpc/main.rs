@@ -1,9 +1,10 @@
 //! gRPC with tonic: `cargo run --all-features --example grpc`.
 //!
-//! Starts a server on loopback, asks it as a program and as a browser, and prints what happens. Then it serves until Ctrl-C; with `--demo` it ends by itself, and fails if a step did.
+//! Starts a server on loopback, calls it as a program and as a browser, and prints the results. Afterwards it keeps
+//! serving until Ctrl-C. With `--demo` it exits instead, and fails if a step has failed.
 //!
-//! There is no `.proto` file here: the service is gRPC's own health service, whose types `tonic-health`
-//! brings along. Any other generated service is put behind the layers in the same way.
+//! There is no `.proto` file: the service is the standard gRPC health service, whose types come with `tonic-health`.
+//! Any other generated service is wrapped in the layers in the same way.
 
 mod client;
 mod outage;
@@ -22,7 +23,7 @@ use self::{outage::Outage, server::User};
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let demo = std::env::args().any(|argument| argument == "--demo");
 
-    // `MemoryStore` forgets everybody on a restart; `SqliteStore` does not.
+    // `MemoryStore` loses all sessions on a restart; `SqliteStore` keeps them.
     let outage = Outage::new(MemoryStore::new());
     let sessions = Sessions::<User>::builder(KeyRing::hs256(SECRET)?, outage.clone())
         .with_issuer("https://shop.example")
@@ -46,5 +47,5 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     Ok(())
 }
 
-/// A real one is random, and comes from a file or a secret store.
+/// For the example only: a real secret is random, and comes from a file or a secret store.
 const SECRET: &str = "at least 32 bytes of randomness, from a file";

@@ -1,4 +1,4 @@
-//! A session store that can be made to fail, as one on another machine does now and then.
+//! A session store that can simulate an outage.
 
 use std::{
     convert::Infallible,

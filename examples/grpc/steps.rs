@@ -1,4 +1,4 @@
-//! What happens, step by step.
+//! The steps of the example, each with its expected outcome.
 
 use std::{error::Error, net::SocketAddr};
 
@@ -19,15 +19,15 @@ pub(crate) async fn run(address: SocketAddr, sessions: &Sessions<User>, outage: 
     let program = client::program(address).await?;
     let page = client::web_page(address);
 
-    println!("A program, over gRPC:");
+    println!("A program using gRPC:");
     as_a_program(&program, &ada).await?;
-    println!("A browser, over gRPC-web:");
+    println!("A browser using gRPC-web:");
     as_a_browser(&page, &ada).await?;
-    println!("When the session store is down:");
+    println!("While the session store is down:");
     outage.begin();
     during_an_outage(&page, &ada).await?;
     outage.end();
-    println!("When the access token has expired:");
+    println!("After the access token has expired:");
     after_expiry(&page, &ada).await
 }
 
@@ -50,30 +50,31 @@ async fn as_a_program(program: &Program, ada: &SignedIn) -> Result {
     step("a stream, bearer metadata", watch(&[ada.bearer()]).await, Ok("Ada, 3 updates"))
 }
 
-/// No other site can make a browser send the `authorization` header, but any can make it send cookies.
+/// Any site can make a browser send cookies, but not the `authorization` header.
 async fn as_a_browser(page: &WebPage, ada: &SignedIn) -> Result {
     let check = async |headers: &[Header]| ask(page, headers).await.and_then(|answer| user(&answer));
-    step("cookies alone", check(&[ada.cookies()]).await, Err(Code::PermissionDenied))?;
+    step("only cookies", check(&[ada.cookies()]).await, Err(Code::PermissionDenied))?;
     step("cookies and the XSRF header", check(&[ada.cookies(), ada.xsrf_header()]).await, Ok("Ada"))?;
     let evil = ("origin", "https://evil.example".to_owned());
     let forged = check(&[ada.cookies(), ada.xsrf_header(), evil]).await;
-    step("a page of another site", forged, Err(Code::PermissionDenied))?;
+    step("from a page of another site", forged, Err(Code::PermissionDenied))?;
     step("bearer metadata, no XSRF header", check(&[ada.bearer()]).await, Ok("Ada"))
 }
 
-/// A valid token needs no store. A refresh does, and is to be tried again: nobody is signed out.
+/// Valid access tokens work without the store. A refresh needs it, so the client is told to retry; no user is signed
+/// out.
 async fn during_an_outage(page: &WebPage, ada: &SignedIn) -> Result {
     let check = async |headers: &[Header]| ask(page, headers).await.and_then(|answer| user(&answer));
     step("a valid access token", check(&[ada.cookies(), ada.xsrf_header()]).await, Ok("Ada"))?;
     let expired = check(&[ada.cookies_after_expiry(), ada.xsrf_header()]).await;
-    step("one that has to be refreshed", expired, Err(Code::Unavailable))
+    step("an expired access token", expired, Err(Code::Unavailable))
 }
 
-/// The call goes through as if nothing were, and brings new cookies.
+/// The call succeeds, and its response sets the new cookies.
 async fn after_expiry(page: &WebPage, ada: &SignedIn) -> Result {
     let answer = ask(page, &[ada.cookies_after_expiry(), ada.xsrf_header()]).await;
     let cookies = answer.as_ref().map(|answer| answer.clone().into_headers()).unwrap_or_default();
-    step("refreshed on the way", answer.and_then(|answer| user(&answer)), Ok("Ada"))?;
+    step("refreshed during the call", answer.and_then(|answer| user(&answer)), Ok("Ada"))?;
 
     let access = set_cookie(&cookies, "__Host-access").ok_or("the response set no new access cookie")?;
     let renewed = SignedIn { access, refresh: ada.refresh.clone(), xsrf: ada.xsrf.clone() };
@@ -85,13 +86,13 @@ async fn ask(page: &WebPage, headers: &[Header]) -> Result<MetadataMap, Status> 
     Ok(page.clone().check(question("", headers)?).await?.metadata().clone())
 }
 
-/// The name in the response metadata.
+/// Returns the user's name from the response metadata.
 fn user(metadata: &MetadataMap) -> Result<String, Status> {
     let name = metadata.get("user").and_then(|name| name.to_str().ok());
-    name.map(str::to_owned).ok_or_else(|| Status::internal("the server did not say who asks"))
+    name.map(str::to_owned).ok_or_else(|| Status::internal("the response metadata lacks the user's name"))
 }
 
-/// Prints what came out; an error when it is not what is expected.
+/// Prints the outcome, and returns an error if it differs from the expected one.
 fn step(name: &str, outcome: Result<String, Status>, expected: Result<&str, Code>) -> Result {
     match &outcome {
         Ok(answer) => println!("  {name:<33} OK, {answer}"),

@@ -1,4 +1,4 @@
-//! A client that goes through the steps, once by HTTP/1 and once by HTTP/2.
+//! A client that performs all steps, once over HTTP/1 and once over HTTP/2.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -16,42 +16,43 @@ use serde_json::Value;
 
 use crate::BoxError;
 
-/// Goes through all steps; an answer that is not the expected one is an error.
+/// Performs all steps, and fails at the first response with an unexpected status.
 pub(crate) async fn run(server: SocketAddr) -> Result<(), BoxError> {
     for version in [Version::HTTP_11, Version::HTTP_2] {
         println!("{version:?}");
         steps(&mut Visitor::new(server, version)).await?;
     }
-    println!("all steps went as expected");
+    println!("all steps succeeded");
     Ok(())
 }
 
 async fn steps(ada: &mut Visitor) -> Result<(), BoxError> {
     let (get, post) = (Method::GET, Method::POST);
-    ada.step("a page, without signing in", &get, "/", &[], "", 401).await?;
-    ada.step("a wrong password", &post, "/api/login", FORM, "name=ada&password=guess", 401).await?;
+    ada.step("the page, not signed in", &get, "/", &[], "", 401).await?;
+    ada.step("signing in with a wrong password", &post, "/api/login", FORM, "name=ada&password=guess", 401)
+        .await?;
     let signed_in =
         ada.step("signing in", &post, "/api/login", FORM, "name=ada&password=lovelace", 200).await?;
     let signed_in: Value = serde_json::from_str(&signed_in)?;
-    let xsrf = signed_in["xsrfToken"].as_str().ok_or("the answer has the XSRF token")?;
+    let xsrf = signed_in["xsrfToken"].as_str().ok_or("the response lacks the XSRF token")?;
 
-    ada.step("the page", &get, "/", &[], "", 200).await?;
+    ada.step("the page, signed in", &get, "/", &[], "", 200).await?;
     ada.step("an order without the XSRF header", &post, "/orders", &[], "", 403).await?;
-    ada.step("an order with it", &post, "/orders", &[("x-xsrf-token", xsrf)], "", 201).await?;
+    ada.step("an order with the XSRF header", &post, "/orders", &[("x-xsrf-token", xsrf)], "", 201).await?;
     let foreign = [("origin", "https://evil.example"), ("x-xsrf-token", xsrf)];
-    ada.step("an order by another site's page", &post, "/orders", &foreign, "", 403).await?;
+    ada.step("an order from another site's page", &post, "/orders", &foreign, "", 403).await?;
 
-    // Browsers drop the access cookie when it expires, after 15 minutes. The refresh cookie stays.
+    // Browsers remove the access cookie when it expires, after 15 minutes. The refresh cookie lives longer.
     ada.cookies.remove("access");
-    ada.step("the page, refreshed on the way", &get, "/", &[], "", 200).await?;
+    ada.step("the page, with the session refreshed", &get, "/", &[], "", 200).await?;
     if !ada.cookies.contains_key("access") {
-        return Err("the answer brought no new access cookie".into());
+        return Err("the response set no new access cookie".into());
     }
-    ada.step("asking for a refresh", &post, "/api/refresh", &[], "", 200).await?;
+    ada.step("an explicit refresh", &post, "/api/refresh", &[], "", 200).await?;
 
     ada.step("signing out", &post, "/api/logout", &[], "", 200).await?;
     if !ada.cookies.is_empty() {
-        return Err("signing out left cookies behind".into());
+        return Err("signing out did not clear all cookies".into());
     }
     ada.step("the page, signed out", &get, "/", &[], "", 401).await?;
     Ok(())
@@ -59,7 +60,7 @@ async fn steps(ada: &mut Visitor) -> Result<(), BoxError> {
 
 const FORM: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded")];
 
-/// A client that keeps its cookies.
+/// A client with a cookie jar.
 struct Visitor {
     client: Client<HttpConnector, Full<Bytes>>,
     server: SocketAddr,
@@ -74,7 +75,7 @@ impl Visitor {
         Self { client, server, version, cookies: BTreeMap::new() }
     }
 
-    /// Sends a request, prints what came back, and returns its body.
+    /// Sends a request, prints the status of the response, and returns its body.
     async fn step(
         &mut self,
         what: &str,
@@ -111,7 +112,7 @@ impl Visitor {
             request = request.header(*name, *value);
         }
         if self.version == Version::HTTP_2 {
-            // Each in a field of its own, as browsers send them for the sake of compression.
+            // One header field per cookie, like browsers, which do so for better compression.
             for (name, value) in &self.cookies {
                 request = request.header(COOKIE, format!("{name}={value}"));
             }
@@ -122,7 +123,7 @@ impl Visitor {
         request.body(Full::from(body))
     }
 
-    /// Does what a browser does with a `Set-Cookie` line, as far as this demo needs it.
+    /// Processes a `Set-Cookie` header like a browser, as far as this demo needs it.
     fn keep(&mut self, line: &str) {
         let pair = line.split(';').next().unwrap_or_default();
         let Some((name, value)) = pair.split_once('=') else {

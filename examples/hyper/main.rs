@@ -1,12 +1,12 @@
-//! Signing in with hyper alone: no web framework, HTTP/1 and HTTP/2 on one port.
+//! Sessions with hyper and no web framework, with HTTP/1 and HTTP/2 on one port.
 //!
 //! ```text
-//! cargo run --example hyper            serves http://127.0.0.1:3000 (PORT changes that)
-//! cargo run --example hyper -- --demo  goes through all steps as a client, prints them and ends
+//! cargo run --example hyper            serves on http://127.0.0.1:3000; PORT selects another port
+//! cargo run --example hyper -- --demo  performs all steps as a client, prints them and exits
 //! ```
 //!
-//! Where things are: `site.rs` signs in and out and has the pages behind the layers, this file puts it on
-//! the network, `demo.rs` is the client.
+//! `site.rs` contains signing in and out and the pages behind the layers, this file contains the server, and
+//! `demo.rs` contains the client.
 
 mod demo;
 mod site;
@@ -34,7 +34,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 async fn main() -> Result<(), BoxError> {
     let is_demo = env::args().any(|argument| argument == "--demo");
     let port = match env::var("PORT") {
-        _ if is_demo => 0, // any that is free
+        _ if is_demo => 0, // any free port
         Ok(port) => port.parse()?,
         Err(_) => 3000,
     };
@@ -51,20 +51,20 @@ async fn main() -> Result<(), BoxError> {
     }
 }
 
-/// Keys and sessions that last as long as the process: a real site loads its key from a file or a secret
-/// store, and keeps its sessions in a database.
+/// Creates sessions that last as long as the process. A real site loads its key from a file or a secret store, and
+/// keeps its sessions in a database.
 fn sessions() -> Result<Sessions<User>, BoxError> {
     let keys = KeyRing::new(Key::generate(Algorithm::HS256)?)?;
     let sessions = Sessions::builder(keys, MemoryStore::new())
-        // Drops `Secure` and the `__Host-` prefix, because this example has no TLS. Leave the line out in
-        // production: the defaults are the strict ones.
+        // Removes `Secure` and the `__Host-` prefix, because this example does not use TLS. Do not use this in
+        // production.
         .with_cookies(CookiePolicy::new().for_local_http_development())
         .build()?;
     Ok(sessions)
 }
 
-/// Accepts connections for ever. A client may speak HTTP/1, or HTTP/2 with prior knowledge: hyper-util
-/// looks at the first bytes.
+/// Accepts connections until the listener fails. Clients may use HTTP/1, or HTTP/2 with prior knowledge: hyper-util
+/// tells them apart by the first bytes.
 async fn serve<S>(listener: TcpListener, site: S) -> Result<(), BoxError>
 where
     S: Service<Request<Incoming>, Response = Answer, Error = Infallible, Future: Send>
@@ -74,12 +74,12 @@ where
 {
     loop {
         let (stream, _) = listener.accept().await?;
-        // hyper has a `Service` trait of its own; this is the bridge from Tower's.
+        // Adapts Tower's `Service` trait to hyper's.
         let site = TowerToHyperService::new(site.clone());
         tokio::spawn(async move {
             let connection = auto::Builder::new(TokioExecutor::new());
             if let Err(error) = connection.serve_connection(TokioIo::new(stream), site).await {
-                eprintln!("a connection broke off: {error}");
+                eprintln!("a connection failed: {error}");
             }
         });
     }

@@ -1,4 +1,4 @@
-//! The site: signing in and out, the refresh service, and pages behind the three layers.
+//! The site: signing in and out, the refresh service, and pages behind the session layer.
 
 use std::{convert::Infallible, error::Error};
 
@@ -10,31 +10,31 @@ use serde_json::json;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_cookie_jwt::{Claims, Sessions, reject::ProblemJson, session::SessionError};
 
-/// Everything that this site answers has one type of body, whoever made it.
+/// The response type of the whole site: boxing gives the layers and the handlers a common body type.
 pub(crate) type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-/// What the access token says about a user, beside what all tokens say.
+/// The application's own claims.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct User {
     name: String,
 }
 
-/// A form that somebody signs in with is not longer than this.
+/// The maximum size of the sign-in form, in bytes.
 const MAX_FORM: usize = 1024;
 
-/// The site as a Tower service.
+/// Creates the site as a Tower service.
 pub(crate) fn site(
     sessions: Sessions<User>,
 ) -> impl Service<Request<Incoming>, Response = Answer, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
-    // Refresh, then verify, then check XSRF: whatever is in here needs a signed-in user.
+    // All pages require a signed-in user.
     let pages = sessions.layer().with_rejection(ProblemJson).layer(service_fn(page));
 
     service_fn(move |request: Request<Incoming>| {
         let (sessions, pages) = (sessions.clone(), pages.clone());
         async move {
-            // These three are outside of the layers: whoever signs in has no session yet, and whoever
-            // signs out may have an expired one.
+            // The first three are outside the layer: a user who signs in has no session yet, and one who signs out
+            // or refreshes may have an expired access token.
             Ok(match request.uri().path() {
                 "/api/login" => login(&sessions, request).await,
                 "/api/logout" => logout(&sessions, request).await,
@@ -51,11 +51,11 @@ pub(crate) fn site(
     })
 }
 
-/// The pages. `SessionLayer` has put the claims into the extensions; without valid ones, or without the
-/// XSRF header on an unsafe request, a request never gets here.
+/// The pages. The session layer has inserted the claims into the extensions. Requests without valid claims, and
+/// unsafe requests without the XSRF header, never reach this function.
 async fn page(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let Some(claims) = request.extensions().get::<Claims<User>>() else {
-        return Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "the layer is missing"));
+        return Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "the session layer is missing"));
     };
     let name = &claims.custom().name;
     Ok(match (request.method(), request.uri().path()) {
@@ -65,7 +65,7 @@ async fn page(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
     })
 }
 
-/// Checks the password, and has the cookies go on the response.
+/// Checks the password, starts a session and sets its cookies on the response.
 async fn login(sessions: &Sessions<User>, request: Request<Incoming>) -> Answer {
     if request.method() != Method::POST {
         return boxed(StatusCode::METHOD_NOT_ALLOWED, "sign in by POST");
@@ -74,10 +74,11 @@ async fn login(sessions: &Sessions<User>, request: Request<Incoming>) -> Answer 
     let Some((id, user)) = read_form(body).await.and_then(|form| check_password(&form)) else {
         return boxed(StatusCode::UNAUTHORIZED, "wrong name or password");
     };
-    // `sign_in` sees the request's head too: it refuses other sites, and ends a former session.
+    // `sign_in` takes the request head because it refuses requests from other sites and ends an earlier session of
+    // the same browser.
     match sessions.sign_in(&parts, id, user).await {
         Ok(signed_in) => {
-            // The page's script needs the XSRF token; the cookies with the JWTs it cannot read.
+            // The page's script needs the XSRF token; it cannot read the cookies that contain the JWTs.
             let body =
                 json!({ "xsrfToken": signed_in.xsrf_token(), "expiresAt": signed_in.expires_at_unix() });
             let mut response = boxed(StatusCode::OK, body.to_string());
@@ -104,7 +105,7 @@ async fn logout(sessions: &Sessions<User>, request: Request<Incoming>) -> Answer
     }
 }
 
-/// The fields `name` and `password` of a form that is not too long.
+/// Reads the fields `name` and `password` of a form of at most [`MAX_FORM`] bytes.
 async fn read_form(body: Incoming) -> Option<(String, String)> {
     let bytes = Limited::new(body, MAX_FORM).collect().await.ok()?.to_bytes();
     let field = |wanted: &str| {
@@ -114,13 +115,13 @@ async fn read_form(body: Incoming) -> Option<(String, String)> {
     Some((field("name")?, field("password")?))
 }
 
-/// The user's id and claims. Stands for the user database, where a real site keeps password hashes such as
-/// Argon2's.
+/// Returns the id and the claims of the user if the password is correct. A real site has a user database with
+/// password hashes, such as Argon2's.
 fn check_password((name, password): &(String, String)) -> Option<(&'static str, User)> {
     (name == "ada" && password == "lovelace").then(|| ("ada", User { name: "Ada".to_owned() }))
 }
 
-/// A session could not be begun or ended. An error that is no refusal is a mistake of this program.
+/// Responds to a failed sign-in or sign-out. Errors that are not refusals are bugs, and respond with 500.
 fn failed(error: &SessionError) -> Answer {
     if let Some(source) = error.source() {
         eprintln!("{error}: {source}");

@@ -1,4 +1,4 @@
-//! The API: what needs a signed-in user is inside of the layer, signing in and out is outside.
+//! The API: routes that require a signed-in user are inside the layer, signing in and out is outside.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -50,7 +50,7 @@ pub(crate) fn routes(sessions: Sessions<User>, users: Users) -> Router {
         .route("/api/sessions", get(list_sessions))
         .route("/api/sessions/{id}", delete(end_session))
         .route("/api/logout-everywhere", post(logout_everywhere))
-        // For the page's explanations only.
+        // Only for the page's explanations.
         .layer(from_fn(demo::reached))
         .layer(layer)
         .route("/api/login", post(login))
@@ -72,12 +72,16 @@ async fn login(
     parts: Parts,
     Json(form): Json<Login>,
 ) -> Result<Response, SessionError> {
-    // Hashing takes long on purpose: off the threads that serve.
+    // Password hashing is slow by design, so it must not block the threads that serve requests.
     let users = app.users.clone();
     let checked =
         tokio::task::spawn_blocking(move || users.check_password(&form.username, &form.password)).await;
     let Some((id, user)) = checked.ok().flatten() else {
-        return Ok(problem(StatusCode::UNAUTHORIZED, "wrong_credentials", "user name or password is wrong"));
+        return Ok(problem(
+            StatusCode::UNAUTHORIZED,
+            "wrong_credentials",
+            "the username or password is wrong",
+        ));
     };
     let signed_in = app.sessions.sign_in(&parts, id, user).await?;
     let body = json!({ "xsrfToken": signed_in.xsrf_token(), "expiresAt": signed_in.expires_at_unix() });
@@ -113,7 +117,7 @@ struct NewOrder {
 async fn place_order(State(app): State<App>, claims: Claims<User>, Json(new): Json<NewOrder>) -> Response {
     let item = new.item.trim();
     if item.is_empty() || item.len() > 200 {
-        return problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid_item", "an item has 1 to 200 characters");
+        return problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid_item", "an item must have 1 to 200 bytes");
     }
     let mut orders = app.orders.lock().unwrap_or_else(PoisonError::into_inner);
     let subject = claims.subject().unwrap_or_default().to_owned();
@@ -161,10 +165,10 @@ async fn logout_everywhere(
 }
 
 async fn not_found() -> Response {
-    problem(StatusCode::NOT_FOUND, "not_found", "there is no such route")
+    problem(StatusCode::NOT_FOUND, "not_found", "this route does not exist")
 }
 
-/// Problem details (RFC 9457), as the layers answer.
+/// Returns problem details (RFC 9457), in the format of the layers.
 pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
     let body = json!({
         "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(), "detail": detail, "code": code,

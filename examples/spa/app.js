@@ -1,7 +1,7 @@
 // The demo page of tower-cookie-jwt.
 //
-// It never sees a JWT: those are in HttpOnly cookies, which the browser sends by itself. All it holds is
-// the XSRF token, which it repeats in a header to prove that a request is its own.
+// It never sees a JWT: those are in HttpOnly cookies, which the browser sends automatically. It only has
+// the XSRF token, which it repeats in a header to prove that it made the request.
 
 import { badge, byId, clock, element, parseJson, readStored, setText, store, terms } from "./dom.js";
 import { gistOf, parseTrace, showExplanation, statusText } from "./explain.js";
@@ -17,31 +17,31 @@ const REQUEST_TIMEOUT_MS = 15_000;
 const LOG_ENTRIES = 100;
 const LOG_BODY_CHARS = 180;
 const LONG_GRACE_MS = 5_000;
-/** Set-Cookie is not for script to read. */
+/** Set-Cookie is missing because script cannot read it. */
 const TELLING_HEADERS = ["WWW-Authenticate", "Retry-After", "Cache-Control"];
 const SCENARIO_BUTTONS = ["scenario-tabs", "scenario-lost", "scenario-thief", "expire"];
 
-/** What each refusal means to the person in front of the page. */
+/** What each refusal means to the user. */
 const REFUSALS = {
   token_missing: "You are signed out: the request carried no session.",
-  token_expired: "Your session has expired for good. Please sign in again.",
+  token_expired: "Your session has expired. Please sign in again.",
   token_invalid: "The server does not accept this session. Please sign in again.",
-  token_ambiguous: "Cookies of two sessions came along. Remove this site's cookies and sign in again.",
+  token_ambiguous: "The request had cookies of two sessions. Clear this site's cookies and sign in again.",
   xsrf_missing: "Refused: the request had no X-XSRF-TOKEN header.",
-  xsrf_mismatch: "Refused: the XSRF token is of another session, perhaps of another tab. Try again.",
-  origin_refused: "Refused: the server takes no requests from this origin.",
+  xsrf_mismatch: "Refused: the XSRF token belongs to another session, perhaps from another tab. Try again.",
+  origin_refused: "Refused: the server does not accept requests from this origin.",
   session_revoked: "This session was ended, here or on another device. Please sign in again.",
 };
 
 const state = {
   signedIn: false,
-  /** The last /api/me: what the next one is compared with. */
+  /** The last response of /api/me, to compare the next one with. */
   seen: null,
-  /** Whole seconds since the epoch, or null while unknown. */
+  /** Seconds since the epoch; null if unknown. */
   expiresAt: null,
-  /** The first request of the present action: the one that is explained. */
+  /** The first request of the current action, which is explained. */
   lead: null,
-  /** Whether a scenario runs. */
+  /** Whether a scenario is running. */
   acting: false,
   /** Actions run one after another. */
   queue: Promise.resolve(),
@@ -56,13 +56,13 @@ function cookieToken() {
 
 const xsrfToken = () => readStored(TOKEN_KEY) || cookieToken();
 
-/** Another tab has signed in: the cookie, which all tabs share, is then newer than what is stored. */
+/** When another tab has signed in, the cookie shared by all tabs is newer than the stored token. */
 function adoptCookieToken() {
   const token = cookieToken();
   if (token) store(TOKEN_KEY, token);
 }
 
-/** Sends a request and logs it. Never throws: without an answer, the status is 0. */
+/** Sends and logs a request. Never throws: the status is 0 if there is no response. */
 async function send(method, path, { json, xsrf = false, timeout = REQUEST_TIMEOUT_MS } = {}) {
   const headers = { Accept: "application/json, application/problem+json" };
   if (json) headers["Content-Type"] = "application/json";
@@ -85,7 +85,7 @@ async function exchange(path, init) {
     const body = parseJson(text);
     return {
       status: response.status,
-      // A success that is not JSON comes from something in between, such as a captive portal.
+      // A success that is not JSON comes from an intermediary, such as a captive portal.
       ok: response.ok && (response.status === 204 || body !== null),
       code: response.ok ? undefined : body?.code,
       headers: Object.fromEntries(TELLING_HEADERS.map((name) => [name, response.headers.get(name)])),
@@ -98,13 +98,12 @@ async function exchange(path, init) {
   }
 }
 
-/** Explains this request until the next action. */
 function lead(entry) {
   state.lead = entry;
   showExplanation(entry, state.seen);
 }
 
-/** As `send`, within a session: an answer that says it is over changes the view. */
+/** Sends a request in a session; updates the view if the response says that the session has ended. */
 async function call(method, path, options) {
   const answer = await send(method, path, options);
   if (isOver(answer)) endSession(reasonOf(answer), "error");
@@ -113,21 +112,21 @@ async function call(method, path, options) {
 }
 
 /**
- * An expired access token alone never gets here. So a 401 means that the refresh token does not help
- * either. Anything else (503, no network) leaves the session alone.
+ * An expired access token alone causes no 401, so on 401 the refresh token is invalid too. Other
+ * failures (503, no network) leave the session alone.
  */
 const isOver = ({ status, code }) => status === 401 || code === "session_revoked";
 
 function reasonOf({ status, code, body, headers }) {
   const still = state.signedIn ? " You are still signed in." : "";
-  if (isUnreachable(status)) return `No answer from the server. Check the connection and try again.${still}`;
-  if (status === 503) return `The server is busy just now. Please try again ${when(headers["Retry-After"])}.${still}`;
+  if (isUnreachable(status)) return `No response from the server. Check the connection and try again.${still}`;
+  if (status === 503) return `The server is unavailable. Please try again ${when(headers["Retry-After"])}.${still}`;
   if (status >= 500) return `The server failed (${status}). Please try again.`;
-  return REFUSALS[code] ?? body?.detail ?? `Unexpected answer from the server (${status}).`;
+  return REFUSALS[code] ?? body?.detail ?? `Unexpected response from the server (${status}).`;
 }
 
 const isUnreachable = (status) => status === 0;
-// Retry-After may also be a date, which is of no use in a sentence.
+// Retry-After may also be a date, which does not fit the sentence.
 const when = (retryAfter) => (/^\d+$/.test(retryAfter ?? "") ? `in ${retryAfter} s` : "in a moment");
 
 function enqueue(action) {
@@ -136,14 +135,14 @@ function enqueue(action) {
     return action();
   };
   state.queue = state.queue.then(begin).catch((error) => {
-    // Only a fault of this page gets here; the queue must survive it.
+    // Only bugs of this page get here; the queue must survive them.
     console.error(error);
-    say("Something went wrong in this page: please reload it.", "error");
+    say("Something went wrong. Please reload the page.", "error");
   });
 }
 
 /**
- * Runs an action of the signed-in view, then asks /api/me whether it caused a rotation.
+ * Runs an action of the signed-in view, then reads /api/me to see whether it caused a rotation.
  * `action` resolves to `{ text, kind }` for the message.
  */
 function act(action) {
@@ -151,15 +150,15 @@ function act(action) {
     const outcome = await action();
     if (!state.signedIn) return;
     const me = outcome.unreachable ? null : await loadMe();
-    // A failure of /api/me alone must not make the action look failed; the log shows it.
+    // If only /api/me failed, the action still succeeded; the log shows the failure.
     if (state.signedIn) say(outcome.text + (me?.rotation ?? ""), outcome.kind);
   });
 }
 
-/** Unless there has been a sign-out meanwhile. */
+/** Skips the action if the user has signed out in the meantime. */
 const enqueueSignedIn = (action) => enqueue(() => state.signedIn && action());
 
-/** The outcome of an answer: what to say if it succeeded, or why it did not. */
+/** The message for a response: `success`, or why it failed. */
 function outcomeOf(answer, success) {
   if (answer.ok) return { text: success, kind: "ok" };
   const refused = answer.status >= 400 && answer.status < 500;
@@ -212,35 +211,35 @@ async function orderWithoutHeader(item) {
   const answer = await call("POST", "/api/orders", { json: { item } });
   if (answer.ok) {
     addOrder(answer.body);
-    return { text: "The server took an order without the header: XSRF protection is off.", kind: "error" };
+    return { text: "The server accepted an order without the header: XSRF protection is off.", kind: "error" };
   }
   if (answer.code !== "xsrf_missing") return outcomeOf(answer);
-  return { text: `As it should be, the order was refused (${statusText(answer)}). A forged request fails alike.`, kind: "refused" };
+  return { text: `The order was refused, as intended (${statusText(answer)}). So is a forged request.`, kind: "refused" };
 }
 
 async function endOne(session) {
   const path = `/api/sessions/${encodeURIComponent(session.id)}`;
   const answer = await call("DELETE", path, { xsrf: true });
   if (answer.ok && session.current) {
-    endSession("You ended this session, and so are signed out.", "ok");
+    endSession("You ended this session and are signed out.", "ok");
     return null;
   }
   const gone = answer.status === 404;
   if (state.signedIn && (answer.ok || gone)) {
     await loadSessions();
-    // The button that had the focus is gone with its row.
+    // The focused button was removed with its row.
     if (state.signedIn) byId("sessions-title").focus();
   }
-  return gone ? { text: "That session had ended already.", kind: "refused" } : outcomeOf(answer, "Session ended.");
+  return gone ? { text: "That session had already ended.", kind: "refused" } : outcomeOf(answer, "Session ended.");
 }
 
-/** The whole view. /api/me goes first: it tells whether there is a session at all. */
+/** Loads the whole view, /api/me first, as it shows whether there is a session at all. */
 async function loadAll(success) {
   if (!state.signedIn) return;
   const me = await loadMe();
   const answers = [me.answer];
   for (const load of [loadOrders, loadSessions]) {
-    // Without a session or a network, the rest would fail alike.
+    // Without a session or a network, the rest would fail too.
     if (!state.signedIn || isUnreachable(answers.at(-1).status)) break;
     answers.push(await load());
   }
@@ -250,7 +249,7 @@ async function loadAll(success) {
   say(outcome.text + me.rotation, outcome.kind);
 }
 
-/** Resolves to the answer and, if there was a rotation, a sentence that says so. */
+/** Resolves to the response and, after a rotation, a sentence about it. */
 async function loadMe() {
   const answer = await call("GET", "/api/me");
   return { answer, rotation: answer.ok ? settle(answer.body) : "" };
@@ -265,7 +264,7 @@ async function load(path, show) {
 const loadOrders = () => load("/api/orders", showOrders);
 const loadSessions = () => load("/api/sessions", showSessions);
 
-/** Compares the claims with those seen before. */
+/** Compares the claims with the previous ones. */
 function settle(me) {
   const before = state.seen;
   const sameSession = before?.session === me.session;
@@ -302,17 +301,17 @@ function showSignedIn(signedIn) {
   byId("signed-in").hidden = !signedIn;
   byId("signed-in-more").hidden = !signedIn;
   allowScenarios();
-  // Nothing of one person's session may be left for the next.
+  // One user's data must not remain for the next.
   byId("me").replaceChildren();
   byId("generation").textContent = "–";
   byId("rotated").hidden = true;
   showOrders([]);
   showSessions([]);
-  // Not known before the list is there.
+  // Unknown until the list has loaded.
   byId("orders-empty").hidden = true;
 }
 
-/** Only within a session, and one at a time. */
+/** Scenarios need a session, and run one at a time. */
 function allowScenarios() {
   for (const id of SCENARIO_BUTTONS) byId(id).disabled = !state.signedIn || state.acting;
   byId("scenario-hint").hidden = state.signedIn;
@@ -351,11 +350,11 @@ function showSessions(sessions) {
 function sessionRow(session) {
   const label = session.label || "Unnamed device";
   const title = element("p", { text: `${label} ` });
-  if (session.current) title.append(badge("this one", "ok"));
+  if (session.current) title.append(badge("this device", "ok"));
   const times = `Since ${dateTime(session.created)}, last seen ${dateTime(session.lastSeen)}`;
   const end = element("button", { type: "button", className: "danger end-session", text: "End" });
-  // Every row has an "End": the name must say of what.
-  end.setAttribute("aria-label", `End session: ${label}${session.current ? " (this one)" : `, ${times}`}`);
+  // Every row has an "End" button, so the label names the session.
+  end.setAttribute("aria-label", `End session: ${label}${session.current ? " (this device)" : `, ${times}`}`);
   end.addEventListener("click", () => act(() => endOne(session)));
   const data = { session: session.id, current: Boolean(session.current) };
   return element("li", { data }, element("div", {}, title, element("p", { className: "hint", text: times })), end);
@@ -376,8 +375,8 @@ function showCountdown() {
   setText(
     byId("expiry-note"),
     expired
-      ? "Expired, and you are still signed in: your next request renews the session on the way. Try any button."
-      : "An expiry is no sign-out: the first request after it renews the session on the way.",
+      ? "Expired, but you are still signed in: your next request refreshes the session. Try any button."
+      : "Expiry does not sign you out: the next request refreshes the session.",
   );
 }
 
@@ -442,16 +441,16 @@ async function actScenario(name) {
   } finally {
     state.acting = false;
     allowScenarios();
-    // It has lost the focus while it was disabled.
+    // Disabling the button has removed the focus.
     if (state.signedIn) byId(`scenario-${name}`).focus();
   }
 }
 
-/** As when the token's time is over, without the wait. No `act`: that would renew it at once. */
+/** Has the effect of expiry without the wait. Not with `act`, which would refresh immediately. */
 async function expireNow() {
   const answer = await call("POST", "/api/demo/expire");
   if (answer.ok) noteExpiry(0);
-  const { text, kind } = outcomeOf(answer, "The access cookie is gone. Your next request renews the session on the way.");
+  const { text, kind } = outcomeOf(answer, "The access cookie is gone. Your next request refreshes the session.");
   say(text, kind);
 }
 
@@ -460,10 +459,10 @@ function fillDemoUser() {
   byId("sign-in").focus();
 }
 
-/** The item as of the click, not as of when the queue gets to it. */
+/** Reads the item now, not when the queue gets to it. */
 function order(place) {
   const item = byId("item").value.trim();
-  // Blanks alone satisfy `required`.
+  // `required` accepts blanks.
   byId("item").value = item;
   if (byId("order-form").reportValidity()) act(() => place(item));
 }
@@ -495,9 +494,9 @@ function start() {
   const mayBeSignedIn = Boolean(xsrfToken());
   showSignedIn(mayBeSignedIn);
   showCountdown();
-  // Without a token nobody has signed in here, and asking would only put a 401 on the console.
+  // Without a token, a request would only put a 401 on the console.
   if (mayBeSignedIn) enqueue(() => loadAll("Welcome back."));
-  else say("Sign in to start. Nothing has been sent yet.", "info");
+  else say("Sign in to start. No requests yet.", "info");
 }
 
 start();

@@ -1,12 +1,12 @@
-//! What the environment may set:
+//! Settings from environment variables:
 //!
 //! | variable | default |
 //! |---|---|
-//! | `PORT` | 3000; 0 for a free one |
-//! | `STORE` | `sqlite:spa-sessions.sqlite`; others are in `store.rs` |
-//! | `SECRET` | random, but mandatory with a store that nodes share; at least 32 bytes of text |
-//! | `ACCESS_SECS`, `GRACE_SECS`, `LEEWAY_SECS`, `IDLE_SECS`, `ABSOLUTE_SECS` | the crate's own |
-//! | `INSECURE_HTTP` | unset; `1` drops `Secure` and the cookie prefixes, which Safari needs on `http://localhost`; Chromium and Firefox do not |
+//! | `PORT` | 3000; 0 selects a free port |
+//! | `STORE` | `sqlite:spa-sessions.sqlite`; `store.rs` lists the alternatives |
+//! | `SECRET` | random; required if several nodes share the store; at least 32 bytes of text |
+//! | `ACCESS_SECS`, `GRACE_SECS`, `LEEWAY_SECS`, `IDLE_SECS`, `ABSOLUTE_SECS` | the defaults of the crate |
+//! | `INSECURE_HTTP` | unset; `1` removes `Secure` and the cookie prefixes; only Safari needs this on `http://localhost`, not Chromium or Firefox |
 //! | `RUST_LOG` | `info` |
 
 use std::{env, error::Error, str::FromStr, time::Duration};
@@ -73,7 +73,7 @@ impl Config {
         if self.insecure_http {
             cookies = cookies.for_local_http_development();
         }
-        // The reload sees changed roles at the next rotation, and closed accounts.
+        // With the reload, changed roles and closed accounts take effect at the next rotation.
         let sessions = builder
             .with_issuer("spa")
             .with_audience("spa")
@@ -87,7 +87,7 @@ impl Config {
         Ok(sessions)
     }
 
-    /// For the page; 30 seconds is the crate's own.
+    /// The grace period, for the page. The default of the crate is 30 seconds.
     pub(crate) fn grace(&self) -> Duration {
         self.grace.unwrap_or(Duration::from_secs(30))
     }
@@ -97,7 +97,7 @@ impl Config {
             Some(secret) => Ok(KeyRing::hs256(secret)?),
             None => {
                 tracing::warn!(
-                    "SECRET is not set: a random one signs, and users sign in again after a restart"
+                    "SECRET is not set: using a random one, so users have to sign in again after a restart"
                 );
                 Ok(KeyRing::new(Key::generate(Algorithm::HS256)?)?)
             }
@@ -114,7 +114,7 @@ fn text(name: &str) -> Result<Option<String>, BoxError> {
         Ok(value) if value.is_empty() => Ok(None),
         Ok(value) => Ok(Some(value)),
         Err(env::VarError::NotPresent) => Ok(None),
-        Err(env::VarError::NotUnicode(_)) => Err(format!("{name} is not text").into()),
+        Err(env::VarError::NotUnicode(_)) => Err(format!("{name} is not valid UTF-8").into()),
     }
 }
 
@@ -122,7 +122,10 @@ fn number<T: FromStr>(name: &str) -> Result<Option<T>, BoxError> {
     let Some(value) = text(name)? else {
         return Ok(None);
     };
-    value.parse().map(Some).map_err(|_| format!("{name} is not a number in range: `{value}`").into())
+    value
+        .parse()
+        .map(Some)
+        .map_err(|_| format!("{name} is not a number in the allowed range: `{value}`").into())
 }
 
 fn seconds(name: &str) -> Result<Option<Duration>, BoxError> {

@@ -1,18 +1,18 @@
-//! Demo only: what the page needs to show what goes on inside. Not an example to follow.
+//! Demo only: lets the page show what happens on the server. Do not copy this into an application.
 //!
-//! A real application tells nobody which layer decided what, keeps no copies of tokens, and throws no
-//! answers away. Everything that does lives in this file; the server listens on loopback only.
+//! A real application does not reveal which layer decided what, keeps no copies of tokens, and discards no responses.
+//! All code that does is in this file and in `thief.rs`; the server listens on loopback only.
 //!
-//! Every answer of the API carries a `Demo-Trace` header with what happened on the way. It names cookies,
-//! sessions' events and generations, never the value of a cookie.
+//! Every response of the API has a `Demo-Trace` header that describes how the request was processed. It contains
+//! cookie names, session events and generations, but never the value of a cookie.
 //!
 //! | route | what it does |
 //! |---|---|
-//! | `POST /api/demo/expire` | clears the access cookie, as the browser does by itself when the token expires |
-//! | `GET /api/demo/slow` | a handler that takes its time, so that two requests surely overlap |
-//! | `GET /api/demo/lost` | throws the answer away, cookies included, after the layers have done their work |
-//! | `POST /api/demo/steal` | hands a copy of the refresh token to a thief in this server's memory |
-//! | `POST /api/demo/thief` | lets the thief use it |
+//! | `POST /api/demo/expire` | clears the access cookie, as the browser does when the token expires |
+//! | `GET /api/demo/slow` | responds slowly, so that two requests are certain to overlap |
+//! | `GET /api/demo/lost` | discards the response, including its cookies, after the layers have processed the request |
+//! | `POST /api/demo/steal` | gives a copy of the refresh token to a thief in this server's memory |
+//! | `POST /api/demo/thief` | lets the thief use the copy |
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -43,15 +43,15 @@ use crate::{
     users::User,
 };
 
-/// Longer than a browser takes to send two requests.
+/// The duration of slow requests: longer than a browser takes to send two requests.
 const SLOW: Duration = Duration::from_millis(400);
 
-/// Longer than the page waits for an answer that will not come.
+/// The delay before a lost response fails: longer than the timeout of the page.
 const HOLD: Duration = Duration::from_secs(3);
 
 const TRACE: HeaderName = HeaderName::from_static("demo-trace");
 
-/// Adds the demo's routes to the API, and the trace to every answer.
+/// Adds the demo's routes to the API, and the trace to every response.
 pub(crate) fn around(api: Router, sessions: &Sessions<User>, grace: Duration) -> Router {
     let layer = || sessions.layer().with_rejection(ProblemJson);
     let thieves = Thieves::new(api.clone());
@@ -70,18 +70,18 @@ pub(crate) fn around(api: Router, sessions: &Sessions<User>, grace: Duration) ->
 }
 
 tokio::task_local! {
-    /// Filled while a request is answered: everything about it happens in one task.
+    /// Collects what happens during a request, which runs in a single task.
     static SEEN: Arc<Seen>;
 }
 
 #[derive(Default)]
 struct Seen {
     events: Mutex<Vec<String>>,
-    /// The generation of the claims with which the request got through the layers.
+    /// Set if the request has passed the layers: the generation of its claims.
     reached: OnceLock<Option<u32>>,
 }
 
-/// Notes the events of a request for its trace, and writes them to the log as ever.
+/// Records the events of a request for its trace, in addition to logging them.
 pub(crate) struct Events;
 
 impl SessionEvents for Events {
@@ -94,21 +94,21 @@ impl SessionEvents for Events {
             SessionEvent::Ended { .. } | SessionEvent::AllEnded { .. } => "ended".to_owned(),
             _ => return,
         };
-        // Outside of a request there is nobody to tell.
+        // Fails outside a request, where there is no trace.
         let _ = SEEN.try_with(|seen| {
             seen.events.lock().unwrap_or_else(PoisonError::into_inner).push(name);
         });
     }
 }
 
-/// Innermost: only what all layers let through gets here.
+/// The innermost middleware: only requests that have passed all layers reach it.
 pub(crate) async fn reached(request: Request, next: Next) -> Response {
     let generation = request.extensions().get::<Claims<User>>().and_then(Claims::generation);
     let _ = SEEN.try_with(|seen| seen.reached.set(generation));
     next.run(request).await
 }
 
-/// Outermost: adds the trace to the answer.
+/// The outermost middleware: adds the trace to the response.
 async fn trace(State(grace): State<Duration>, request: Request, next: Next) -> Response {
     let sent: Vec<_> = sent_cookies(request.headers()).filter_map(|(name, _)| short(name)).collect();
     let sent = sent.join(" ");
@@ -130,18 +130,18 @@ async fn trace(State(grace): State<Duration>, request: Request, next: Next) -> R
     response
 }
 
-/// Answers within a trace of its own.
+/// Runs `answer` with a new trace, and returns both.
 async fn watch<T>(answer: impl Future<Output = T>) -> (T, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     (SEEN.scope(seen.clone(), answer).await, seen)
 }
 
-/// As if it had not been asked by this request: what a thief does is not in the trace of the victim.
+/// Runs `answer` outside the current trace, so that the thief's requests do not appear in the victim's trace.
 pub(crate) async fn unwatched<T>(answer: impl Future<Output = T>) -> T {
     watch(answer).await.0
 }
 
-/// The short names of the cookies that an answer sets, and of those that it clears.
+/// Returns the short names of the cookies that a response sets, and of those that it clears.
 fn cookies(headers: &HeaderMap) -> (String, String) {
     let lines = headers.get_all(SET_COOKIE).iter().filter_map(|line| line.to_str().ok());
     let (cleared, set): (Vec<_>, Vec<_>) = lines.partition(|line| line.contains("Max-Age=0"));
@@ -152,13 +152,13 @@ fn cookies(headers: &HeaderMap) -> (String, String) {
     (names(set), names(cleared))
 }
 
-/// Names and values of the cookies that a request carries.
+/// Returns the names and values of the cookies in a request.
 pub(crate) fn sent_cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(';')).filter_map(|cookie| cookie.trim().split_once('='))
 }
 
-/// The name of one of our cookies without its prefix; other applications' are nobody's business.
+/// Returns the name without its prefix, or `None` for the cookies of other applications, which must not be revealed.
 fn short(name: &str) -> Option<&str> {
     let name = name.strip_prefix("__Host-").unwrap_or(name);
     ["access", "refresh", "XSRF-TOKEN"].contains(&name).then_some(name)
@@ -177,9 +177,9 @@ async fn slow() -> Json<Value> {
     Json(json!({}))
 }
 
-/// A tunnel, between the server and a phone: the session has been rotated, and the client never learns.
+/// Loses the response after the session has been rotated, like a phone that enters a tunnel.
 async fn lose(request: Request, next: Next) -> Response {
     drop(next.run(request).await);
     tokio::time::sleep(HOLD).await;
-    problem(StatusCode::GATEWAY_TIMEOUT, "answer_lost", "the answer was thrown away, as you asked for")
+    problem(StatusCode::GATEWAY_TIMEOUT, "answer_lost", "the response was discarded, as requested")
 }

@@ -1,8 +1,8 @@
-// Small helpers for the page's elements.
+// DOM and storage helpers.
 
 export const byId = (id) => document.getElementById(id);
 
-/** An element with text and children. Text only, never HTML: what servers say is not markup. */
+/** An element with text and children. Never HTML: responses are not trusted as markup. */
 export function element(tag, { className, text, data = {}, ...properties } = {}, ...children) {
   const node = document.createElement(tag);
   if (className) node.className = className;
@@ -15,7 +15,7 @@ export function element(tag, { className, text, data = {}, ...properties } = {},
 
 export const badge = (text, kind = "") => element("span", { className: `badge ${kind}`, text });
 
-/** Leaves equal text alone: a live region would be read out again every second. */
+/** Keeps equal text: screen readers would otherwise repeat live regions every second. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -36,7 +36,7 @@ export function parseJson(text) {
   }
 }
 
-// A browser may forbid storage, and then even looking at it throws. The page works without.
+// If the browser forbids storage, even reading throws. The page works without it.
 
 export function readStored(key) {
   try {
@@ -51,6 +51,6 @@ export function store(key, value) {
     if (value) sessionStorage.setItem(key, value);
     else sessionStorage.removeItem(key);
   } catch {
-    // Nothing is lost but the convenience.
+    // Storage is optional.
   }
 }

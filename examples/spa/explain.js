@@ -1,18 +1,18 @@
-// Which layer acted on a request, and why: from the Demo-Trace header, which only this demo sends. It
-// names cookies and events, and has no values.
+// Explains which layer acted on a request and why, from the Demo-Trace header, which only this demo sends.
+// It contains the names of cookies and events, but no values.
 
 import { badge, byId, element, terms } from "./dom.js";
 
-/** Routes outside of the layers: they must work without a session. */
+/** Routes outside the layers, which must work without a session. */
 const OUTSIDE = {
-  "/api/login": ({ ok }) => ["Login handler", ok ? "Checked the password and called sessions.sign_in: a new session at generation 0, with a new id, secret and XSRF token." : "Wrong name or password: no cookie is set."],
+  "/api/login": ({ ok }) => ["Login handler", ok ? "Checked the password and called sessions.sign_in: a session at generation 0 with a new id, secret and XSRF token." : "Wrong username or password: no cookie is set."],
   "/api/logout": () => ["Logout handler", "sessions.sign_out ended the session and cleared the cookies, without asking for an XSRF header."],
   "/api/refresh": (entry) => ["Refresh service", refreshText(entry)],
 };
 
-const demoRoute = () => ["Demo route", "Outside of the layers. No real application has it."];
+const demoRoute = () => ["Demo route", "Outside the layers. No real application has it."];
 
-const REUSE = "Reuse detected: this token's successor has been in use for longer than the grace period, so somebody has a copy. The session is revoked, the cookies are cleared.";
+const REUSE = "Reuse detected: this token's successor has been in use for longer than the grace period, so there is a copy. The session is revoked and the cookies are cleared.";
 
 /** `a=b; c=d e`: each value is a list of words. */
 export function parseTrace(header) {
@@ -28,17 +28,17 @@ export function parseTrace(header) {
     reached: reached[0] === "yes",
     generation: number(generation),
     grace: number(grace),
-    /** The generation that this very request has made, or null. */
+    /** The generation created by this request, or null. */
     rotatedTo: number(events.filter((event) => event.startsWith("rotated:")).map((event) => event.slice(8))),
     reuse: events.some((event) => event.startsWith("reuse:")),
   };
 }
 
-/** One step for each who had a say. */
+/** One step per component that took part. */
 function stepsOf(entry) {
   if (entry.status === 0) {
-    const lost = entry.path.endsWith("/lost") ? "The server rotated, and threw its answer away: no cookie has arrived." : "";
-    return [{ layer: "service", name: "No answer", verdict: "refused", text: `${lost} The session is left alone.` }];
+    const lost = entry.path.endsWith("/lost") ? "The server rotated and discarded the response: no cookie arrived." : "";
+    return [{ layer: "service", name: "No response", verdict: "refused", text: `${lost} The session is kept.` }];
   }
   const outside = OUTSIDE[entry.path] ?? (entry.method === "POST" && entry.path.startsWith("/api/demo/") && demoRoute);
   if (outside) {
@@ -46,8 +46,8 @@ function stepsOf(entry) {
     return [{ layer: "service", name, verdict: entry.ok ? "acted" : "refused", text }];
   }
   let over = false;
-  return Object.entries(LAYERS).map(([layer, [name, judge]]) => {
-    const [verdict, text] = over ? ["skipped", "Not reached."] : judge(entry);
+  return Object.entries(LAYERS).map(([layer, [name, verdictOf]]) => {
+    const [verdict, text] = over ? ["skipped", "Not reached."] : verdictOf(entry);
     over ||= verdict === "refused";
     return { layer, name, verdict, text };
   });
@@ -55,7 +55,7 @@ function stepsOf(entry) {
 
 const LAYERS = { refresh: ["RefreshLayer", refreshLayer], jwt: ["CookieJwtLayer", cookieJwtLayer], xsrf: ["XsrfLayer", xsrfLayer], handler: ["Handler", handler] };
 
-/** In a few words: who refused, or else who did something. */
+/** In a few words: which component refused or acted. */
 export function gistOf(entry) {
   const steps = stepsOf(entry);
   const { name, verdict } = steps.find(({ verdict }) => verdict === "refused") ?? steps.find(({ verdict }) => verdict === "acted") ?? steps.at(-1);
@@ -65,42 +65,42 @@ export function gistOf(entry) {
 function refreshText({ status, trace: { reuse, rotatedTo, set } }) {
   if (status === 503) return "The store is down, and a refresh was needed. Nothing is cleared.";
   if (reuse) return REUSE;
-  if (rotatedTo !== null) return `The refresh token is good and its generation has settled: rotated to generation ${rotatedTo}.`;
-  if (set.includes("refresh")) return "The refresh token is of the generation before, whose answer may not have arrived: gave the present pair once more, without a second rotation.";
-  if (set.includes("access")) return "The generation has not settled yet: made a new access token, and kept the refresh token.";
+  if (rotatedTo !== null) return `The refresh token is valid and its generation has settled: rotated to generation ${rotatedTo}.`;
+  if (set.includes("refresh")) return "The refresh token is of the previous generation, as the response with the new pair may have been lost: sent the same pair again, without a second rotation.";
+  if (set.includes("access")) return "The generation has not settled yet: issued a new access token and kept the refresh token.";
   return "There is no refresh token of a live session.";
 }
 
 function refreshLayer(entry) {
   const { code, status, trace } = entry;
-  if (code === "token_ambiguous") return ["refused", "Cookies of two sessions: nobody can tell whose request it is."];
+  if (code === "token_ambiguous") return ["refused", "Cookies of two sessions: it is unclear whose request this is."];
   if (status === 503 && !trace.reached) return ["refused", refreshText(entry)];
   if (trace.set.length > 0 || trace.reuse) return ["acted", `No valid access token. ${refreshText(entry)}`];
   if (trace.cleared.length > 0 && !trace.reached) return ["acted", "The session has ended: cleared its cookies."];
-  if (trace.sent.includes("access")) return ["passed", "The access token is good. Its generation is noted as arrived, if it is new."];
-  // The handler's own cookies have won.
-  if (trace.reached) return ["acted", "No valid access token, but a good refresh token."];
+  if (trace.sent.includes("access")) return ["passed", "The access token is valid. Its generation is confirmed if it is new."];
+  // The handler's own cookies replaced the layer's.
+  if (trace.reached) return ["acted", "No valid access token, but a valid refresh token."];
   return ["passed", "Nothing to refresh with."];
 }
 
 function cookieJwtLayer({ code, status, trace }) {
-  if (status === 401) return ["refused", code === "token_missing" ? "No token: nobody is signed in." : "No valid token, nor a live session to renew it."];
+  if (status === 401) return ["refused", code === "token_missing" ? "No token: not signed in." : "No valid token, and no live session to refresh it."];
   const token = trace.set.includes("access") ? "The new token" : "The token in the cookie";
-  return ["passed", `${token} verifies (signature, type, expiry): the claims go into the request's extensions.`];
+  return ["passed", `${token} verifies (signature, type, expiry): the claims are inserted into the request's extensions.`];
 }
 
 function xsrfLayer({ code, method, headerSent }) {
-  if (code === "xsrf_missing") return ["refused", `X-XSRF-TOKEN is missing. Cookies alone do not prove that this page sent the ${method}: any site can make a browser do so.`];
-  if (code === "xsrf_mismatch") return ["refused", "X-XSRF-TOKEN is not the xsrfToken claim of this token."];
+  if (code === "xsrf_missing") return ["refused", `X-XSRF-TOKEN is missing. Cookies alone do not prove that this page sent the ${method}: any site can make a browser send it.`];
+  if (code === "xsrf_mismatch") return ["refused", "X-XSRF-TOKEN does not match the xsrfToken claim of this token."];
   if (code === "origin_refused") return ["refused", "The request comes from another origin."];
-  return ["passed", headerSent ? "Same origin, and X-XSRF-TOKEN equals the xsrfToken claim in the signed token." : `${method} changes nothing: no proof is needed.`];
+  return ["passed", headerSent ? "Same origin, and X-XSRF-TOKEN equals the xsrfToken claim in the signed token." : `${method} is a safe method: no proof is needed.`];
 }
 
 function handler({ status, trace }) {
-  return trace.reached ? ["acted", `Ran as the signed-in user, and answered ${status}.`] : ["skipped", "Did not run."];
+  return trace.reached ? ["acted", `Ran as the signed-in user and responded with ${status}.`] : ["skipped", "Did not run."];
 }
 
-/** Set-Cookie is hidden from script: its names come from the trace. */
+/** Script cannot read Set-Cookie, so the names come from the trace. */
 function headerRows({ trace: { set, cleared }, headers = {} }) {
   const rows = Object.entries(headers).filter(([, value]) => value);
   if (set.length > 0) rows.push(["Set-Cookie", `${set.join(", ")} (names only)`]);
@@ -108,7 +108,7 @@ function headerRows({ trace: { set, cleared }, headers = {} }) {
   return rows;
 }
 
-/** As they are in the token, but for the XSRF value. */
+/** The claims as in the token, except the XSRF value. */
 const claimRows = (me) => [
   ["sub", me.sub],
   ["name", me.name],
@@ -119,9 +119,9 @@ const claimRows = (me) => [
   ["xsrfToken", "(hidden)"],
 ];
 
-export const statusText = ({ status, code }) => (status === 0 ? "no answer" : code ? `${status} ${code}` : String(status));
+export const statusText = ({ status, code }) => (status === 0 ? "no response" : code ? `${status} ${code}` : String(status));
 
-/** Shows an entry of the log in full, and the present claims. */
+/** Shows a log entry in full, and the current claims. */
 export function showExplanation(entry, me) {
   const { method, path, status, ok, code = "", trace, headerSent } = entry;
   Object.assign(byId("explain").dataset, { method, path, status, code });

@@ -1,8 +1,8 @@
-//! A whole application around the three layers: `cargo run --all-features --example spa`.
+//! A complete application with all three layers: `cargo run --all-features --example spa`.
 //!
-//! Signs users in on a page without any build step, verifies, checks XSRF, rotates and signs out.
-//! Settings come from the environment, see `config.rs` and `store.rs`; `ACCESS_SECS=5 GRACE_SECS=3` makes it worth watching.
-//! What only the page's explanations need is in `demo.rs` and `thief.rs`, and is no example to follow.
+//! It signs users in and out, verifies tokens, checks XSRF and rotates sessions, with a page that needs no build
+//! step. Settings are read from the environment (see `config.rs` and `store.rs`); `ACCESS_SECS=5 GRACE_SECS=3` shows
+//! frequent rotations. The code in `demo.rs` and `thief.rs` only serves the page's explanations: do not copy it.
 
 mod api;
 mod config;
@@ -20,7 +20,7 @@ use self::config::Config;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    // The log goes to stderr: what is on stdout is for people and programs that wait for the address.
+    // The log goes to stderr, because people and programs read the address from stdout.
     tracing_subscriber::fmt().with_env_filter(config::log_filter()).with_writer(std::io::stderr).init();
 
     let config = Config::from_env()?;
@@ -31,13 +31,13 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port)).await?;
     println!("open http://{}", listener.local_addr()?);
-    println!("sign in as `{}` with `{}`", users::DEMO_USER, users::DEMO_PASSWORD);
+    println!("sign in as `{}` with password `{}`", users::DEMO_USER, users::DEMO_PASSWORD);
     axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
     Ok(())
 }
 
 async fn stopped() {
-    // Without a signal handler the process simply runs until it is killed.
+    // If the signal handler cannot be installed, the process runs until it is killed.
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -1,4 +1,4 @@
-//! The page: from every route but `/api`.
+//! The page, served on every route except `/api`.
 
 use axum::{
     Router,

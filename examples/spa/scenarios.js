@@ -1,19 +1,18 @@
-// Three scenarios, acted for real against the server.
+// Three scenarios, run against the real server.
 
 import { byId, element, setText, sleep } from "./dom.js";
 import { graceMs, msToSettle, noteGeneration } from "./timeline.js";
 
-/** Clocks and timers are not exact. */
+/** For inexact clocks and timers. */
 const MARGIN_MS = 400;
 const GIVE_UP_MS = 1000;
-const MEDDLED = "Perhaps another tab has refreshed meanwhile: try again.";
+const MEDDLED = "Perhaps another tab has refreshed in the meantime. Try again.";
 
-/** What stops a scenario. */
 class Failed extends Error {}
 
 /**
- * Makes `run(name)`, which resolves to `{ text, kind }` for the message. `call` sends and logs, `me` asks
- * /api/me, `explain` shows how a request was decided.
+ * Creates `run(name)`, which resolves to `{ text, kind }` for the message. `call` sends and logs a request,
+ * `me` reads /api/me, `explain` explains a request.
  */
 export function makeScenarios({ call, me, explain }) {
   const scenarios = { tabs: secondTab, lost: lostResponse, thief };
@@ -33,15 +32,15 @@ export function makeScenarios({ call, me, explain }) {
     const { generation: before } = await settled();
     await expire();
     const tab = () => expectOk(call("GET", "/api/demo/slow"));
-    const both = await step("Two tabs send a request at once, with the same refresh token", () => Promise.all([tab(), tab()]));
+    const both = await step("Two tabs send requests at once, with the same refresh token", () => Promise.all([tab(), tab()]));
     explain(both.find(({ trace }) => trace.rotatedTo === null) ?? both[0]);
     const rotations = both.filter(({ trace }) => trace.rotatedTo !== null).length;
-    const { generation: after } = (await step("Ask for the generation", () => expectOk(me()))).body;
+    const { generation: after } = (await step("Read the generation", () => expectOk(me()))).body;
     compare(before, after);
     if (rotations !== 1) throw new Failed(`${rotations} rotations, not one. ${MEDDLED}`);
     return {
       outcome: "both-succeeded",
-      text: `Both tabs got their answer with one rotation (generation ${before} → ${after}). The slower one was given the same pair: no fork, no sign-out.`,
+      text: `Both tabs got a response with one rotation (generation ${before} → ${after}). The slower one received the same pair: no fork, no sign-out.`,
     };
   }
 
@@ -49,47 +48,47 @@ export function makeScenarios({ call, me, explain }) {
     const { generation: before } = await settled();
     await expire();
     const lose = () => call("GET", "/api/demo/lost", { timeout: GIVE_UP_MS });
-    const { status } = await step("Send a request that rotates; the answer is thrown away", lose, "lost");
-    if (status !== 0) throw new Failed("The answer was not lost.");
-    const retry = await step("Try again, with the old refresh token", () => expectOk(me()));
+    const { status } = await step("Send a request that rotates; the response is discarded", lose, "lost");
+    if (status !== 0) throw new Failed("The response was not lost.");
+    const retry = await step("Retry with the old refresh token", () => expectOk(me()));
     explain(retry);
     const after = retry.body.generation;
     compare(before, after);
     if (after !== before + 1 || retry.trace.rotatedTo !== null) throw new Failed(MEDDLED);
-    noteGeneration(after, "rotation", "first answer lost");
+    noteGeneration(after, "rotation", "first response lost");
     return {
       outcome: "continued",
-      text: `The retry got generation ${after}, the very one whose answer was lost. That works however late the retry comes.`,
+      text: `The retry received generation ${after}, the same whose response was lost. This works however late the retry is.`,
     };
   }
 
   async function thief() {
     const { generation: before, session } = await settled();
     const demo = (path) => call("POST", `/api/demo/${path}`, { json: { session } });
-    await step("Hand a copy of the refresh token to a thief", () => expectOk(demo("steal")));
-    const loot = await step("The thief refreshes with the copy, and reads as you", async () => {
+    await step("Give a copy of the refresh token to a thief", () => expectOk(demo("steal")));
+    const loot = await step("The thief refreshes with the copy and reads as you", async () => {
       const { body } = await expectOk(demo("thief"));
       if (body.status !== 200 || body.generation !== before + 1) throw new Failed(MEDDLED);
-      noteGeneration(body.generation, "thief", "you still hold the one before", true);
+      noteGeneration(body.generation, "thief", "you still have the previous one", true);
       return body;
     });
-    await wait("Time passes: longer than the grace period", graceMs() + MARGIN_MS);
+    await wait("Wait longer than the grace period", graceMs() + MARGIN_MS);
     await expire();
-    const answer = await step("You come back, with the token the thief used", () => call("GET", "/api/me"), "refused");
+    const answer = await step("You return with the token that the thief used", () => call("GET", "/api/me"), "refused");
     explain(answer);
-    if (!answer.trace.reuse) throw new Failed(`The theft went unnoticed. ${MEDDLED}`);
-    const again = await step("The thief tries once more", () => demo("thief"), "refused");
+    if (!answer.trace.reuse) throw new Failed(`The theft was not detected. ${MEDDLED}`);
+    const again = await step("The thief tries again", () => demo("thief"), "refused");
     compare(before, loot.generation);
     return {
       outcome: "session-ended",
-      text: `Noticed. ${loot.name}'s token was used twice, so the session is revoked: you are signed out, and the thief gets ${again.body?.status} as well.`,
+      text: `Detected: ${loot.name}'s token was used twice, so the session is revoked. You are signed out, and the thief gets ${again.body?.status} too.`,
     };
   }
 
-  /** Waits until the next refresh rotates. Nothing is sent after the wait: it might be that refresh. */
+  /** Waits until the next refresh will rotate. Sends nothing after the wait, as that might be the refresh. */
   async function settled() {
-    let { body } = await step("See where the session stands", () => expectOk(me()));
-    // If that has rotated, the next one shows that the tokens have arrived.
+    let { body } = await step("Check the session", () => expectOk(me()));
+    // If that has rotated, the next one confirms the generation.
     if (msToSettle() === null) ({ body } = await expectOk(me()));
     const left = msToSettle() ?? graceMs();
     if (left > 0) await wait("Wait until the generation has settled", left + MARGIN_MS);
@@ -97,12 +96,12 @@ export function makeScenarios({ call, me, explain }) {
   }
 
   function expire() {
-    return step("Let the access token expire: the refresh cookie is left", () => expectOk(call("POST", "/api/demo/expire")));
+    return step("Let the access token expire; the refresh cookie remains", () => expectOk(call("POST", "/api/demo/expire")));
   }
 
   async function expectOk(answering) {
     const answer = await answering;
-    if (!answer.ok) throw new Failed("That request failed: see the log, and try again.");
+    if (!answer.ok) throw new Failed("The request failed. See the log and try again.");
     return answer;
   }
 }

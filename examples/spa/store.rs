@@ -1,14 +1,14 @@
-//! Where the sessions are kept, as `STORE` says:
+//! The session store, selected by `STORE`:
 //!
 //! | `STORE` | for |
 //! |---|---|
-//! | `memory` | one process; users sign in again after a restart |
+//! | `memory` | one process; users have to sign in again after a restart |
 //! | `sqlite:PATH` | one machine |
 //! | `postgres://USER:PASSWORD@HOST:PORT/DATABASE` | several machines |
 //! | `redis://USER:PASSWORD@HOST:PORT/NUMBER` | several machines |
-//! | `redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT` | several machines, any masters of a Redis Cluster |
+//! | `redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT` | several machines; the hosts are any masters of a Redis Cluster |
 //!
-//! The last three need `SECRET`: all nodes sign with the same one.
+//! The last three require `SECRET`, because all nodes must sign with the same one.
 
 use std::error::Error;
 
@@ -22,7 +22,7 @@ use crate::users::User;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Begins with the store of this address.
+/// Creates a builder with the store at `address`.
 pub(crate) async fn open(
     address: &str,
     keys: KeyRing,
@@ -46,25 +46,26 @@ pub(crate) async fn open(
     })
 }
 
-/// Does not repeat the address: it may hold a password.
+/// Returns an error that does not contain the address, which may include a password.
 fn unknown<T>() -> Result<T, BoxError> {
-    Err("STORE is `memory`, `sqlite:PATH`, `postgres://…`, `redis://…` or `redis+cluster://HOST:PORT,HOST:PORT`".into())
+    Err("STORE must be `memory`, `sqlite:PATH`, `postgres://…`, `redis://…` or `redis+cluster://HOST:PORT,HOST:PORT`".into())
 }
 
-/// The secret that the nodes on a shared store have in common.
+/// Returns the secret that all nodes with a shared store have in common.
 fn shared(secret: Option<&str>) -> Result<&str, BoxError> {
     secret.ok_or_else(|| {
-        "SECRET is not set: nodes that share a store must sign with the same one, of at least 32 bytes".into()
+        "SECRET is not set: nodes that share a store must sign with the same secret of at least 32 bytes"
+            .into()
     })
 }
 
-/// The key by which a Redis store places the sessions of one user together; another use of the secret,
-/// so another key.
+/// Returns the key with which a Redis store keeps the sessions of one user together. It differs from the signing key,
+/// because the two have different purposes.
 fn tag_key(secret: Option<&str>) -> Result<String, BoxError> {
     Ok(format!("places of sessions: {}", shared(secret)?))
 }
 
-/// `//USER:PASSWORD@HOST:PORT,HOST:PORT` as a URL for each host.
+/// Splits `//USER:PASSWORD@HOST:PORT,HOST:PORT` into one URL per host.
 fn cluster_urls(rest: &str) -> Vec<String> {
     let rest = rest.trim_start_matches('/');
     let (login, hosts) =

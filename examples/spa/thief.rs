@@ -1,6 +1,6 @@
-//! Demo only: thieves who were handed a copy of somebody's refresh token.
+//! Demo only: thieves with a copy of a user's refresh token.
 //!
-//! They ask the API as any client does, in this process, with a cookie jar of their own.
+//! They call the API like any other client, but in this process, each with its own cookie jar.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -26,7 +26,7 @@ use crate::{
     demo::{sent_cookies, unwatched},
 };
 
-/// The oldest goes when one more comes.
+/// The maximum number of thieves, beyond which the oldest is removed.
 const MOST: usize = 16;
 
 const MOST_BYTES: usize = 64 * 1024;
@@ -37,7 +37,7 @@ type Jar = BTreeMap<String, String>;
 #[derive(Clone)]
 pub(crate) struct Thieves {
     api: Router,
-    /// By the id of the session that was stolen.
+    /// Cookie jars, by the id of the stolen session.
     jars: Arc<Mutex<VecDeque<(String, Jar)>>>,
 }
 
@@ -63,7 +63,7 @@ impl Thieves {
     async fn ask(&self, method: Method, path: &str, jar: &mut Jar) -> (StatusCode, Value) {
         let cookies: Vec<_> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = Request::builder().method(method).uri(path).header(COOKIE, cookies.join("; "));
-        let request = request.body(Body::empty()).expect("a cookie that came in a header fits into one");
+        let request = request.body(Body::empty()).expect("cookies from a header are a valid header value");
         let response = match unwatched(self.api.clone().oneshot(request)).await {
             Ok(response) => response,
             Err(never) => match never {},
@@ -80,9 +80,9 @@ pub(crate) struct Target {
     session: String,
 }
 
-/// Hands over a copy of the refresh token, as malware on the victim's device would.
+/// Gives a copy of the refresh token to a thief, as malware on the victim's device would.
 ///
-/// Outside of the layers, for they might rotate: the copy would then be of the former token.
+/// This route must be outside the layers, which might rotate the session and make the copied token outdated.
 pub(crate) async fn steal(
     State(thieves): State<Thieves>,
     headers: HeaderMap,
@@ -95,13 +95,13 @@ pub(crate) async fn steal(
     StatusCode::NO_CONTENT
 }
 
-/// The thief refreshes with the copy, and reads with the access token that this gives.
+/// Lets the thief refresh with the copy, and read `/api/me` with the resulting access token.
 pub(crate) async fn strike(State(thieves): State<Thieves>, Json(target): Json<Target>) -> Response {
     let Some(mut jar) = thieves.jar(&target.session) else {
         return problem(
             StatusCode::NOT_FOUND,
             "nothing_stolen",
-            "no copy of this session's token was handed over",
+            "no thief has a copy of this session's token",
         );
     };
     let (mut status, mut body) = thieves.ask(Method::POST, "/api/refresh", &mut jar).await;
@@ -121,7 +121,7 @@ pub(crate) async fn strike(State(thieves): State<Thieves>, Json(target): Json<Ta
 fn take_cookies(headers: &HeaderMap, jar: &mut Jar) {
     for line in headers.get_all(SET_COOKIE).iter().filter_map(|line| line.to_str().ok()) {
         let Some((name, rest)) = line.split_once('=') else { continue };
-        // A thief does not throw cookies away because a server says so.
+        // A thief ignores the server's instruction to remove cookies.
         if !line.contains("Max-Age=0") {
             jar.insert(name.to_owned(), rest.split(';').next().unwrap_or_default().to_owned());
         }

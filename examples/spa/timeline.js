@@ -1,4 +1,4 @@
-// The generations of the session, as this tab has seen them happen.
+// The generations of the session, as observed by this tab.
 
 import { byId, element, parseJson, readStored, setText, store } from "./dom.js";
 
@@ -10,7 +10,7 @@ const ORIGINS = {
   "sign-in": "Signed in",
   rotation: "Rotated",
   thief: "Rotated by the thief",
-  elsewhere: "Seen here first",
+  elsewhere: "First seen here",
 };
 
 const ENDS = {
@@ -22,12 +22,12 @@ const ENDS = {
 const empty = () => ({ session: null, generations: [], end: null });
 
 let line = empty();
-/** Seconds; the server says so with every answer. */
+/** Seconds, from the Demo-Trace header. */
 let grace = 30;
 
 export const graceMs = () => grace * 1000;
 
-/** What was seen before a reload of the page: its session and generation. */
+/** Returns the session and generation known before the page was reloaded. */
 export function restoreTimeline() {
   line = parseJson(readStored(KEY)) ?? empty();
   draw();
@@ -42,14 +42,14 @@ function changed() {
 const newest = () => line.generations.at(-1);
 
 function add(generation, origin) {
-  // The answer to the request that rotated may come after that to another one.
+  // The response of the rotating request may arrive after that of another one.
   const known = line.generations.find((one) => one.generation === generation);
   if (known?.origin === "elsewhere") known.origin = origin;
   if (newest()?.generation >= generation) return;
   line.generations.push({ generation, origin, at: Date.now(), confirmedAt: null });
 }
 
-/** Takes in what an answer tells. */
+/** Updates the timeline from a response. */
 export function noteTrace({ trace, ok, path }) {
   if (trace.grace) grace = trace.grace;
   if (trace.events.includes("signed-in")) {
@@ -68,8 +68,8 @@ export function noteTrace({ trace, ok, path }) {
 }
 
 /**
- * A generation counts as arrived from the first request on that carries one of its tokens. One that was
- * `renewed` instead of rotated had not settled by the server's account, which is the one that counts.
+ * A generation is confirmed by the first request with one of its tokens. If the server `renewed` the access
+ * token instead of rotating, it had not settled yet, whatever this tab assumed.
  */
 function confirm(generation, renewed = false) {
   const seen = newest();
@@ -77,7 +77,7 @@ function confirm(generation, renewed = false) {
   if (!seen.confirmedAt || (renewed && msToSettle() === 0)) seen.confirmedAt = Date.now();
 }
 
-/** /api/me tells which session it is. */
+/** Updates the timeline from /api/me. */
 export function noteSession({ session, generation }) {
   if (line.session && line.session !== session) line = empty();
   line.session = session;
@@ -85,7 +85,7 @@ export function noteSession({ session, generation }) {
   changed();
 }
 
-/** A rotation that shows in another way than by a trace. */
+/** Notes a rotation that no trace reports. */
 export function noteGeneration(generation, origin, note, confirmed = false) {
   add(generation, origin);
   Object.assign(newest(), { origin, note });
@@ -98,7 +98,7 @@ export function noteEnd(kind) {
   changed();
 }
 
-/** Milliseconds until the present generation has settled; null while it is unconfirmed. */
+/** Milliseconds until the current generation has settled; null if unconfirmed. */
 export function msToSettle() {
   const { confirmedAt } = newest() ?? {};
   return confirmedAt ? Math.max(0, confirmedAt + graceMs() - Date.now()) : null;
@@ -128,7 +128,7 @@ const row = (data, label, what, hint, state) =>
     element("div", {}, ...Object.entries({ what, hint, state }).map(([className, text]) => element("p", { className, text }))),
   );
 
-/** A circle that fills up while the grace period runs. */
+/** A circle that fills during the grace period. */
 function ring(label) {
   const shape = (tag, attributes, ...children) => {
     const node = document.createElementNS(SVG, tag);
@@ -146,7 +146,7 @@ function ring(label) {
   );
 }
 
-/** Moves the rings on; to be called now and then. */
+/** Updates the rings; called regularly. */
 export function tick() {
   for (const node of byId("timeline").querySelectorAll("[data-generation]")) {
     const one = line.generations.find(({ generation }) => generation === Number(node.dataset.generation));
@@ -165,6 +165,6 @@ export function tick() {
 function stateText(one, replaced, settled, left) {
   if (replaced) return "replaced";
   if (line.end) return "ended";
-  if (left === null) return "issued, not yet seen in use";
+  if (left === null) return "issued, not yet confirmed";
   return settled ? "settled: the next refresh rotates" : `settles in ${Math.ceil(left / 1000)} s`;
 }

@@ -1,4 +1,4 @@
-//! The users of the demo: one, with an Argon2 hash of the password.
+//! The users: a single demo user, whose password is stored as an Argon2 hash.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(crate) struct User {
 #[derive(Clone)]
 pub(crate) struct Users {
     accounts: Arc<[Account]>,
-    /// Verified against for unknown names, so that the time of an answer does not tell them apart.
+    /// Verified for unknown names, so that the response time does not reveal whether a user exists.
     decoy: Arc<PasswordHash>,
 }
 
@@ -41,7 +41,7 @@ impl Users {
         Ok(Self { accounts: [ada].into(), decoy: Arc::new(hash("nobody's password")?) })
     }
 
-    /// The user whose password this is.
+    /// Returns the id and the claims of the user if the password is correct.
     pub(crate) fn check_password(&self, id: &str, password: &str) -> Option<(&'static str, User)> {
         let account = self.account(id);
         let stored = account.map_or(&*self.decoy, |account| &account.password_hash);
@@ -49,7 +49,7 @@ impl Users {
         account.filter(|_| matches).map(|account| (account.id, account.user.clone()))
     }
 
-    /// The present claims of a user; none for a closed account.
+    /// Returns the current claims of a user, or `None` if the account was closed.
     pub(crate) fn claims(&self, id: &str) -> Option<User> {
         self.account(id).map(|account| account.user.clone())
     }

@@ -1,4 +1,4 @@
-//! The authorization server: the only one that holds private keys, sessions and passwords.
+//! The authorization server: it alone has the private keys, the sessions and the passwords.
 
 use axum::{
     Json, Router,
@@ -29,13 +29,13 @@ pub(crate) struct Authorization {
 
 impl Authorization {
     pub(crate) fn new(own_origin: &str, website: &str) -> Result<Self, ConfigError> {
-        // A real server loads its key with `Key::from_private_pem`: this one is gone with the process.
+        // A real server loads its key with `Key::from_private_pem`; this one is lost when the process exits.
         let first_key = generate_key("2026-10")?;
         let keys = KeyRing::new(first_key.clone())?;
         let sessions = Sessions::<User>::builder(keys.clone(), MemoryStore::new())
             .with_issuer(own_origin)
             .with_audience(AUDIENCE)
-            // Another port is another origin: without this line the website's page could not sign in.
+            // Another port is another origin, from which pages can sign in only if it is trusted.
             .with_trusted_origin(website)?
             .build()?;
         Ok(Self { first_key, keys, sessions })
@@ -47,18 +47,18 @@ impl Authorization {
             .route("/api/logout", post(logout))
             .route_service("/api/refresh", self.sessions.refresh_service())
             .layer(cors(website)?)
-            // The key set is for servers: no page needs to read it, so it is outside of the CORS layer.
+            // Outside the CORS layer: the key set is for servers, and no page needs to read it.
             .route_service("/.well-known/jwks.json", self.keys.jwks_service())
             .with_state(self.sessions.clone()))
     }
 
-    /// Publishes another key, which signs nothing yet: the websites must learn it first.
+    /// Publishes `next` without signing with it, so that websites can learn the key before it is used.
     pub(crate) fn announce(&self, next: &Key) -> Result<(), ConfigError> {
         self.keys.replace(KeyRing::new(self.first_key.clone())?.with_accepted(next.clone())?);
         Ok(())
     }
 
-    /// Signs with the other key. The former is accepted until its last token has expired.
+    /// Signs with `next` from now on. The first key is still accepted, for the tokens that have not expired yet.
     pub(crate) fn sign_with(&self, next: Key) -> Result<(), ConfigError> {
         self.keys.replace(KeyRing::new(next)?.with_accepted(self.first_key.clone())?);
         Ok(())
@@ -69,8 +69,8 @@ pub(crate) fn generate_key(id: &str) -> Result<Key, ConfigError> {
     Ok(Key::generate(Algorithm::EdDSA)?.with_id(id))
 }
 
-/// Lets the website's page, and no other, send cookies here and read the answers. Never mirror any
-/// origin that asks, or `*`: with credentials that opens the session to every site.
+/// Allows only the website's page to send cookies to this server and to read the responses. Never allow every origin,
+/// neither by mirroring it nor with `*`: with credentials, that would open the session to every site.
 fn cors(website: &str) -> Result<CorsLayer, BoxError> {
     Ok(CorsLayer::new()
         .allow_origin(website.parse::<HeaderValue>()?)
@@ -90,7 +90,7 @@ async fn login(
     parts: Parts,
     Json(form): Json<Login>,
 ) -> Result<Response, SessionError> {
-    // A real server compares with a password hash: see the example `spa`.
+    // A real server verifies a password hash; see the example `spa`.
     if (&*form.username, &*form.password) != ("ada", DEMO_PASSWORD) {
         return Ok(StatusCode::UNAUTHORIZED.into_response());
     }

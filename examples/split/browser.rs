@@ -1,4 +1,4 @@
-//! What the demo needs of a browser: it keeps cookies, and names the page's origin.
+//! A minimal browser for the demo: it keeps cookies, and sends the origin of the page.
 
 use std::collections::BTreeMap;
 
@@ -20,14 +20,14 @@ use crate::BoxError;
 
 pub(crate) struct Browser {
     http: Client<HttpConnector, Full<Bytes>>,
-    /// Those of `localhost`: every port gets them.
+    /// The cookies of `localhost`, which are sent to every port.
     cookies: BTreeMap<String, String>,
 }
 
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    /// Null when the body is no JSON.
+    /// `Null` if the body is not JSON.
     pub(crate) body: Value,
 }
 
@@ -36,7 +36,7 @@ impl Browser {
         Self { http: Client::builder(TokioExecutor::new()).build_http(), cookies: BTreeMap::new() }
     }
 
-    /// A request by script in a page of the origin `page`.
+    /// Sends a request like script in a page of the origin `page`.
     pub(crate) async fn fetch(
         &mut self,
         page: &str,
@@ -88,7 +88,7 @@ impl Browser {
 }
 
 impl Answer {
-    /// Whether a browser hands the answer to script of another origin that has sent cookies.
+    /// Returns whether a browser would let script of the origin `page` read this response to a request with cookies.
     pub(crate) fn is_readable_by(&self, page: &str) -> bool {
         let says = |name, value| self.headers.get(name).is_some_and(|found| found == value);
         says(ACCESS_CONTROL_ALLOW_ORIGIN, page) && says(ACCESS_CONTROL_ALLOW_CREDENTIALS, "true")

@@ -1,4 +1,4 @@
-//! A client that goes through all of it, and stops at the first answer that is not the expected one.
+//! A client that performs all steps, and stops at the first unexpected response.
 
 use std::time::Duration;
 
@@ -39,15 +39,12 @@ impl Demo<'_> {
     async fn sign_in(&mut self) -> Result<(), BoxError> {
         println!("\nSigning in");
         let answer = self.at_web(self.web, Method::GET, "/api/me", &[]).await?;
-        expect("nobody is signed in at the website", &answer, StatusCode::UNAUTHORIZED)?;
+        expect("GET /api/me: not signed in", &answer, StatusCode::UNAUTHORIZED)?;
 
         let form = json!({ "username": "ada", "password": DEMO_PASSWORD }).to_string();
         let answer = self.at_id("/api/login", &[("content-type", "application/json")], &form).await?;
-        expect("the website's page signs in at the authorization server", &answer, StatusCode::OK)?;
-        ensure(
-            "its answer is readable by that page (CORS with credentials)",
-            answer.is_readable_by(self.web),
-        )?;
+        expect("POST /api/login from the website's page", &answer, StatusCode::OK)?;
+        ensure("the page can read the response (CORS with credentials)", answer.is_readable_by(self.web))?;
         answer.text("xsrfToken").clone_into(&mut self.xsrf_token);
         println!("  cookies: {}", self.browser.cookie_names());
         Ok(())
@@ -62,7 +59,7 @@ impl Demo<'_> {
     }
 
     async fn attack(&mut self) -> Result<(), BoxError> {
-        println!("\nOthers in the user's name");
+        println!("\nForged requests");
         let answer = self.order(self.web, false).await?;
         expect("POST /api/orders without the XSRF header", &answer, StatusCode::FORBIDDEN)?;
         let answer = self.order(EVIL, true).await?;
@@ -70,18 +67,18 @@ impl Demo<'_> {
         let refresh = format!("{}/api/refresh", self.id);
         let answer = self.browser.fetch(EVIL, Method::POST, refresh, &[], "").await?;
         expect("POST /api/refresh from a page of evil.example", &answer, StatusCode::FORBIDDEN)?;
-        ensure("and that page cannot read the answer", !answer.is_readable_by(EVIL))
+        ensure("that page cannot read the response", !answer.is_readable_by(EVIL))
     }
 
-    /// For clients that are no browser: a token that may do less, in the body alone.
+    /// For clients other than browsers: an access token with fewer scopes, which is only in the response body.
     async fn use_a_bearer_token(&mut self) -> Result<(), BoxError> {
         println!("\nA bearer token");
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let answer = self.at_id("/api/refresh", &form, "scope=orders%3Aread").await?;
-        expect("a narrower access token from the refresh service", &answer, StatusCode::OK)?;
+        expect("POST /api/refresh: an access token with fewer scopes", &answer, StatusCode::OK)?;
         let bearer = format!("Bearer {}", answer.text("access_token"));
 
-        // Without any cookie: a program, not the browser.
+        // Stands for a program, so it has no cookies.
         let mut program = Browser::new();
         let headers = [("authorization", &*bearer)];
         let me = format!("{}/api/me", self.web);
@@ -89,41 +86,45 @@ impl Demo<'_> {
         expect(&format!("GET /api/me: {}", answer.body), &answer, StatusCode::OK)?;
         let orders = format!("{}/api/orders", self.web);
         let answer = program.fetch(self.web, Method::POST, orders, &headers, "a pot").await?;
-        expect("POST /api/orders: the token may only read", &answer, StatusCode::FORBIDDEN)
+        expect("POST /api/orders: the token lacks the scope", &answer, StatusCode::FORBIDDEN)
     }
 
     async fn change_the_key(&mut self, authorization: &Authorization) -> Result<(), BoxError> {
-        println!("\nThe authorization server changes its key");
+        println!("\nThe authorization server rotates its key");
         let next = generate_key("2026-11")?;
         authorization.announce(&next)?;
-        println!("  2026-11 is published, 2026-10 still signs: websites have time to learn it");
+        println!("  2026-11 is published, 2026-10 still signs; websites have time to learn the new key");
         time::sleep(4 * FOLLOW_INTERVAL).await;
         authorization.sign_with(next)?;
 
         let answer = self.at_web(self.web, Method::GET, "/api/me", &[]).await?;
-        expect(&format!("a token of {} is still good", self.kid()?), &answer, StatusCode::OK)?;
+        expect(
+            &format!("GET /api/me: a token signed by {} is still valid", self.kid()?),
+            &answer,
+            StatusCode::OK,
+        )?;
         let answer = self.at_id("/api/refresh", &[], "").await?;
         expect("POST /api/refresh", &answer, StatusCode::OK)?;
         ensure("the new token is signed by 2026-11", self.kid()? == "2026-11")?;
         let answer = self.at_web(self.web, Method::GET, "/api/me", &[]).await?;
-        expect("GET /api/me with the new token", &answer, StatusCode::OK)
+        expect("GET /api/me: the new token is valid", &answer, StatusCode::OK)
     }
 
     async fn sign_out(&mut self) -> Result<(), BoxError> {
         println!("\nSigning out");
         let answer = self.at_id("/api/logout", &[], "").await?;
         expect("POST /api/logout", &answer, StatusCode::NO_CONTENT)?;
-        ensure("no cookie is left", self.browser.cookie_names().is_empty())?;
+        ensure("all cookies are cleared", self.browser.cookie_names().is_empty())?;
         let answer = self.at_web(self.web, Method::GET, "/api/me", &[]).await?;
-        expect("nobody is signed in at the website", &answer, StatusCode::UNAUTHORIZED)
+        expect("GET /api/me: not signed in", &answer, StatusCode::UNAUTHORIZED)
     }
 
-    /// The website's page asks the authorization server.
+    /// Sends a request from the website's page to the authorization server.
     async fn at_id(&mut self, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer, BoxError> {
         self.browser.fetch(self.web, Method::POST, format!("{}{path}", self.id), headers, body).await
     }
 
-    /// A page asks the website.
+    /// Sends a request from a page to the website.
     async fn at_web(
         &mut self,
         page: &str,
@@ -140,7 +141,7 @@ impl Demo<'_> {
         self.at_web(page, Method::POST, "/api/orders", if with_xsrf { &headers } else { &[] }).await
     }
 
-    /// Before the website has fetched the key set it can judge no token: it answers 503, not 401.
+    /// Until the website has fetched the key set, it cannot verify tokens, and responds with 503 instead of 401.
     async fn me_once_keys_are_there(&mut self) -> Result<Answer, BoxError> {
         for _ in 0..100 {
             let answer = self.at_web(self.web, Method::GET, "/api/me", &[]).await?;
@@ -149,10 +150,10 @@ impl Demo<'_> {
             }
             time::sleep(Duration::from_millis(50)).await;
         }
-        Err("the website has not learned the keys".into())
+        Err("the website could not fetch the key set".into())
     }
 
-    /// The key that has signed the access token.
+    /// Returns the id of the key that has signed the access token.
     fn kid(&self) -> Result<String, BoxError> {
         let header = self.browser.cookie("__Host-access").split('.').next().unwrap_or_default();
         let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header)?)?;
@@ -164,13 +165,13 @@ fn expect(step: &str, answer: &Answer, status: StatusCode) -> Result<(), BoxErro
     println!("  {} {step}", answer.status.as_u16());
     match answer.status == status {
         true => Ok(()),
-        false => Err(format!("{step}: answered {}, not {status}", answer.status).into()),
+        false => Err(format!("{step}: expected {status}, got {}", answer.status).into()),
     }
 }
 
 fn ensure(step: &str, holds: bool) -> Result<(), BoxError> {
     if !holds {
-        return Err(format!("not so: {step}").into());
+        return Err(format!("failed: {step}").into());
     }
     println!("  ok  {step}");
     Ok(())

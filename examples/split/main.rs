@@ -1,13 +1,13 @@
 //! An authorization server and a website, each on its own port: `cargo run --all-features --example split`.
 //!
-//! * `authorization.rs` holds the private keys and the sessions: it signs users in (EdDSA), refreshes
-//!   and signs out, and publishes its public keys as a JWK set.
-//! * `website.rs` only verifies. It follows the set, and can sign nobody in, even if it is taken over.
-//! * `page.html` is the website's page: it signs in at the other server, by CORS with credentials.
-//! * `demo.rs` is a client that goes through all of it: `cargo run --all-features --example split -- --demo`.
+//! * `authorization.rs` has the private keys and the sessions. It signs users in (EdDSA), refreshes and signs out,
+//!   and publishes its public keys as a JWK set.
+//! * `website.rs` only verifies tokens. It follows the key set, and cannot issue tokens even if it is compromised.
+//! * `page.html` is the website's page. It signs in at the authorization server, using CORS with credentials.
+//! * `demo.rs` is a client that performs all steps: `cargo run --all-features --example split -- --demo`.
 //!
-//! Both are on `localhost`. Cookies do not know ports, so the cookies of the one are sent to the other, as
-//! in production those with a `Domain` are sent to each subdomain.
+//! Both servers are on `localhost`. Cookies ignore ports, so each server receives the cookies of the other, just as
+//! in production cookies with a `Domain` are sent to every subdomain.
 
 mod authorization;
 mod browser;
@@ -23,19 +23,19 @@ use self::authorization::Authorization;
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The application's own claims: both servers must agree on them.
+/// The application's own claims, which both servers must define alike.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub(crate) struct User {
     pub(crate) name: String,
 }
 
-/// The name of the website in the `aud` of its tokens.
+/// The website's name in the `aud` claim of its tokens.
 pub(crate) const AUDIENCE: &str = "website";
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let demo = env::args().any(|argument| argument == "--demo");
-    // The demo takes free ports, so that it runs beside anything.
+    // The demo uses free ports, so that it never conflicts with another program.
     let (id_port, web_port) = if demo { (0, 0) } else { (3000, 3001) };
     let (id, id_origin) = listen(id_port).await?;
     let (web, web_origin) = listen(web_port).await?;
@@ -48,7 +48,7 @@ async fn main() -> Result<(), BoxError> {
         demo::run(&authorization, &id_origin, &web_origin).await?;
     } else {
         println!("authorization server: {id_origin}\nwebsite: {web_origin}");
-        println!("open the website and sign in as `ada` with `{}`", authorization::DEMO_PASSWORD);
+        println!("open the website and sign in as `ada` with password `{}`", authorization::DEMO_PASSWORD);
         tokio::signal::ctrl_c().await?;
     }
     id.abort();
@@ -56,7 +56,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// A listener, and its origin as browsers name it. Other machines cannot reach it.
+/// Binds to loopback, and returns the listener with its origin as browsers see it.
 async fn listen(port: u16) -> Result<(TcpListener, String), BoxError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let port = listener.local_addr()?.port();
@@ -66,7 +66,7 @@ async fn listen(port: u16) -> Result<(TcpListener, String), BoxError> {
 fn serve(listener: TcpListener, routes: Router) -> JoinHandle<()> {
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {
-            eprintln!("a server has stopped: {error}");
+            eprintln!("the server failed: {error}");
         }
     })
 }

@@ -1,4 +1,4 @@
-//! The website: verifies what the authorization server has signed, and holds no key of its own.
+//! The website: it verifies the tokens of the authorization server, and has no private key.
 
 use std::time::Duration;
 
@@ -21,17 +21,17 @@ use tower_cookie_jwt::{
 
 use crate::{AUDIENCE, User};
 
-/// So that the demo need not wait: keep the defaults (five minutes, and one) in production.
+/// Short, so that the demo does not have to wait. Keep the defaults of five minutes and one minute in production.
 pub(crate) const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
 
 pub(crate) fn routes(authorization: &str) -> Result<Router, ConfigError> {
-    // Both layers answer by themselves: 401 and 403 as problems (RFC 9457), 503 before the first set.
+    // The layers respond with problem details (RFC 9457): 401, 403, and 503 before the first key set has arrived.
     let protect = ServiceBuilder::new()
         .layer(CookieJwtLayer::new(verifier(authorization)?).with_rejection(ProblemJson))
         .layer(XsrfLayer::new().with_rejection(ProblemJson));
     let page = include_str!("page.html").replace("AUTHORIZATION", authorization);
 
-    // No CORS here: the website's own page is the only one that asks for these.
+    // No CORS: only the website's own page uses these routes.
     Ok(Router::new()
         .route("/api/me", get(me))
         .route("/api/orders", post(order))
@@ -39,20 +39,20 @@ pub(crate) fn routes(authorization: &str) -> Result<Router, ConfigError> {
         .route("/", get(|| async { Html(page) })))
 }
 
-/// Accepts tokens of this authorization server for this website, signed by a key of the set.
+/// Creates a verifier for tokens from this authorization server, for this website, signed by a key of the set.
 fn verifier(authorization: &str) -> Result<Verifier<User>, ConfigError> {
-    // Plain http is accepted for loopback alone: in production the client speaks TLS.
+    // Plain http is accepted for loopback only; in production, the client needs TLS.
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
     let (keys, follow) = RemoteJwks::new(&format!("{authorization}/.well-known/jwks.json"))?
         .with_interval(FOLLOW_INTERVAL)
         .with_min_gap(FOLLOW_INTERVAL)
         .follow(client);
-    tokio::spawn(follow); // ends with the last clone of `keys`
+    tokio::spawn(follow); // completes when the last clone of `keys` is dropped
     Ok(Verifier::builder(keys)
         .with_issuer(authorization)
         .with_audience(AUDIENCE)
         .build()
-        .expect("the settings agree"))
+        .expect("the settings are consistent"))
 }
 
 async fn me(claims: Claims<User>) -> Json<Value> {
@@ -64,7 +64,7 @@ async fn me(claims: Claims<User>) -> Json<Value> {
 }
 
 async fn order(claims: Claims<User>, item: String) -> Response {
-    // Not every token of this user may do everything: see the bearer token of the demo.
+    // A signed-in user may have a token with fewer scopes, such as the bearer token of the demo.
     match claims.require_scope("orders:write") {
         Ok(()) => (StatusCode::CREATED, Json(json!({ "item": item }))).into_response(),
         Err(error) => Refusal::Scope(error).into_response(),

@@ -1,7 +1,6 @@
-//! The cookies: which attributes they have, and how they are read, set and cleared.
+//! The names and attributes of the cookies.
 //!
-//! [`CookiePolicy`] is the only part that applications see; its defaults need no change for a
-//! website of one host.
+//! [`CookiePolicy`] holds the names and attributes of all three. Its defaults suit any website on a single host.
 
 mod policy;
 mod set_cookie;

@@ -1,9 +1,9 @@
 use super::set_cookie::{CookieSpec, Prefix, SameSite};
 use crate::error::ConfigError;
 
-/// Names and attributes of the three cookies.
+/// The names and attributes of the three cookies.
 ///
-/// The defaults are the strictest that work everywhere:
+/// The defaults are the strictest that work for any website on a single host:
 ///
 /// | cookie | name | attributes |
 /// |---|---|---|
@@ -11,8 +11,8 @@ use crate::error::ConfigError;
 /// | refresh token | `__Host-refresh` | `Path=/; Secure; HttpOnly; SameSite=Strict` |
 /// | XSRF token | `XSRF-TOKEN` | `Path=/; Secure; SameSite=Strict`, readable by script |
 ///
-/// With a domain or another path, the prefix becomes `__Secure-`. Contradictions are found when the
-/// policy is used to build `Sessions`. The same specification sets and clears.
+/// With a domain or another path, the prefix becomes `__Secure-`. Contradictory settings are reported when `Sessions`
+/// is built with the policy. Cookies are cleared with the same attributes with which they were set.
 ///
 /// # Examples
 ///
@@ -33,7 +33,7 @@ use crate::error::ConfigError;
 pub struct CookiePolicy {
     access_name: Option<Box<str>>,
     refresh_name: Option<Box<str>>,
-    /// `None` for no such cookie.
+    /// `None` if no XSRF cookie is set.
     xsrf_name: Option<Box<str>>,
     path: Box<str>,
     refresh_path: Option<Box<str>>,
@@ -44,7 +44,7 @@ pub struct CookiePolicy {
     former: Vec<Self>,
 }
 
-/// The checked specifications of a policy.
+/// The cookie specifications of a valid policy.
 #[derive(Clone, Debug)]
 pub(crate) struct Cookies {
     pub(crate) access: CookieSpec,
@@ -54,7 +54,9 @@ pub(crate) struct Cookies {
 }
 
 impl Cookies {
-    /// Former cookies that the present ones do not replace: browsers tell them apart by name, path and domain.
+    /// Returns the former cookies that no current cookie replaces.
+    ///
+    /// Browsers identify a cookie by its name, path and domain.
     pub(crate) fn former_only(&self) -> impl Iterator<Item = &CookieSpec> {
         let key = |spec: &CookieSpec| (spec.name.clone(), spec.path.clone(), spec.domain.clone());
         let present = [Some(&self.access), Some(&self.refresh), self.xsrf.as_ref()];
@@ -63,7 +65,7 @@ impl Cookies {
 }
 
 impl CookiePolicy {
-    /// The defaults.
+    /// Creates a policy with the default names and attributes.
     pub fn new() -> Self {
         Self {
             access_name: None,
@@ -79,48 +81,52 @@ impl CookiePolicy {
         }
     }
 
-    /// Names the access cookie exactly this, prefix included.
+    /// Sets the full name of the access cookie, including any prefix.
     ///
-    /// Defaults to `access` behind the prefix that the attributes allow.
+    /// Defaults to `access`, preceded by the strictest prefix that the attributes allow.
     pub fn with_access_name(mut self, name: impl Into<String>) -> Self {
         self.access_name = Some(name.into().into_boxed_str());
         self
     }
 
-    /// Names the refresh cookie exactly this, prefix included.
+    /// Sets the full name of the refresh cookie, including any prefix.
     ///
-    /// Defaults to `refresh` behind the prefix that the attributes allow.
+    /// Defaults to `refresh`, preceded by the strictest prefix that the attributes allow.
     pub fn with_refresh_name(mut self, name: impl Into<String>) -> Self {
         self.refresh_name = Some(name.into().into_boxed_str());
         self
     }
 
-    /// Names the readable cookie that carries the XSRF token to the page's script.
+    /// Sets the name of the readable cookie that carries the XSRF token to the page's script.
     ///
-    /// Defaults to `XSRF-TOKEN`, which axios, Angular and AngularJS read by themselves.
+    /// Defaults to `XSRF-TOKEN`, which axios, Angular and AngularJS read automatically.
     pub fn with_xsrf_name(mut self, name: impl Into<String>) -> Self {
         self.xsrf_name = Some(name.into().into_boxed_str());
         self
     }
 
-    /// Sets no cookie for the XSRF token: the client learns it from the sign-in response's body.
+    /// Disables the XSRF cookie. The client must take the XSRF token from the body of the sign-in response.
+    ///
+    /// Defaults to setting the cookie.
     pub fn without_xsrf_cookie(mut self) -> Self {
         self.xsrf_name = None;
         self
     }
 
-    /// Sends the cookies on this path and below only.
+    /// Restricts the cookies to this path and the paths below it.
     ///
-    /// Defaults to `/`. Any other gives up the `__Host-` prefix.
+    /// Defaults to `/`. Any other path rules out the `__Host-` prefix.
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into().into_boxed_str();
         self
     }
 
-    /// Sends the refresh cookie on this path and below only; it must cover sign-out as well as the
-    /// refresh service, and refreshing then happens only there.
+    /// Restricts the refresh cookie to this path and the paths below it.
     ///
-    /// Defaults to the path of the others. Any other than `/` gives up the `__Host-` prefix.
+    /// The path must cover both sign-out and the refresh service. Sessions are then refreshed only by requests to
+    /// that path.
+    ///
+    /// Defaults to the path of the other cookies. Any path except `/` rules out the `__Host-` prefix.
     pub fn with_refresh_path(mut self, path: impl Into<String>) -> Self {
         self.refresh_path = Some(path.into().into_boxed_str());
         self
@@ -128,14 +134,14 @@ impl CookiePolicy {
 
     /// Shares the cookies with all hosts of this domain.
     ///
-    /// Defaults to none: the host alone. Any domain gives up the `__Host-` prefix, and every host of
-    /// the domain can then read and set the cookies.
+    /// Defaults to none: only the host that set the cookies receives them. Any domain rules out the `__Host-` prefix,
+    /// and every host of the domain can then read and set the cookies.
     pub fn with_domain(mut self, domain: impl Into<String>) -> Self {
         self.domain = Some(domain.into().into_boxed_str());
         self
     }
 
-    /// Sets `SameSite`.
+    /// Sets the `SameSite` attribute of all cookies.
     ///
     /// Defaults to [`SameSite::Strict`].
     pub const fn with_same_site(mut self, same_site: SameSite) -> Self {
@@ -143,7 +149,9 @@ impl CookiePolicy {
         self
     }
 
-    /// Keeps the cookies apart for each top-level site that embeds the application (`Partitioned`, CHIPS).
+    /// Sets the `Partitioned` attribute (CHIPS), which separates the cookies by top-level site.
+    ///
+    /// For applications that other sites embed.
     ///
     /// Defaults to off.
     pub const fn with_partitioned(mut self) -> Self {
@@ -151,14 +159,14 @@ impl CookiePolicy {
         self
     }
 
-    /// Drops `Secure` and the prefixes, for browsers that refuse them on `http://localhost` (Safari).
+    /// Removes `Secure` and the name prefixes, for browsers that reject them on `http://localhost` (Safari).
     ///
-    /// Chromium and Firefox accept secure cookies on `http://localhost`: there this is not needed.
-    /// Building `Sessions` with it says so at `warn`.
+    /// Chromium and Firefox accept secure cookies on `http://localhost` and do not need this. Building `Sessions`
+    /// with such a policy logs a warning.
     ///
     /// # Security
     ///
-    /// Without `Secure`, anybody on the network path reads the session. Never deploy it.
+    /// Without `Secure`, anyone on the network path can read the session's cookies. Never deploy this.
     pub fn for_local_http_development(mut self) -> Self {
         self.secure = false;
         for name in [&mut self.access_name, &mut self.refresh_name, &mut self.xsrf_name].into_iter().flatten()
@@ -168,16 +176,16 @@ impl CookiePolicy {
         self
     }
 
-    /// Also clears cookies as a former policy set them, so that a change of name, path or domain
-    /// leaves nothing behind in browsers.
+    /// Also clears the cookies of a former policy, so that a change of name, path or domain leaves no stale cookies
+    /// in browsers.
     ///
-    /// Defaults to none.
+    /// Can be called several times. Defaults to none.
     pub fn with_former(mut self, former: Self) -> Self {
         self.former.push(former);
         self
     }
 
-    /// Checks the policy.
+    /// Validates the policy, and logs a warning if its cookies are not `Secure`.
     pub(crate) fn check(&self) -> Result<Cookies, ConfigError> {
         let cookies = self.specify()?;
         if !self.secure {

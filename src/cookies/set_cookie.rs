@@ -11,19 +11,19 @@ use crate::{
     token::{IssueError, IssueErrorKind},
 };
 
-/// The `SameSite` attribute (RFC 6265bis §5.6.7).
+/// The value of the `SameSite` attribute (RFC 6265bis §5.6.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SameSite {
-    /// Sent on requests from the same site only.
+    /// The cookie is sent only on requests from the same site.
     Strict,
-    /// Also sent on top-level navigations from other sites.
+    /// The cookie is also sent on top-level navigations from other sites.
     Lax,
-    /// Sent on every request; needs `Secure`.
+    /// The cookie is sent on every request. Requires `Secure`.
     None,
 }
 
-/// How one cookie is set and cleared: always by the same specification.
+/// The name and attributes with which one cookie is both set and cleared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CookieSpec {
     pub(crate) name: Box<str>,
@@ -35,7 +35,7 @@ pub(crate) struct CookieSpec {
     pub(crate) partitioned: bool,
 }
 
-/// Cookie name prefixes (RFC 6265bis §4.1.3); browsers compare them without case.
+/// Cookie name prefixes (RFC 6265bis §4.1.3), which browsers compare case-insensitively.
 pub(crate) struct Prefix;
 
 impl Prefix {
@@ -55,12 +55,12 @@ impl Prefix {
 }
 
 impl CookieSpec {
-    /// Whether no other host can set a cookie of this name.
+    /// Returns `true` if no other host can set a cookie of this name.
     pub(crate) fn is_host_bound(&self) -> bool {
         Prefix::is(Prefix::HOST, &self.name)
     }
 
-    /// The `Set-Cookie` value that sets the cookie for `max_age`.
+    /// Returns the `Set-Cookie` value that sets the cookie for `max_age`.
     pub(crate) fn set(&self, value: &str, max_age: Duration) -> Result<HeaderValue, IssueError> {
         let len = self.name.len() + value.len();
         if len > MAX_NAME_AND_VALUE {
@@ -69,8 +69,10 @@ impl CookieSpec {
         Ok(self.header(value, max_age.as_secs()))
     }
 
-    /// The `Set-Cookie` value that clears it: browsers replace a cookie only by one of the same name,
-    /// path and domain, and a secure one only by a secure one.
+    /// Returns the `Set-Cookie` value that clears the cookie.
+    ///
+    /// It repeats all attributes: browsers replace a cookie only with one of the same name, path and domain, and a
+    /// secure cookie only with a secure one.
     pub(crate) fn clear(&self) -> HeaderValue {
         self.header("", 0)
     }
@@ -93,16 +95,15 @@ impl CookieSpec {
             cookie = cookie.partitioned(true);
         }
         let mut line = String::with_capacity(self.name.len() + value.len() + ATTRIBUTES_ROOM);
-        write!(line, "{}", cookie.build()).expect("a string takes everything");
-        let mut header = HeaderValue::try_from(line).expect(
-            "name, path and domain were checked at construction, and our values are base64url and dots",
-        );
-        // No log of headers shows it, and HTTP/2 does not index it.
+        write!(line, "{}", cookie.build()).expect("writing to a string never fails");
+        let mut header = HeaderValue::try_from(line)
+            .expect("name, path and domain were checked at construction, and values are base64url and dots");
+        // Keeps the value out of header logs and of the HTTP/2 compression table.
         header.set_sensitive(true);
         header
     }
 
-    /// Finds attributes that contradict each other or that no browser would take.
+    /// Rejects attributes that contradict each other or that browsers would not accept.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let name = &self.name;
         check_name(name)?;
@@ -110,7 +111,8 @@ impl CookieSpec {
             |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b',');
         if !self.path.starts_with('/') || !printable(&self.path) || self.path.len() > MAX_ATTRIBUTE {
             return Err(ConfigError::new(format!(
-                "`{}` is not a cookie path: start it with `/`, leave out `;` and `,`, and keep to {MAX_ATTRIBUTE} bytes",
+                "`{}` is not a valid cookie path: start it with `/`, leave out `;` and `,`, and use at most \
+                 {MAX_ATTRIBUTE} bytes",
                 excerpt(&self.path)
             )));
         }
@@ -120,7 +122,7 @@ impl CookieSpec {
                 || domain.len() > MAX_ATTRIBUTE)
         {
             return Err(ConfigError::new(format!(
-                "`{}` is not a cookie domain: give only the host name, such as `shop.example`",
+                "`{}` is not a valid cookie domain: use the host name alone, such as `shop.example`",
                 excerpt(domain)
             )));
         }
@@ -128,60 +130,61 @@ impl CookieSpec {
             && !(self.secure && self.path.as_ref() == "/" && self.domain.is_none())
         {
             return Err(ConfigError::new(format!(
-                "browsers drop `{name}`: the `__Host-` prefix needs `Secure`, the path `/` and no domain; use \
+                "browsers reject `{name}`: the `__Host-` prefix needs `Secure`, the path `/` and no domain; use \
                  `__Secure-` or no prefix"
             )));
         }
         if Prefix::is(Prefix::SECURE, name) && !self.secure {
             return Err(ConfigError::new(format!(
-                "browsers drop `{name}`: the `__Secure-` prefix needs `Secure`; use no prefix"
+                "browsers reject `{name}`: the `__Secure-` prefix needs `Secure`; use no prefix"
             )));
         }
         if self.same_site == SameSite::None && !self.secure {
             return Err(ConfigError::new(
-                "browsers drop cookies with `SameSite=None` that are not `Secure`; keep `SameSite=Strict` or `Secure`",
+                "browsers reject cookies with `SameSite=None` that are not `Secure`; keep `SameSite=Strict` or `Secure`",
             ));
         }
         if self.partitioned && !self.secure {
             return Err(ConfigError::new(
-                "browsers drop `Partitioned` cookies that are not `Secure`; leave out `with_partitioned`",
+                "browsers reject `Partitioned` cookies that are not `Secure`; leave out `with_partitioned`",
             ));
         }
         Ok(())
     }
 }
 
-/// Refuses names that no cookie can have (RFC 6265 §4.1.1).
+/// Rejects invalid cookie names (RFC 6265 §4.1.1).
 pub(crate) fn check_name(name: &str) -> Result<(), ConfigError> {
     if name.is_empty() || !name.bytes().all(is_token) {
         return Err(ConfigError::new(format!(
-            "`{}` is not a cookie name: use letters, digits, `-` and `_`",
+            "`{}` is not a valid cookie name: use letters, digits, `-` and `_`",
             excerpt(name)
         )));
     }
     Ok(())
 }
 
-/// Enough of a configured text to recognize it.
+/// Returns enough of a configured value to recognize it in an error message.
 fn excerpt(text: &str) -> String {
     text.chars().take(64).flat_map(char::escape_debug).collect()
 }
 
-/// `tchar` of RFC 9110 §5.6.2.
+/// Returns `true` for a `tchar` of RFC 9110 §5.6.2.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// What most cookies have behind their value, so that a line seldom grows.
+/// Room for the attributes of a typical cookie, so that the buffer rarely reallocates.
 const ATTRIBUTES_ROOM: usize = 96;
 
-/// Browsers ignore an attribute whose value is longer (RFC 6265bis §5.6).
+/// The longest attribute value in bytes; browsers ignore longer ones (RFC 6265bis §5.6).
 const MAX_ATTRIBUTE: usize = 1024;
 
-/// Browsers ignore a cookie whose name and value together are longer (RFC 6265bis §5.6).
+/// The most bytes that a cookie's name and value may have together; browsers ignore larger cookies
+/// (RFC 6265bis §5.6).
 pub(crate) const MAX_NAME_AND_VALUE: usize = 4096;
 
-/// Adds the cookies to a response, which must then not be stored anywhere.
+/// Appends the cookies to a response and forbids caches to store it.
 pub(crate) fn append(headers: &mut HeaderMap, cookies: impl IntoIterator<Item = HeaderValue>) {
     let mut any = false;
     for cookie in cookies {
@@ -193,14 +196,14 @@ pub(crate) fn append(headers: &mut HeaderMap, cookies: impl IntoIterator<Item = 
     }
 }
 
-/// As [`append`], but a cookie that the handler has set or cleared itself wins.
+/// Appends those cookies that the handler has not already set or cleared itself; see [`append`].
 pub(crate) fn append_missing(headers: &mut HeaderMap, cookies: impl IntoIterator<Item = HeaderValue>) {
     let by_handler: Vec<Vec<u8>> =
         headers.get_all(SET_COOKIE).iter().map(|cookie| name(cookie).to_vec()).collect();
     append(headers, cookies.into_iter().filter(|cookie| !by_handler.iter().any(|set| set == name(cookie))));
 }
 
-/// A shared cache must not hand one user's cookies to another (RFC 9111 §5.2.2.5, RFC 9213).
+/// Prevents shared caches from serving one user's cookies to another (RFC 9111 §5.2.2.5, RFC 9213).
 fn forbid_storing(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.remove(CDN_CACHE_CONTROL);

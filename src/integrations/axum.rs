@@ -1,8 +1,8 @@
-//! Conveniences for axum 0.8: extractors, and response parts.
+//! Extractors and response parts for axum 0.8.
 //!
-//! `Claims<C>` demands a signed-in user, `Option<Claims<C>>` welcomes anonymous visitors behind a layer
-//! in optional mode, and [`XsrfToken`] is for pages that the server renders. `SignedIn` and
-//! `SignedOut` go into the response beside its body; errors of sessions are responses of their own.
+//! The extractor `Claims<C>` requires a signed-in user. `Option<Claims<C>>` also accepts anonymous visitors, behind a
+//! layer in optional mode. [`XsrfToken`] is for server-rendered pages. `SignedIn`, `UpdatedClaims` and `SignedOut`
+//! can be returned alongside a response body, and `SessionError` converts into a response.
 //!
 //! # Examples
 //!
@@ -54,14 +54,13 @@ use crate::{
     token::{Claims, TokenError, TokenErrorKind},
 };
 
-/// Why a handler got no claims.
+/// The rejection of the extractors in this module: why a handler received no claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClaimsRejection {
-    /// Nobody is signed in: 401.
+    /// The request has no signed-in user. Responds with 401.
     Unauthenticated(TokenError),
-    /// The route is not behind a `CookieJwtLayer` for this type of claims: 500, and a message in the
-    /// log that says so.
+    /// The route is not behind a `CookieJwtLayer` for this type of claims, which is also logged. Responds with 500.
     LayerMissing,
 }
 
@@ -78,7 +77,9 @@ impl std::fmt::Display for ClaimsRejection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unauthenticated(error) => error.fmt(f),
-            Self::LayerMissing => f.write_str("the route is not behind a CookieJwtLayer"),
+            Self::LayerMissing => {
+                f.write_str("the route is not behind a `CookieJwtLayer` for these claims; add the layer")
+            }
         }
     }
 }
@@ -114,7 +115,7 @@ impl From<NoClaims> for ClaimsRejection {
     }
 }
 
-/// The XSRF token of the signed-in user, for a hidden field or a `<meta>` of a rendered page.
+/// Extractor for the XSRF token of the signed-in user, for a hidden field or a `<meta>` element of a rendered page.
 ///
 /// # Examples
 ///
@@ -134,16 +135,18 @@ pub struct XsrfToken {
 }
 
 impl XsrfToken {
-    /// The plain value, as the header and the cookie carry it.
+    /// Returns the plain value, as it is sent in the header and the cookie.
     pub fn value(&self) -> &str {
         &self.value
     }
 
-    /// The value under a one-time pad of this request: for pages that are compressed and reflect
-    /// input, where BREACH could guess the plain one. Check it with `Claims::verify_xsrf`, or send it
-    /// in the header.
+    /// Returns the value masked with a one-time pad, which differs for every request.
     ///
-    /// `None` when another issuer made the value in another shape: it can only be sent plain.
+    /// Use it in pages that are compressed and reflect input, where the BREACH attack could recover the plain value.
+    /// `Claims::verify_xsrf` accepts it, and so does the header.
+    ///
+    /// Returns `None` if the token comes from another issuer and its value has a format that cannot be masked. Such a
+    /// value can only be sent plain.
     pub fn masked(&self) -> Option<&str> {
         self.masked.as_deref()
     }
@@ -197,7 +200,7 @@ impl IntoResponseParts for SignedOut {
     }
 }
 
-/// 200 with the cookies and `{"expiresAt", "xsrfToken"}`, as the refresh service responds.
+/// Responds with 200, the cookies and the body `{"expiresAt", "xsrfToken"}`, like the refresh service.
 impl IntoResponse for SignedIn {
     fn into_response(self) -> Response {
         let body = json!({ "expiresAt": self.expires_at_unix(), "xsrfToken": self.xsrf_token() });
@@ -205,7 +208,7 @@ impl IntoResponse for SignedIn {
     }
 }
 
-/// 200 with `{"xsrfToken"}`; clears the access cookie.
+/// Responds with 200 and the body `{"xsrfToken"}`, and clears the access cookie.
 impl IntoResponse for UpdatedClaims {
     fn into_response(self) -> Response {
         let body = json!({ "xsrfToken": self.xsrf_token() });
@@ -213,7 +216,7 @@ impl IntoResponse for UpdatedClaims {
     }
 }
 
-/// 204 that clears the cookies.
+/// Responds with 204 and clears the cookies.
 impl IntoResponse for SignedOut {
     fn into_response(self) -> Response {
         (self, StatusCode::NO_CONTENT).into_response()
@@ -236,7 +239,7 @@ impl IntoResponse for Refusal {
 }
 
 fn refusal(refusal: &Refusal) -> Response {
-    // The hook for problems does not look at the request.
+    // `ProblemJson` does not use the request.
     let (parts, ()) = http::Request::new(()).into_parts();
     let mut response: Response<Body> = ProblemJson.reject(refusal, &parts);
     response.extensions_mut().insert(refusal.clone());

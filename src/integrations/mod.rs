@@ -1,4 +1,4 @@
-//! Frameworks: each in the public module of its feature's name.
+//! Support for frameworks, each in a public module named after its feature.
 
 #[cfg(feature = "axum")]
 pub mod axum;

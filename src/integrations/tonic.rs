@@ -1,15 +1,16 @@
-//! Conveniences for tonic 0.14: claims from requests, and statuses from refusals.
+//! Claims from requests and statuses from refusals for tonic 0.14.
 //!
-//! Put the layers around the server with [`GrpcStatus`](crate::reject::GrpcStatus), so that refusals arrive
-//! as statuses: 16 `UNAUTHENTICATED`, 7 `PERMISSION_DENIED`, 14 `UNAVAILABLE`. Clients that send the token as
-//! `authorization` metadata need no XSRF header; browsers over gRPC-web, whose token is in a cookie, do.
+//! Wrap the server in the layers with [`GrpcStatus`](crate::reject::GrpcStatus) as the rejection, so that refusals
+//! arrive as gRPC statuses: 16 `UNAUTHENTICATED`, 7 `PERMISSION_DENIED`, 14 `UNAVAILABLE`. Clients that send the
+//! token as `authorization` metadata need no XSRF header. Browsers that use gRPC-web send it in a cookie, and do need
+//! the header.
 //!
-//! For gRPC-web, tonic-web's `GrpcWebLayer` goes outside of these layers, so that refusals are translated
-//! for the browser as all other answers are. A page of another origin also needs that origin trusted
-//! ([`with_trusted_origin`](crate::session::SessionsBuilder::with_trusted_origin)) and, outside of all,
-//! tower-http's `CorsLayer` that allows credentials, `content-type`, `x-xsrf-token`, `x-grpc-web` and
-//! `x-user-agent`, and exposes
-//! `grpc-status` and `grpc-message`: a refusal has no body, so its status is in the headers.
+//! For gRPC-web, put tonic-web's `GrpcWebLayer` outside these layers, so that refusals are translated for the browser
+//! like all other responses. If the page is served from another origin, that origin must be trusted
+//! ([`with_trusted_origin`](crate::session::SessionsBuilder::with_trusted_origin)), and tower-http's `CorsLayer` must
+//! be the outermost layer. It must allow credentials and the headers `content-type`, `x-xsrf-token`, `x-grpc-web` and
+//! `x-user-agent`, and expose `grpc-status` and `grpc-message`, because a refusal has no body and carries its status
+//! in the headers.
 //!
 //! # Examples
 //!
@@ -35,14 +36,14 @@ use crate::{
     token::{Claims, InsufficientScope},
 };
 
-/// The claims of a tonic request.
+/// Extension trait that returns the claims of a tonic request.
 pub trait RequestClaims {
-    /// The claims of the signed-in user.
+    /// Returns the claims of the signed-in user.
     ///
     /// # Errors
     ///
-    /// `UNAUTHENTICATED` when nobody is signed in; `INTERNAL` when the server is not behind a
-    /// `CookieJwtLayer` for this type of claims, which the log says.
+    /// Returns `UNAUTHENTICATED` if the request has no signed-in user, and `INTERNAL` if the server is not behind a
+    /// `CookieJwtLayer` for this type of claims, which is also logged.
     fn claims<C: Send + Sync + 'static>(&self) -> Result<&Claims<C>, Status>;
 }
 
@@ -50,12 +51,12 @@ impl<T> RequestClaims for Request<T> {
     fn claims<C: Send + Sync + 'static>(&self) -> Result<&Claims<C>, Status> {
         AuthState::claims(self.extensions(), "a gRPC method").map_err(|missing| match missing {
             NoClaims::Anonymous(error) => Refusal::Token(error).into(),
-            NoClaims::LayerMissing => Status::internal("the server is not set up to authenticate"),
+            NoClaims::LayerMissing => Status::internal("the server is not configured for authentication"),
         })
     }
 }
 
-/// The status with the refusal's stable code as its message.
+/// Converts a refusal into a status whose message is the refusal's stable code.
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let code = match refusal.status() {
@@ -67,7 +68,7 @@ impl From<Refusal> for Status {
     }
 }
 
-/// So that a method can say `claims.require_scope("orders:write")?`.
+/// Converts a missing scope into a status, so that methods can use `claims.require_scope("orders:write")?`.
 impl From<InsufficientScope> for Status {
     fn from(error: InsufficientScope) -> Self {
         Refusal::Scope(error).into()

@@ -4,9 +4,9 @@ use serde::{Serialize, Serializer};
 
 use crate::error::ConfigError;
 
-/// A signature algorithm of RFC 7518 §3.1 or RFC 8037.
+/// A signature algorithm (RFC 7518 §3.1, RFC 8037).
 ///
-/// `none` does not exist here.
+/// `none` is not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
@@ -36,7 +36,7 @@ pub enum Algorithm {
     EdDSA,
 }
 
-/// What kind of key an algorithm needs.
+/// The type of key that an algorithm requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     Hmac,
@@ -46,7 +46,7 @@ pub(crate) enum Family {
 }
 
 impl Algorithm {
-    /// Every algorithm that this crate knows.
+    /// All algorithms that this crate supports.
     pub const ALL: [Self; 12] = [
         Self::HS256,
         Self::HS384,
@@ -80,7 +80,7 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of this exact name; `alg` is case-sensitive (RFC 7515 §4.1.1).
+    /// Returns the algorithm with this `alg` value, which is case-sensitive (RFC 7515 §4.1.1).
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
     }
@@ -94,7 +94,7 @@ impl Algorithm {
         }
     }
 
-    /// The shortest secret in bytes, for the HMAC algorithms (RFC 7518 §3.2).
+    /// Returns the minimum length of a secret in bytes, for the HMAC algorithms (RFC 7518 §3.2).
     pub(crate) const fn min_secret_len(self) -> usize {
         match self {
             Self::HS384 => 48,
@@ -103,7 +103,7 @@ impl Algorithm {
         }
     }
 
-    /// Length in bytes of an uncompressed point, for the ECDSA algorithms.
+    /// Returns the length of an uncompressed point in bytes, for the ECDSA algorithms.
     pub(crate) const fn point_len(self) -> usize {
         match self {
             Self::ES384 => 97,
@@ -135,7 +135,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// The exact name: `alg` is case-sensitive (RFC 7515 §4.1.1).
+/// Parses an `alg` value, which is case-sensitive (RFC 7515 §4.1.1).
 impl FromStr for Algorithm {
     type Err = ConfigError;
 
@@ -162,7 +162,7 @@ impl PartialEq<str> for Algorithm {
     }
 }
 
-/// As the value of `alg`.
+/// Serializes the algorithm as its `alg` value.
 impl Serialize for Algorithm {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())

@@ -1,7 +1,7 @@
-//! The cryptography behind the keys: `jsonwebtoken`'s providers, called explicitly.
+//! Explicit calls into `jsonwebtoken`'s crypto providers.
 //!
-//! Never through the process default, which panics as soon as any crate in an application's
-//! dependency graph enables the other provider's feature as well.
+//! The process-wide default provider is never used: it panics if any crate in the application's dependency graph
+//! enables the features of both providers.
 
 use std::cell::RefCell;
 
@@ -23,7 +23,7 @@ pub(crate) fn provider() -> &'static CryptoProvider {
     PROVIDER
 }
 
-/// SHA-256 of `data`.
+/// Returns the SHA-256 digest of `data`.
 pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
     let digest = (provider().key_utils.compute_digest)(data, ThumbprintHash::SHA256);
     digest
@@ -32,7 +32,7 @@ pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
         .expect("both providers implement SHA-256, whose digest has 32 bytes")
 }
 
-/// HMAC-SHA-256 of `message` (RFC 2104), under a key of any length.
+/// Returns the HMAC-SHA-256 of `message` (RFC 2104) under a key of any length.
 #[cfg(feature = "redis")]
 pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
     use jsonwebtoken::{Algorithm, EncodingKey};
@@ -43,31 +43,32 @@ pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
         .expect("both providers implement HMAC-SHA-256, whose tag has 32 bytes")
 }
 
-/// Fills an array with bytes from the operating system's random source.
+/// Returns random bytes from the operating system.
 ///
 /// # Panics
 ///
-/// When the operating system has no randomness to give: nothing safe could be done then.
+/// Panics if the operating system cannot provide randomness, as there is no safe way to continue.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system provides randomness");
     bytes
 }
 
-/// A verifier that has been set up: the HMAC key schedule and the parsing of a public key are not repeated for
-/// each token.
+/// A verifier that is reused, so that the HMAC key schedule or the parsing of the public key is not repeated for each
+/// token.
 struct Prepared {
     uid: u64,
     verifier: Box<dyn JwtVerifier>,
 }
 
 thread_local! {
-    /// Most recently used first. The providers' verifiers are neither `Send` nor `Sync`, so each thread keeps its
-    /// own.
+    /// The prepared verifiers, most recently used first.
+    ///
+    /// The providers' verifiers are neither `Send` nor `Sync`, so each thread has separate ones.
     static PREPARED: RefCell<Vec<Prepared>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Verifies a signature with the prepared verifier of the key `uid`.
+/// Verifies a signature with the prepared verifier of the key `uid`, preparing it if necessary.
 pub(super) fn verify(
     uid: u64,
     algorithm: Algorithm,
@@ -91,5 +92,6 @@ pub(super) fn verify(
     })
 }
 
-/// Enough for a ring in the middle of a rotation; a key beyond it is set up anew.
+/// The number of prepared verifiers per thread: enough for a key ring during a key rotation. Beyond it, the least
+/// recently used verifier is dropped and prepared again when needed.
 const MAX_PREPARED: usize = 16;

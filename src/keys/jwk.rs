@@ -11,7 +11,7 @@ use super::{
 };
 use crate::error::ConfigError;
 
-/// What of a JWK is looked at. Its fields may be private: no `Debug`.
+/// The relevant members of a JWK. Does not implement `Debug`, because they may be private.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -30,16 +30,16 @@ struct Jwk {
 }
 
 impl Key {
-    /// A key in JWK form; `kid` becomes its id.
+    /// Parses a JSON Web Key (RFC 7517). Its `kid` becomes the key's id.
     ///
-    /// Without `alg` the curve decides (`ES256`, `ES384`, `EdDSA`), and an RSA key is taken for `RS256`.
-    /// Public keys, shared secrets, and private EC and Ed25519 keys are taken; private RSA keys come in
-    /// PEM, by [`from_private_pem`](Self::from_private_pem).
+    /// Without `alg`, the curve determines the algorithm (`ES256`, `ES384` or `EdDSA`), and an RSA key is used for
+    /// `RS256`. Supports public keys, shared secrets, and private EC and Ed25519 keys. Load private RSA keys from PEM
+    /// with [`from_private_pem`](Self::from_private_pem).
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for a key that is not for signatures (`use`, `key_ops`), of an unknown kind, weak or
-    /// incomplete.
+    /// Returns a [`ConfigError`] if the key is not meant for signatures (`use`, `key_ops`), is of an unsupported
+    /// type, is too weak, or is incomplete.
     ///
     /// # Examples
     ///
@@ -52,12 +52,13 @@ impl Key {
     /// # Ok::<(), tower_cookie_jwt::ConfigError>(())
     /// ```
     pub fn from_jwk(jwk: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        let jwk =
-            serde_json::from_slice(jwk.as_ref()).map_err(|_| ConfigError::new("this is no JSON Web Key"))?;
+        let jwk = serde_json::from_slice(jwk.as_ref()).map_err(|_| {
+            ConfigError::new("not a valid JSON Web Key; pass one JSON object with at least `kty`")
+        })?;
         from_jwk(&jwk)
     }
 
-    /// The public part as a JWK; none for a shared secret, which has no public part.
+    /// Returns the public part as a JWK, or `None` for a shared secret, which has no public part.
     pub(super) fn public_jwk(&self) -> Option<Value> {
         let mut jwk = self.public_parameters()?;
         jwk.insert("alg".into(), self.algorithm().as_str().into());
@@ -92,14 +93,16 @@ impl Key {
 }
 
 impl KeyRing {
-    /// A ring that verifies with the keys of a JWK set, such as an authorization server publishes.
+    /// Creates a key ring that verifies with the keys of a JWK Set, such as an authorization server publishes.
     ///
-    /// Keys that cannot be used are left out (RFC 7517 §5): those for other purposes (`use=enc`), of unknown
-    /// kinds, weak or incomplete. So are shared secrets and private keys: a secret in a published set is none.
+    /// Unusable keys are ignored (RFC 7517 §5): those for other purposes (`use=enc`), of unsupported types, too weak
+    /// or incomplete. Shared secrets and private keys are ignored as well, since a secret in a published set is no
+    /// longer secret.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when this is no JWK set, two keys have the same id and algorithm, or none is left.
+    /// Returns a [`ConfigError`] if `set` is not a JWK Set, if two of its keys have the same id and algorithm, or if
+    /// it contains no usable key.
     ///
     /// # Examples
     ///
@@ -115,16 +118,16 @@ impl KeyRing {
         struct Set {
             keys: Vec<Value>,
         }
-        let set: Set = serde_json::from_slice(set.as_ref())
-            .map_err(|_| ConfigError::new("this is no JSON Web Key set"))?;
+        let set: Set = serde_json::from_slice(set.as_ref()).map_err(|_| {
+            ConfigError::new("not a valid JSON Web Key Set; pass a JSON object with an array `keys`")
+        })?;
         let mut keys = Vec::new();
         for value in &set.keys {
-            // A key of a kind that we do not know may have any members.
+            // The members of an unknown key type may have any JSON type.
             let Ok(jwk) = Jwk::deserialize(value) else {
                 continue;
             };
             match from_jwk(&jwk) {
-                // What a published set gives away is no secret any more.
                 Ok(key) if !key.can_sign() => keys.push(key),
                 Ok(_) | Err(_) => {}
             }
@@ -132,7 +135,9 @@ impl KeyRing {
         Self::verify_only(keys)
     }
 
-    /// Returns the JWK set of the public keys, as JSON.
+    /// Returns the JWK Set of the public keys as JSON.
+    ///
+    /// Shared secrets are left out.
     pub fn public_jwks(&self) -> String {
         let keys: Vec<_> = self.keys().iter().filter_map(Key::public_jwk).collect();
         json!({ "keys": keys }).to_string()
@@ -141,25 +146,28 @@ impl KeyRing {
 
 fn from_jwk(jwk: &Jwk) -> Result<Key, ConfigError> {
     if jwk.usage.as_deref().is_some_and(|usage| usage != "sig") {
-        return Err(ConfigError::new("the key's `use` is not `sig`"));
+        return Err(ConfigError::new("the key's `use` is not `sig`; choose a key for signatures"));
     }
     let verifies = |operation: &String| operation == "verify" || operation == "sign";
     if jwk.key_ops.as_ref().is_some_and(|operations| !operations.iter().any(verifies)) {
-        return Err(ConfigError::new("the key's `key_ops` are neither `sign` nor `verify`"));
+        return Err(ConfigError::new(
+            "the key's `key_ops` include neither `sign` nor `verify`; choose a key for signatures",
+        ));
     }
     let algorithm = algorithm(jwk)?;
     let key = match algorithm.family() {
         Family::Hmac => Key::hmac(algorithm, member(&jwk.k)?),
         Family::Rsa if jwk.d.is_some() => {
             return Err(ConfigError::new(
-                "this is a private RSA key: load it in PEM with `Key::from_private_pem`",
+                "private RSA keys are not supported as JWKs; load the key from PEM with `Key::from_private_pem`",
             ));
         }
         Family::Rsa => Key::from_rsa_components(algorithm, member(&jwk.n)?, member(&jwk.e)?),
         Family::Ec if jwk.d.is_some() => Key::from_ec_scalar(algorithm, &member(&jwk.d)?),
         Family::Ec => {
             let (x, y) = (member(&jwk.x)?, member(&jwk.y)?);
-            // Both have the full length (RFC 7518 §6.2.1.2): a lost byte must not be made up by the other.
+            // Each must have the full length of the field (RFC 7518 §6.2.1.2): the total length alone would accept a
+            // short coordinate next to a long one.
             if x.len() != y.len() {
                 return Err(incomplete());
             }
@@ -175,7 +183,7 @@ fn from_jwk(jwk: &Jwk) -> Result<Key, ConfigError> {
     })
 }
 
-/// The one algorithm of the key, which must fit its kind.
+/// Returns the key's algorithm, which must match its type and curve.
 fn algorithm(jwk: &Jwk) -> Result<Algorithm, ConfigError> {
     let by_kind = match (&*jwk.kty, jwk.crv.as_deref()) {
         ("EC", Some("P-256")) => Some(Algorithm::ES256),
@@ -183,18 +191,28 @@ fn algorithm(jwk: &Jwk) -> Result<Algorithm, ConfigError> {
         ("OKP", Some("Ed25519")) => Some(Algorithm::EdDSA),
         ("RSA", _) => Some(Algorithm::RS256),
         ("oct", _) => None,
-        _ => return Err(ConfigError::new("keys of this kind or curve do not exist here")),
+        _ => {
+            return Err(ConfigError::new(
+                "the key type or curve is not supported; use RSA, P-256, P-384, Ed25519 or a shared secret",
+            ));
+        }
     };
     let Some(name) = &jwk.alg else {
-        return by_kind.ok_or(ConfigError::new("a shared secret needs `alg`"));
+        return by_kind.ok_or(ConfigError::new("a shared secret needs `alg`, such as `HS256`"));
     };
-    let named = Algorithm::from_name(name).ok_or(ConfigError::new("the key's `alg` does not exist here"))?;
+    let named = Algorithm::from_name(name).ok_or(ConfigError::new(
+        "the key's `alg` is not supported; use a signature algorithm, such as `EdDSA`",
+    ))?;
     let fits = match named.family() {
         Family::Hmac => jwk.kty == "oct",
         Family::Rsa => jwk.kty == "RSA",
         Family::Ec | Family::Ed => by_kind == Some(named),
     };
-    if fits { Ok(named) } else { Err(ConfigError::new("the key's `alg` does not fit its kind")) }
+    if fits {
+        Ok(named)
+    } else {
+        Err(ConfigError::new("the key's `alg` does not match its type or curve; correct or remove `alg`"))
+    }
 }
 
 fn member(value: &Option<String>) -> Result<Vec<u8>, ConfigError> {
@@ -203,5 +221,5 @@ fn member(value: &Option<String>) -> Result<Vec<u8>, ConfigError> {
 }
 
 fn incomplete() -> ConfigError {
-    ConfigError::new("the JSON Web Key is incomplete, or not in base64url")
+    ConfigError::new("the JSON Web Key is incomplete, or a member is not base64url without padding")
 }

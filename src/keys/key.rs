@@ -13,8 +13,8 @@ use crate::error::ConfigError;
 
 /// A key for exactly one algorithm, with an optional id.
 ///
-/// A private or secret key signs and verifies, a public key only verifies. `Debug` shows the
-/// algorithm and the id, never the key.
+/// Private keys and shared secrets sign and verify; public keys only verify. The `Debug` output contains the
+/// algorithm and the id, never key material.
 ///
 /// # Examples
 ///
@@ -29,7 +29,7 @@ use crate::error::ConfigError;
 /// ```
 #[derive(Clone)]
 pub struct Key {
-    /// Tells keys apart in the per-thread store of prepared verifiers.
+    /// Identifies the key among the prepared verifiers of each thread.
     uid: u64,
     algorithm: Algorithm,
     id: Option<Box<str>>,
@@ -38,28 +38,28 @@ pub struct Key {
 }
 
 impl Key {
-    /// A shared secret for HS256: at least 32 bytes of randomness, not a password.
+    /// Creates an HS256 key from a shared secret of at least 32 random bytes. Do not use a password.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for a secret under 32 bytes (RFC 7518 §3.2).
+    /// Returns a [`ConfigError`] if the secret is shorter than 32 bytes (RFC 7518 §3.2).
     pub fn hs256(secret: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         Self::hmac(Algorithm::HS256, secret)
     }
 
-    /// A shared secret for one of the HMAC algorithms.
+    /// Creates a key for one of the HMAC algorithms from a shared secret.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for another algorithm, and for a secret shorter than the hash: 32, 48 or 64
-    /// bytes (RFC 7518 §3.2).
+    /// Returns a [`ConfigError`] if `algorithm` is not an HMAC algorithm, or if the secret is shorter than the hash
+    /// output: 32, 48 or 64 bytes for HS256, HS384 or HS512 (RFC 7518 §3.2).
     pub fn hmac(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let secret = secret.as_ref();
         require_family(algorithm, Family::Hmac, "HS256, HS384 or HS512")?;
         if secret.len() < algorithm.min_secret_len() {
             return Err(ConfigError::new(format!(
                 "the {algorithm} secret has {} bytes, but needs at least {} bytes of randomness \
-                 (RFC 7518, section 3.2); make one with `openssl rand -base64 48`",
+                 (RFC 7518, section 3.2); generate one with `openssl rand -base64 48`",
                 secret.len(),
                 algorithm.min_secret_len(),
             )));
@@ -71,12 +71,12 @@ impl Key {
         ))
     }
 
-    /// A private key in PEM: PKCS#8, or PKCS#1 for RSA.
+    /// Loads a private key from PEM, in PKCS#8 form or, for RSA, also in PKCS#1 form.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when the PEM is not a private key for `algorithm`, and for RSA keys under
-    /// 2048 bits.
+    /// Returns a [`ConfigError`] if the PEM is not a private key for `algorithm`, or if it is an RSA key of fewer
+    /// than 2048 bits.
     pub fn from_private_pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let pem = pem.as_ref();
         let signing = match algorithm.family() {
@@ -88,11 +88,12 @@ impl Key {
         Self::from_signing(algorithm, signing.map_err(|_| not_a_private_key(algorithm))?)
     }
 
-    /// A private key in DER: PKCS#8 for ECDSA and EdDSA, PKCS#1 for RSA.
+    /// Loads a private key from DER: PKCS#8 for ECDSA and EdDSA, PKCS#1 for RSA.
     ///
     /// # Errors
     ///
-    /// As [`from_private_pem`](Self::from_private_pem).
+    /// Returns a [`ConfigError`] if the DER is not a private key for `algorithm`, or if it is an RSA key of fewer
+    /// than 2048 bits.
     pub fn from_private_der(algorithm: Algorithm, der: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let der = der.as_ref();
         let signing = match algorithm.family() {
@@ -104,12 +105,12 @@ impl Key {
         Self::from_signing(algorithm, signing)
     }
 
-    /// A public key in PEM: SubjectPublicKeyInfo, or PKCS#1 for RSA. It only verifies.
+    /// Loads a public key, which only verifies, from PEM: SubjectPublicKeyInfo or, for RSA, also PKCS#1.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when the PEM is not a public key for `algorithm` (a private key is refused
-    /// too: a verifying service should not hold one), and for RSA keys under 2048 bits.
+    /// Returns a [`ConfigError`] if the PEM is not a public key for `algorithm`, or if it is an RSA key of fewer than
+    /// 2048 bits. A private key is rejected too: a service that only verifies should not hold one.
     pub fn from_public_pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let pem = pem.as_ref();
         let holds_private = pem.windows(PRIVATE_LABEL.len()).any(|window| window == PRIVATE_LABEL);
@@ -125,12 +126,15 @@ impl Key {
         Self::from_verifying(algorithm, verifying.map_err(|_| not_a_public_key(algorithm))?)
     }
 
-    /// A raw public key: PKCS#1 DER for RSA, an uncompressed point (`04 || x || y`) for ECDSA, the
-    /// 32 bytes of an Ed25519 key.
+    /// Creates a public key, which only verifies, from its raw bytes.
+    ///
+    /// These are PKCS#1 DER for RSA, an uncompressed point (`04 || x || y`) for ECDSA, and the 32 bytes of the key
+    /// for Ed25519.
     ///
     /// # Errors
     ///
-    /// As [`from_public_pem`](Self::from_public_pem).
+    /// Returns a [`ConfigError`] if the bytes are not a public key for `algorithm`, or if it is an RSA key of fewer
+    /// than 2048 bits.
     pub fn from_public_bytes(algorithm: Algorithm, bytes: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let bytes = bytes.as_ref();
         let verifying = match algorithm.family() {
@@ -142,11 +146,12 @@ impl Key {
         Self::from_verifying(algorithm, verifying)
     }
 
-    /// An RSA public key by modulus and exponent, both big-endian. It only verifies.
+    /// Creates an RSA public key, which only verifies, from its modulus and exponent, both big-endian.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for an algorithm that is not RSA and for a modulus under 2048 bits.
+    /// Returns a [`ConfigError`] if `algorithm` is not an RSA algorithm, if the modulus has fewer than 2048 bits, or
+    /// if the exponent is empty.
     pub fn from_rsa_components(
         algorithm: Algorithm,
         modulus: impl AsRef<[u8]>,
@@ -162,62 +167,60 @@ impl Key {
         Ok(Self::from_parts(algorithm, None, verifying))
     }
 
-    /// A fresh random key, for tests and for applications whose tokens need not outlive the
-    /// process.
+    /// Generates a random key, for tests and for applications whose tokens need not outlive the process.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for the RSA algorithms: make such a key with `openssl genpkey`.
+    /// Returns a [`ConfigError`] for the RSA algorithms; generate RSA keys with `openssl genpkey`.
     pub fn generate(algorithm: Algorithm) -> Result<Self, ConfigError> {
         match algorithm.family() {
             Family::Hmac => Self::hmac(algorithm, random::<64>()),
             Family::Ed => Self::from_ed25519_seed(&random::<32>()),
             Family::Ec => generate_ec(algorithm),
             Family::Rsa => Err(ConfigError::new(format!(
-                "an {algorithm} key cannot be generated here; make one with `openssl genpkey \
+                "generating {algorithm} keys is not supported; generate one with `openssl genpkey \
                  -algorithm RSA -pkeyopt rsa_keygen_bits:2048` and load it with `Key::from_private_pem`"
             ))),
         }
     }
 
-    /// Gives the key an id, written to the `kid` header parameter of the tokens it signs
-    /// (RFC 7515 §4.1.4).
+    /// Sets the key's id, which becomes the `kid` header parameter of the tokens it signs (RFC 7515 §4.1.4).
     ///
-    /// Defaults to none: the key is then tried for any token of its algorithm.
+    /// Defaults to none; such a key is tried for every token with its algorithm.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into().into_boxed_str());
         self
     }
 
-    /// The algorithm, the only one that this key signs or accepts.
+    /// Returns the only algorithm with which this key signs and verifies.
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The id, if it has one.
+    /// Returns the key's id, if it has one.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// Whether this key can sign: true for secrets and private keys.
+    /// Returns `true` if this key can sign, that is, if it is a shared secret or a private key.
     pub const fn can_sign(&self) -> bool {
         self.signing.is_some()
     }
 
-    /// Signs `message`; `None` when this key only verifies or the provider fails.
+    /// Signs `message`. Returns `None` if this key only verifies or the provider fails.
     pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         let signing = self.signing.as_ref()?;
         let signer = (provider().signer_factory)(&self.algorithm.to_jsonwebtoken(), signing).ok()?;
         signer.try_sign(message).ok()
     }
 
-    /// Whether `signature` is this key's signature of `message`; in constant time for HMAC.
+    /// Returns `true` if `signature` is a valid signature of `message` under this key. Takes constant time for HMAC.
     pub(crate) fn verifies(&self, message: &[u8], signature: &Vec<u8>) -> bool {
         crypto::verify(self.uid, self.algorithm, &self.verifying, message, signature)
     }
 
-    /// A private ECDSA key by its scalar.
+    /// Creates a private ECDSA key from its scalar.
     pub(super) fn from_ec_scalar(algorithm: Algorithm, scalar: &[u8]) -> Result<Self, ConfigError> {
         let (wrapper, len) = match algorithm {
             Algorithm::ES384 => (P384_PKCS8, 48),
@@ -229,7 +232,7 @@ impl Key {
         Self::from_private_der(algorithm, [wrapper, scalar].concat())
     }
 
-    /// A private Ed25519 key by its seed.
+    /// Creates a private Ed25519 key from its seed.
     pub(super) fn from_ed25519_seed(seed: &[u8]) -> Result<Self, ConfigError> {
         if seed.len() != ED25519_SEED_LEN {
             return Err(not_a_private_key(Algorithm::EdDSA));
@@ -237,12 +240,12 @@ impl Key {
         Self::from_private_der(Algorithm::EdDSA, [ED25519_PKCS8, seed].concat())
     }
 
-    /// The raw public key of ECDSA and EdDSA.
+    /// Returns the raw public key of an ECDSA or EdDSA key.
     pub(super) fn public_bytes(&self) -> Option<&[u8]> {
         self.verifying.try_get_as_bytes().ok()
     }
 
-    /// Modulus and exponent of an RSA key.
+    /// Returns the modulus and the exponent of an RSA key.
     pub(super) fn rsa_components(&self) -> Option<(Vec<u8>, Vec<u8>)> {
         match self.verifying.kind() {
             DecodingKeyKind::RsaModulusExponent { n, e } => Some((n.clone(), e.clone())),
@@ -275,7 +278,7 @@ impl Key {
             }
         };
         let key = Self::from_parts(algorithm, Some(signing), verifying);
-        // A key that cannot sign is better found now than at the first sign-in.
+        // Some invalid keys fail only when they sign: report them at start-up, not at the first sign-in.
         if key.sign(b"self-test").is_none() {
             return Err(not_a_private_key(algorithm));
         }
@@ -293,7 +296,7 @@ impl Key {
                 true
             }
             Family::Ec => bytes.len() == algorithm.point_len() && bytes[0] == UNCOMPRESSED,
-            // One provider slices these bytes unchecked: another length must never reach it.
+            // One of the providers slices these bytes without a length check, so no other length may reach it.
             Family::Ed => bytes.len() == ED25519_PUBLIC_LEN,
         };
         let usable =
@@ -322,7 +325,7 @@ impl fmt::Debug for Key {
 }
 
 fn generate_ec(algorithm: Algorithm) -> Result<Key, ConfigError> {
-    // A random scalar is out of range about once in 2^32 (P-256): then the provider refuses it.
+    // About one in 2^32 random scalars is out of range for P-256, and the provider rejects it.
     for _ in 0..8 {
         let scalar = random::<48>();
         let scalar = if algorithm == Algorithm::ES384 { &scalar[..] } else { &scalar[..32] };
@@ -331,7 +334,7 @@ fn generate_ec(algorithm: Algorithm) -> Result<Key, ConfigError> {
         }
     }
     Err(ConfigError::new(format!(
-        "no {algorithm} key could be generated; load one with `Key::from_private_pem`"
+        "failed to generate an {algorithm} key; load one with `Key::from_private_pem`"
     )))
 }
 
@@ -339,7 +342,7 @@ fn require_family(algorithm: Algorithm, family: Family, wanted: &str) -> Result<
     if algorithm.family() == family {
         return Ok(());
     }
-    Err(ConfigError::new(format!("{algorithm} does not fit this kind of key; choose {wanted}")))
+    Err(ConfigError::new(format!("{algorithm} does not match this type of key; use {wanted}")))
 }
 
 fn require_strong_modulus(modulus: &[u8]) -> Result<(), ConfigError> {
@@ -347,48 +350,47 @@ fn require_strong_modulus(modulus: &[u8]) -> Result<(), ConfigError> {
     let bits = significant.first().map_or(0, |first| significant.len() * 8 - first.leading_zeros() as usize);
     if bits < MIN_RSA_BITS {
         return Err(ConfigError::new(format!(
-            "the RSA key has {bits} bits, but needs at least {MIN_RSA_BITS} (RFC 7518, section 3.3)"
+            "the RSA key has {bits} bits, but needs at least {MIN_RSA_BITS} (RFC 7518, section 3.3); use a longer key"
         )));
     }
     Ok(())
 }
 
 fn secret_is_not_a_key_pair(algorithm: Algorithm) -> ConfigError {
-    ConfigError::new(format!("{algorithm} uses a shared secret: make the key with `Key::hmac`"))
+    ConfigError::new(format!("{algorithm} uses a shared secret; create the key with `Key::hmac`"))
 }
 
 fn not_a_private_key(algorithm: Algorithm) -> ConfigError {
     ConfigError::new(format!(
-        "this is not a private key for {algorithm}: ECDSA and EdDSA keys must be in PKCS#8 \
-         (`openssl pkcs8 -topk8 -nocrypt`), RSA keys in PKCS#8 or PKCS#1 and of at least \
-         {MIN_RSA_BITS} bits, all of the algorithm's kind and curve"
+        "not a private key for {algorithm}: the key must have the type and curve of the algorithm, in PKCS#8 \
+         (`openssl pkcs8 -topk8 -nocrypt`) or, for RSA, PKCS#1; RSA keys need at least {MIN_RSA_BITS} bits"
     ))
 }
 
 fn not_a_public_key(algorithm: Algorithm) -> ConfigError {
     ConfigError::new(format!(
-        "this is not a public key for {algorithm}: give the output of `openssl pkey -pubout`, or load a \
-         private key with `Key::from_private_pem`"
+        "not a public key for {algorithm}: pass the output of `openssl pkey -pubout`, or load a private key with \
+         `Key::from_private_pem`"
     ))
 }
 
 const MIN_RSA_BITS: usize = 2048;
 const ED25519_PUBLIC_LEN: usize = 32;
 const ED25519_SEED_LEN: usize = 32;
-/// First byte of an uncompressed point (SEC 1, section 2.3.3).
+/// The first byte of an uncompressed point (SEC 1 §2.3.3).
 const UNCOMPRESSED: u8 = 4;
 const PRIVATE_LABEL: &[u8] = b"PRIVATE KEY";
 
-/// PKCS#8 v1 around an Ed25519 seed (RFC 8410 §7).
+/// The PKCS#8 v1 prefix of an Ed25519 seed (RFC 8410 §7).
 const ED25519_PKCS8: &[u8] =
     &[0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
-/// PKCS#8 around an ECPrivateKey (RFC 5915) that holds a P-256 scalar alone.
+/// The PKCS#8 prefix of an ECPrivateKey (RFC 5915) that contains only a P-256 scalar.
 const P256_PKCS8: &[u8] = &[
     0x30, 0x41, 0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
     0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x04, 0x27, 0x30, 0x25, 0x02, 0x01, 0x01, 0x04,
     0x20,
 ];
-/// The same for P-384.
+/// The PKCS#8 prefix of an ECPrivateKey (RFC 5915) that contains only a P-384 scalar.
 const P384_PKCS8: &[u8] = &[
     0x30, 0x4e, 0x02, 0x01, 0x00, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
     0x05, 0x2b, 0x81, 0x04, 0x00, 0x22, 0x04, 0x37, 0x30, 0x35, 0x02, 0x01, 0x01, 0x04, 0x30,

@@ -1,11 +1,11 @@
-//! Keys that sign and verify tokens, and the ring that holds them.
+//! Keys that sign and verify tokens, and the key ring that holds them.
 //!
-//! A [`Key`] is for exactly one [`Algorithm`]; the `alg` of a token must equal it (RFC 8725 §3.1).
-//! A [`KeyRing`] is the active key together with all that are still accepted.
+//! A [`Key`] is bound to exactly one [`Algorithm`], which the `alg` of a token must match (RFC 8725 §3.1).
+//! A [`KeyRing`] holds the active key, which signs, and all other keys that are still accepted.
 //!
 //! # Examples
 //!
-//! One secret, for a single application:
+//! A single application with one shared secret:
 //!
 //! ```
 //! use tower_cookie_jwt::KeyRing;
@@ -14,7 +14,7 @@
 //! # Ok::<(), tower_cookie_jwt::ConfigError>(())
 //! ```
 //!
-//! A website that only verifies what an authorization server has signed:
+//! A website that only verifies tokens signed by an authorization server:
 //!
 //! ```
 //! use tower_cookie_jwt::keys::{Algorithm, Key, KeyRing};

@@ -11,13 +11,13 @@ use std::{sync::Weak, time::Instant};
 use super::{algorithm::Algorithm, key::Key};
 use crate::error::ConfigError;
 
-/// The active signing key and all keys still accepted.
+/// The active signing key, and all other keys that are still accepted.
 ///
-/// Clones share their keys: [`replace`](Self::replace) on one swaps them for all, while serving.
+/// Clones share their keys: [`replace`](Self::replace) swaps the keys of all clones while requests are being served.
 ///
-/// To change keys without refusing anybody, a key goes accept-only → active → accept-only →
-/// removed. Keep a retired key for the longest token lifetime (that of refresh tokens, if the ring
-/// signs them) plus the leeway.
+/// To rotate keys without rejecting valid tokens, add each new key as accepted only, then make it active, then
+/// accepted only again, and finally remove it. Keep a retired key for the longest token lifetime (that of refresh
+/// tokens, if the ring signs them) plus the leeway.
 ///
 /// # Examples
 ///
@@ -39,24 +39,24 @@ pub struct KeyRing {
 
 pub(crate) struct SharedKeys {
     keys: RwLock<Arc<Keys>>,
-    /// That of `keys`, to be asked without a lock.
+    /// The epoch of `keys`, readable without taking the lock.
     epoch: AtomicU64,
-    /// Told when a token names a key that is not in the ring.
+    /// Called when no key in the ring matches a token.
     on_unknown: Option<OnUnknown>,
 }
 
-/// Which keys a token was judged by: whatever is known of it counts for as long as they are in use.
+/// Identifies the set of keys that verified a token. Cached results are valid only while that set is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Epoch {
     number: u64,
-    /// The keys get too old by themselves.
+    /// Whether the keys can expire without being replaced.
     ages: bool,
 }
 
-/// One state of the ring.
+/// An immutable snapshot of a ring's keys.
 #[derive(Clone, Default)]
 pub(crate) struct Keys {
-    /// Counts the states of one ring.
+    /// Incremented each time the ring's keys are replaced.
     epoch: u64,
     /// Index of the signing key in `keys`.
     active: Option<usize>,
@@ -64,7 +64,7 @@ pub(crate) struct Keys {
     freshness: Freshness,
 }
 
-/// Whether the keys may be used: those of a remote set have to be there, and not too old.
+/// How long the keys may be used: those of a remote set must have been fetched recently enough.
 #[derive(Clone, Copy, Default)]
 pub(super) enum Freshness {
     #[default]
@@ -76,35 +76,35 @@ pub(super) enum Freshness {
 }
 
 impl KeyRing {
-    /// A ring that signs and verifies with one HS256 secret of at least 32 random bytes.
+    /// Creates a ring that signs and verifies with one HS256 secret of at least 32 random bytes.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for a secret under 32 bytes (RFC 7518 §3.2).
+    /// Returns a [`ConfigError`] if the secret is shorter than 32 bytes (RFC 7518 §3.2).
     pub fn hs256(secret: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         Self::new(Key::hs256(secret)?)
     }
 
-    /// A ring whose active key is `active`.
+    /// Creates a ring that signs and verifies with `active`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when the key cannot sign.
+    /// Returns a [`ConfigError`] if the key cannot sign.
     pub fn new(active: Key) -> Result<Self, ConfigError> {
         if !active.can_sign() {
             return Err(ConfigError::new(
-                "the active key is public and cannot sign; give a private key, or build a ring that only \
-                 verifies with `KeyRing::verify_only`",
+                "the active key is public and cannot sign; pass a private key, or use `KeyRing::verify_only` for a \
+                 ring that only verifies",
             ));
         }
         Ok(Self::from_keys(Keys { active: Some(0), keys: vec![active], ..Keys::default() }))
     }
 
-    /// A ring that verifies with `keys` and signs nothing.
+    /// Creates a ring that verifies with `keys` and cannot sign.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for no key at all and for two keys of one id and algorithm.
+    /// Returns a [`ConfigError`] if there are no keys, or if two keys have the same id and algorithm.
     pub fn verify_only(keys: impl IntoIterator<Item = Key>) -> Result<Self, ConfigError> {
         let mut ring = Keys::default();
         for key in keys {
@@ -116,36 +116,36 @@ impl KeyRing {
         Ok(Self::from_keys(ring))
     }
 
-    /// Also accepts tokens that `key` has signed.
+    /// Also accepts tokens signed with `key`.
     ///
-    /// Give keys ids: those without are tried one after the other, and a request is good for four
-    /// signature checks in all, its refresh token's included.
+    /// Give every key an id: keys without one are tried in turn, and a request is limited to four signature checks in
+    /// total, including those of its refresh token.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when another key of the ring has the same id and algorithm, and for a ring that
-    /// follows a remote set.
+    /// Returns a [`ConfigError`] if another key of the ring has the same id and algorithm, or if the ring follows a
+    /// remote key set.
     pub fn with_accepted(self, key: Key) -> Result<Self, ConfigError> {
         let mut keys = (*self.keys()).clone();
         if !matches!(keys.freshness, Freshness::Lasting) {
             return Err(ConfigError::new(
-                "the ring follows a remote key set and takes its keys from there alone; verify other keys by a verifier of \
-                 their own",
+                "the ring follows a remote key set, which is its only source of keys; use a separate verifier for \
+                 other keys",
             ));
         }
         keys.add(key)?;
         Ok(Self::from_keys(keys))
     }
 
-    /// Swaps the keys of this ring and of all its clones for those of `other`, while serving.
+    /// Replaces the keys of this ring and of all its clones with those of `other`, while requests are being served.
     ///
-    /// Requests that are being verified finish with the keys they began with. Of a ring that follows a
-    /// remote set, the keys are taken as they are now; they do not follow it here.
+    /// A verification in progress finishes with the keys it started with. If `other` follows a remote key set, its
+    /// current keys are copied; this ring does not follow the set.
     pub fn replace(&self, other: Self) {
         self.shared.set(&other.keys());
     }
 
-    /// Whether the ring has an active key.
+    /// Returns `true` if the ring has an active key.
     pub fn can_sign(&self) -> bool {
         self.keys().active.is_some()
     }
@@ -154,13 +154,13 @@ impl KeyRing {
         self.shared.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether the keys of `epoch` are still those in use, and may be used.
+    /// Returns `true` if the keys of `epoch` are still in use and have not expired.
     pub(crate) fn is_in(&self, epoch: Epoch) -> bool {
         self.shared.epoch.load(Ordering::Acquire) == epoch.number
             && (!epoch.ages || self.keys().is_available())
     }
 
-    /// A token names a key that is not here.
+    /// Reports that no key matches a token, so that a remote set can be fetched again.
     pub(crate) fn miss(&self) {
         if let Some(on_unknown) = &self.shared.on_unknown {
             on_unknown();
@@ -171,14 +171,14 @@ impl KeyRing {
         Self { shared: Arc::new(SharedKeys::new(keys, None)) }
     }
 
-    /// A ring whose keys are still to come.
+    /// Creates a ring without keys, which become available with the first remote set.
     #[cfg(feature = "jwks-remote")]
     pub(crate) fn awaited(on_unknown: impl Fn() + Send + Sync + 'static) -> Self {
         let keys = Keys { freshness: Freshness::NotYet, ..Keys::default() };
         Self { shared: Arc::new(SharedKeys::new(keys, Some(Box::new(on_unknown)))) }
     }
 
-    /// Does not keep the ring alive.
+    /// Returns a weak reference, so that following a remote set does not keep the ring alive.
     #[cfg(feature = "jwks-remote")]
     pub(crate) fn downgrade(&self) -> Weak<SharedKeys> {
         Arc::downgrade(&self.shared)
@@ -192,7 +192,7 @@ impl SharedKeys {
         Self { epoch: AtomicU64::new(keys.epoch), keys: RwLock::new(Arc::new(keys)), on_unknown }
     }
 
-    /// Begins an epoch. Once this has returned, nothing that was known of any token counts.
+    /// Replaces the keys and starts a new epoch, which invalidates all cached results.
     fn set(&self, keys: &Keys) {
         let mut present = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         let epoch = present.epoch + 1;
@@ -200,7 +200,7 @@ impl SharedKeys {
         self.epoch.store(epoch, Ordering::Release);
     }
 
-    /// Takes the keys of `ring`, to be used until then.
+    /// Replaces the keys with those of `ring`, which may be used until `until`.
     #[cfg(feature = "jwks-remote")]
     pub(crate) fn take(&self, ring: &KeyRing, until: Instant) {
         let keys = Keys { freshness: Freshness::Until(until), ..(*ring.keys()).clone() };
@@ -209,7 +209,7 @@ impl SharedKeys {
 }
 
 impl Keys {
-    /// Whether tokens can be judged by these keys.
+    /// Returns `true` if the keys may be used now.
     pub(crate) fn is_available(&self) -> bool {
         match self.freshness {
             Freshness::Lasting => true,
@@ -232,10 +232,10 @@ impl Keys {
         self.keys.iter()
     }
 
-    /// The keys that may have signed a token with this header.
+    /// Returns the keys that may have signed a token with this header.
     ///
-    /// A `kid` selects the key of that id; a key without an id is tried for any token of its
-    /// algorithm, and a token without `kid` with any key of its algorithm.
+    /// A `kid` selects the keys with that id and those without an id. A token without a `kid` is tried with every key
+    /// of its algorithm.
     pub(crate) fn candidates<'a>(
         &'a self,
         algorithm: Algorithm,
@@ -250,7 +250,7 @@ impl Keys {
         let same = |other: &Key| other.id() == key.id() && other.algorithm() == key.algorithm();
         if key.id().is_some() && self.keys.iter().any(same) {
             return Err(ConfigError::new(
-                "two keys of the ring have the same id and algorithm; give each its own id with `Key::with_id`",
+                "two keys in the ring have the same id and algorithm; give each its own id with `Key::with_id`",
             ));
         }
         self.keys.push(key);

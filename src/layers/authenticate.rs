@@ -1,12 +1,12 @@
-//! `CookieJwtLayer`: who is asking?
+//! Establishes who makes a request: [`CookieJwtLayer`].
 //!
-//! Finds the token (`Authorization: Bearer`, `X-Access-Token`, cookie), verifies it and puts
-//! [`Claims`](crate::Claims) into the request's extensions. Requests without a valid token are
-//! answered 401 (RFC 6750 §3) and never reach the inner service.
+//! The layer finds the token (`Authorization: Bearer`, `X-Access-Token`, cookie), verifies it and inserts
+//! [`Claims`](crate::Claims) into the request's extensions. Requests without a valid token are answered with 401
+//! (RFC 6750 §3) and never reach the inner service.
 //!
 //! # Examples
 //!
-//! The default set-up, for a website whose authorization server is elsewhere:
+//! The default setup, for a website with a separate authorization server:
 //!
 //! ```
 //! use std::{convert::Infallible, time::Duration};
@@ -18,7 +18,7 @@
 //! let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
 //! let service = CookieJwtLayer::new(Verifier::<()>::new(keys.clone())).layer(service_fn(
 //!     |request: Request<()>| async move {
-//!         let claims = request.extensions().get::<Claims<()>>().expect("the layer demands claims");
+//!         let claims = request.extensions().get::<Claims<()>>().expect("the layer requires claims");
 //!         Ok::<_, Infallible>(Response::new(claims.subject().unwrap_or_default().to_owned()))
 //!     },
 //! ));
@@ -33,7 +33,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Anonymous visitors welcome, the token in a cookie of another name only:
+//! Accepting anonymous visitors, and tokens only from a cookie with a custom name:
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -74,29 +74,29 @@ use crate::{
     token::{Source, TokenError, TokenErrorKind, Verifier},
 };
 
-/// Whether a request needs claims.
+/// Whether requests without valid claims are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     Required,
     Optional,
 }
 
-/// Layer that verifies a request's token and puts its [`Claims`](crate::Claims) into the extensions.
+/// Layer that verifies a request's token and inserts its [`Claims`](crate::Claims) into the extensions.
 ///
 /// See the [module docs](crate::layers::authenticate) for an example.
 #[must_use]
 pub struct CookieJwtLayer<C, R = DefaultReject> {
-    /// Shared, so that a service is cloned for each request at little cost.
+    /// Shared, because services are cloned for every request.
     authenticator: Arc<Authenticator<C>>,
     presence: Presence,
     exempt: Exempt,
-    /// Refuses what the store has not confirmed to be live.
+    /// Refuses tokens whose session the store has not confirmed as live.
     session_check: bool,
     reject: R,
 }
 
 impl<C> CookieJwtLayer<C> {
-    /// A layer that demands a token which `verifier` accepts.
+    /// Creates a layer that requires a token accepted by `verifier`.
     pub fn new(verifier: Verifier<C>) -> Self {
         let cookie = [Prefix::HOST, DEFAULT_ACCESS_NAME].concat();
         Self::with_authenticator(Authenticator::new(verifier, Sources::new(cookie)).into(), false)
@@ -117,13 +117,13 @@ impl<C> CookieJwtLayer<C> {
 }
 
 impl<C, R> CookieJwtLayer<C, R> {
-    /// Looks for the token in the cookie of this name.
+    /// Sets the name of the cookie that carries the token.
     ///
-    /// Defaults to `__Host-access`, or for layers made by `Sessions` to the name in their policy.
+    /// Defaults to `__Host-access`, or for layers created by `Sessions` to the name in its cookie policy.
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] when no cookie can have this name.
+    /// Returns a [`ConfigError`] if `name` is not a valid cookie name.
     pub fn with_cookie_name(mut self, name: impl Into<String>) -> Result<Self, ConfigError> {
         let name = name.into().into_boxed_str();
         check_name(&name)?;
@@ -131,8 +131,9 @@ impl<C, R> CookieJwtLayer<C, R> {
         Ok(self)
     }
 
-    /// Looks for the token in these places, in this order; the first that holds one decides, and does
-    /// not fall through when its token is invalid.
+    /// Sets where to look for the token, in this order.
+    ///
+    /// The first source that contains a token decides: if that token is invalid, the others are not tried.
     ///
     /// Defaults to `Authorization: Bearer`, `X-Access-Token`, cookie.
     pub fn with_sources(mut self, order: impl IntoIterator<Item = Source>) -> Self {
@@ -141,30 +142,30 @@ impl<C, R> CookieJwtLayer<C, R> {
         self
     }
 
-    /// Lets requests without a valid token go on without claims. The reason is at hand by
-    /// `TokenError::from_extensions`. Ambiguous cookies are refused all the same.
+    /// Lets requests without a valid token proceed without claims.
     ///
-    /// Defaults to refusing them with 401.
+    /// `TokenError::from_extensions` returns the reason. Requests with ambiguous cookies are still refused.
+    ///
+    /// Defaults to refusing requests without a valid token with 401.
     pub const fn optional(mut self) -> Self {
         self.presence = Presence::Optional;
         self
     }
 
-    /// Lets requests for which `predicate` holds pass without looking at their token; they have no
-    /// claims.
+    /// Exempts requests for which `predicate` returns `true`: they pass with no token check and have no claims.
     ///
-    /// The predicate sees what the layer sees: inside of a router that axum's `nest` has mounted below a
-    /// path, the rest of the path alone.
+    /// The predicate sees the request as the layer does. In a router that axum's `nest` has mounted under a path,
+    /// that is only the remainder of the path.
     ///
-    /// Defaults to none. CORS preflights always pass.
+    /// Defaults to no exemptions. CORS preflights always pass.
     pub fn with_exempt(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.exempt = Exempt::when(predicate);
         self
     }
 
-    /// Answers refused requests with `reject`.
+    /// Sets the hook that builds the response to refused requests.
     ///
-    /// Defaults to [`DefaultReject`]: a bare status.
+    /// Defaults to [`DefaultReject`], which responds with a bare status.
     pub fn with_rejection<T>(self, reject: T) -> CookieJwtLayer<C, T> {
         let Self { authenticator, presence, exempt, session_check, .. } = self;
         CookieJwtLayer { authenticator, presence, exempt, session_check, reject }
@@ -216,7 +217,7 @@ impl<C, R> fmt::Debug for CookieJwtLayer<C, R> {
     }
 }
 
-/// Service that [`CookieJwtLayer`] makes.
+/// Service created by [`CookieJwtLayer`].
 ///
 /// See the [module docs](crate::layers::authenticate) for an example.
 pub struct CookieJwt<S, C, R = DefaultReject> {

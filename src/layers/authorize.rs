@@ -1,11 +1,12 @@
-//! `RequireLayer`: may this user do that?
+//! Checks what a signed-in user may do: [`RequireLayer`].
 //!
-//! Inside of a `CookieJwtLayer`, on the routes that need more than being signed in. Refuses with 403
-//! `insufficient_scope`, or with 401 where the user has to sign in again (RFC 9470).
+//! The layer belongs inside a `CookieJwtLayer`, on routes that require more than a signed-in user: a scope, a role,
+//! or a recent sign-in. It refuses requests with 403 `insufficient_scope`, or with 401 if the user has to sign in
+//! again (RFC 9470).
 //!
 //! # Examples
 //!
-//! A scope:
+//! Requiring a scope:
 //!
 //! ```
 //! use std::{convert::Infallible, time::Duration};
@@ -32,7 +33,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A role of the application's own, by a recent sign-in:
+//! Requiring an application-defined role and a recent sign-in:
 //!
 //! ```
 //! use std::time::Duration;
@@ -63,7 +64,7 @@ use crate::{
     token::{Claims, InsufficientScope, InvalidScope, Scopes, StaleSignIn, TokenError, TokenErrorKind},
 };
 
-/// Layer that refuses signed-in users who may not do what they ask.
+/// Layer that refuses requests of signed-in users who lack a scope, a role or a recent sign-in.
 ///
 /// See the [module docs](crate::layers::authorize) for an example.
 #[must_use]
@@ -72,7 +73,7 @@ pub struct RequireLayer<C, R = DefaultReject> {
     reject: R,
 }
 
-/// All of these must be met, in this order.
+/// The conditions, all of which must hold; the first that does not determines the refusal.
 struct Demands<C> {
     list: Vec<Demand<C>>,
     clock: SharedClock,
@@ -87,21 +88,25 @@ enum Demand<C> {
 type Predicate<C> = dyn Fn(&Claims<C>) -> bool + Send + Sync;
 
 impl<C> RequireLayer<C> {
-    /// Demands what `predicate` says, such as a role: 403 where it is false.
+    /// Creates a layer that refuses requests with 403 unless `predicate` holds for their claims.
+    ///
+    /// Use it to require a role, for example.
     pub fn new(predicate: impl Fn(&Claims<C>) -> bool + Send + Sync + 'static) -> Self {
         Self::with(Demand::Predicate(Arc::new(predicate)))
     }
 
-    /// Demands a scope, or several separated by spaces: 403 without.
+    /// Creates a layer that refuses requests with 403 unless the token has `scope`, or all of several scopes
+    /// separated by spaces.
     ///
     /// # Errors
     ///
-    /// [`InvalidScope`] for no scope at all, and for characters that scopes may not have.
+    /// Returns [`InvalidScope`] if `scope` names no scope or contains characters that a scope may not contain.
     pub fn scope(scope: &str) -> Result<Self, InvalidScope> {
         Ok(Self::with(Demand::Scope(Scopes::demanded(scope)?)))
     }
 
-    /// Demands that the user signed in not longer ago than this: 401 `insufficient_user_authentication`.
+    /// Creates a layer that refuses requests with 401 `insufficient_user_authentication` unless the user signed in at
+    /// most `max_age` ago.
     pub fn recent_sign_in(max_age: Duration) -> Self {
         Self::with(Demand::RecentSignIn(max_age))
     }
@@ -112,29 +117,29 @@ impl<C> RequireLayer<C> {
 }
 
 impl<C, R> RequireLayer<C, R> {
-    /// Also demands what `predicate` says.
+    /// Also refuses requests with 403 unless `predicate` holds for their claims.
     pub fn and(mut self, predicate: impl Fn(&Claims<C>) -> bool + Send + Sync + 'static) -> Self {
         self.demands.list.push(Demand::Predicate(Arc::new(predicate)));
         self
     }
 
-    /// Also demands a scope, or several separated by spaces.
+    /// Also requires `scope`, or all of several scopes separated by spaces.
     ///
     /// # Errors
     ///
-    /// [`InvalidScope`] for no scope at all, and for characters that scopes may not have.
+    /// Returns [`InvalidScope`] if `scope` names no scope or contains characters that a scope may not contain.
     pub fn and_scope(mut self, scope: &str) -> Result<Self, InvalidScope> {
         self.demands.list.push(Demand::Scope(Scopes::demanded(scope)?));
         Ok(self)
     }
 
-    /// Also demands a recent sign-in.
+    /// Also requires that the user signed in at most `max_age` ago.
     pub fn and_recent_sign_in(mut self, max_age: Duration) -> Self {
         self.demands.list.push(Demand::RecentSignIn(max_age));
         self
     }
 
-    /// Takes the time from `clock`.
+    /// Uses `clock` as the source of time.
     ///
     /// Defaults to the operating system's clock.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
@@ -142,9 +147,9 @@ impl<C, R> RequireLayer<C, R> {
         self
     }
 
-    /// Answers refused requests with `reject`.
+    /// Sets the hook that builds the response to refused requests.
     ///
-    /// Defaults to [`DefaultReject`]: a bare status.
+    /// Defaults to [`DefaultReject`], which responds with a bare status.
     pub fn with_rejection<T>(self, reject: T) -> RequireLayer<C, T> {
         RequireLayer { demands: self.demands, reject }
     }
@@ -209,7 +214,7 @@ impl<C, R> fmt::Debug for RequireLayer<C, R> {
     }
 }
 
-/// Service that [`RequireLayer`] makes.
+/// Service created by [`RequireLayer`].
 ///
 /// See the [module docs](crate::layers::authorize) for an example.
 pub struct Require<S, C, R = DefaultReject> {
@@ -240,7 +245,7 @@ where
 
 impl<S, C: Send + Sync + 'static, R> Require<S, C, R> {
     fn check(&self, extensions: &Extensions) -> Result<(), Refusal> {
-        // Only for the log: claims that are there are evaluated all the same.
+        // Called only to log a missing layer: claims that are present are evaluated either way.
         let _ = AuthState::enforced(extensions, "a RequireLayer");
         match extensions.get::<Claims<C>>() {
             Some(claims) => self.demands.check(claims),

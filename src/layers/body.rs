@@ -1,4 +1,4 @@
-//! Small bodies: of the services that answer by themselves, and of what they read.
+//! Small bodies: the responses of this crate's own services, and the forms and key sets they read.
 
 use std::{
     convert::Infallible,
@@ -11,7 +11,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
-/// A small JSON body in one piece: what the refresh service and the key set service answer.
+/// The response body of the refresh service and the key set service: a small JSON document in a single frame.
 #[derive(Default)]
 pub struct JsonBody {
     bytes: Option<Bytes>,
@@ -43,21 +43,21 @@ impl Body for JsonBody {
     }
 }
 
-/// It may hold an access token.
+/// Hides the content, which may contain an access token.
 impl fmt::Debug for JsonBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JsonBody").finish_non_exhaustive()
     }
 }
 
-/// Why a body could not be read as a whole.
+/// Why a body could not be read completely.
 pub(crate) enum CollectError {
     TooLarge,
-    /// It broke off.
+    /// The body ended with an error.
     Broken,
 }
 
-/// The whole of a body of at most `max` bytes.
+/// Reads a whole body of at most `max` bytes.
 pub(crate) async fn collect<B: Body>(body: B, max: usize) -> Result<Vec<u8>, CollectError> {
     let mut body = pin!(body);
     let mut bytes = Vec::new();

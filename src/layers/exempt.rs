@@ -2,7 +2,7 @@ use std::{fmt, mem, sync::Arc};
 
 use http::{Request, request::Parts};
 
-/// A predicate on requests that need no token.
+/// A predicate that selects the requests which need no token.
 #[derive(Clone)]
 pub(crate) struct Exempt(Option<Arc<Predicate>>);
 
@@ -17,13 +17,13 @@ impl Exempt {
         Self(Some(Arc::new(predicate)))
     }
 
-    /// Whether the predicate holds. There is none in most layers, and the request stays where it is.
     pub(crate) fn holds<B>(&self, request: &mut Request<B>) -> bool {
         self.0.as_ref().is_some_and(|predicate| as_parts(request, |parts| predicate(parts)))
     }
 }
 
-/// Lends all of a request but its body.
+/// Calls `look` with the head of the request, which is swapped out and back in, because a `Request` cannot lend
+/// `&Parts`.
 fn as_parts<B, T>(request: &mut Request<B>, look: impl FnOnce(&Parts) -> T) -> T {
     let (mut parts, ()) = Request::new(()).into_parts();
     swap(request, &mut parts);

@@ -9,11 +9,11 @@ use tower_service::Service;
 
 use crate::reject::{Refusal, Reject, refuse};
 
-/// A future on the heap, for what few requests wait for.
+/// A future on the heap, for the rare requests that wait for the store.
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 pin_project! {
-    /// Response future of the services that decide at once: the inner future, or a refusal.
+    /// Response future of the services that decide synchronously: the inner future, or a refusal.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F, B> {
         #[pin]
@@ -30,7 +30,7 @@ pin_project! {
 }
 
 impl<F, B> ResponseFuture<F, B> {
-    /// Calls the inner service, or refuses, as the verdict says.
+    /// Calls the inner service, or refuses the request if `verdict` is an error.
     #[inline]
     pub(crate) fn forward_or_refuse<S, ReqBody>(
         verdict: Result<(), Refusal>,

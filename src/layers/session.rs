@@ -1,4 +1,4 @@
-//! [`SessionLayer`], the three layers in the only order that makes sense, and what [`Sessions`] makes them with.
+//! [`SessionLayer`], which combines the three layers, and the methods of [`Sessions`] that create layers.
 
 use std::fmt;
 
@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{reject::DefaultReject, session::Sessions};
 
-/// Refresh, then verify, then check XSRF: the three layers as one of a nameable type.
+/// Layer that combines `RefreshLayer`, `CookieJwtLayer` and `XsrfLayer`, outermost first.
 ///
-/// Made by [`Sessions::layer`].
+/// Created by [`Sessions::layer`].
 ///
 /// # Examples
 ///
@@ -50,9 +50,9 @@ pub struct SessionLayer<C, R = DefaultReject> {
     reject: R,
 }
 
-/// The layers of the application, and the service that refreshes.
+/// Layers, and the refresh service.
 impl<C> Sessions<C> {
-    /// Returns all three layers in one: everything behind it needs a signed-in user.
+    /// Returns the three layers combined into one, which requires a signed-in user for every request.
     pub fn layer(&self) -> SessionLayer<C> {
         SessionLayer {
             sessions: self.clone(),
@@ -62,22 +62,22 @@ impl<C> Sessions<C> {
         }
     }
 
-    /// Returns the layer that refreshes, by itself.
+    /// Returns the layer that refreshes sessions, on its own.
     pub fn refresh_layer(&self) -> RefreshLayer<C> {
         RefreshLayer::new(self.clone())
     }
 
-    /// Returns the layer that verifies access tokens, by itself.
+    /// Returns the layer that verifies access tokens, on its own.
     ///
-    /// With [`with_session_check`](crate::session::SessionsBuilder::with_session_check), the store is asked by
-    /// [`refresh_layer`](Self::refresh_layer), which must then wrap this layer: tokens whose session it has not
-    /// confirmed are refused.
+    /// With [`with_session_check`](crate::session::SessionsBuilder::with_session_check), it is
+    /// [`refresh_layer`](Self::refresh_layer) that queries the store. That layer must then wrap this one, which
+    /// refuses tokens whose session has not been confirmed as live.
     pub fn cookie_jwt_layer(&self) -> CookieJwtLayer<C> {
         let inner = self.inner();
         CookieJwtLayer::with_authenticator(inner.authenticator.clone(), inner.session_check)
     }
 
-    /// Returns the layer that checks the origin and the XSRF header, by itself.
+    /// Returns the layer that checks the origin and the XSRF header, on its own.
     pub fn xsrf_layer(&self) -> XsrfLayer {
         XsrfLayer::with_settings(self.inner().origin.clone(), self.inner().xsrf_header.clone())
     }
@@ -89,30 +89,32 @@ impl<C> Sessions<C> {
 }
 
 impl<C, R> SessionLayer<C, R> {
-    /// Lets requests without a valid token go on without claims, as
-    /// [`CookieJwtLayer::optional`](crate::layers::authenticate::CookieJwtLayer::optional).
+    /// Lets requests without a valid token proceed without claims.
     ///
-    /// Defaults to refusing them with 401.
+    /// See [`CookieJwtLayer::optional`](crate::layers::authenticate::CookieJwtLayer::optional).
+    ///
+    /// Defaults to refusing requests without a valid token with 401.
     pub const fn optional(mut self) -> Self {
         self.presence = Presence::Optional;
         self
     }
 
-    /// Lets requests for which `predicate` holds pass without a session; on unsafe ones the origin
-    /// is checked all the same.
+    /// Exempts requests for which `predicate` returns `true`: they pass without a session.
     ///
-    /// The predicate sees what the layer sees: inside of a router that axum's `nest` has mounted below a
-    /// path, the rest of the path alone.
+    /// The origin check still applies to unsafe requests.
     ///
-    /// Defaults to none. CORS preflights always pass.
+    /// The predicate sees the request as the layer does. In a router that axum's `nest` has mounted under a path,
+    /// that is only the remainder of the path.
+    ///
+    /// Defaults to no exemptions. CORS preflights always pass.
     pub fn with_exempt(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.exempt = Exempt::when(predicate);
         self
     }
 
-    /// Answers requests that any of the layers refuses with `reject`.
+    /// Sets the hook that builds the response to requests refused by any of the three layers.
     ///
-    /// Defaults to [`DefaultReject`]: a bare status.
+    /// Defaults to [`DefaultReject`], which responds with a bare status.
     pub fn with_rejection<T>(self, reject: T) -> SessionLayer<C, T> {
         SessionLayer { sessions: self.sessions, presence: self.presence, exempt: self.exempt, reject }
     }

@@ -1,24 +1,26 @@
-//! `XsrfLayer`: did the application's own page make this request?
+//! Protects against cross-site request forgery: [`XsrfLayer`].
 //!
-//! A browser sends cookies by itself, whoever makes the request. Two checks stand against that:
+//! Browsers attach cookies to requests automatically, whichever site makes them. Two checks establish that the
+//! request comes from the application's own page:
 //!
-//! 1. the origin, on all but safe methods and on WebSocket handshakes: `Origin` and
-//!    `Sec-Fetch-Site`, which no page can forge;
-//! 2. where a cookie carried the token, the `X-XSRF-TOKEN` header: it must equal the XSRF claim inside
-//!    the signed token, which another site cannot read. It is compared in constant time.
+//! 1. **The origin**, on unsafe methods and WebSocket handshakes. The layer evaluates `Origin` and `Sec-Fetch-Site`,
+//!    which no page can forge.
+//! 2. **The XSRF token**, on unsafe methods if a cookie carried the access token. The `X-XSRF-TOKEN` header must
+//!    equal the XSRF claim in the signed token, which another site cannot read. The comparison takes constant time.
 //!
-//! Requests that a header authenticates need neither: no other site can make a browser send them.
+//! Requests authenticated by a header need neither: another site cannot make a browser send that header.
 //!
-//! Clients differ in which value they send when they know two. The `XSRF-TOKEN` cookie of another session, left
-//! behind or set by another port of the host, *overwrites* the header that the application has set in axios and
-//! in AngularJS, and such a request is refused with 403 `xsrf_mismatch`; in Angular the application's header wins. An
-//! application that keeps the value of the sign-in response should therefore set no cookie
+//! Client libraries differ in which value they send when the application has set the header and there is also an
+//! `XSRF-TOKEN` cookie. In axios and AngularJS, the cookie *overwrites* the header; in Angular, the application's
+//! header wins. The cookie may belong to another session, if it was left behind or set by another port of the same
+//! host, and a request with its value is refused with 403 `xsrf_mismatch`. An application that keeps the value from
+//! the sign-in response should therefore not set the cookie
 //! ([`without_xsrf_cookie`](crate::CookiePolicy::without_xsrf_cookie)), or name it differently
 //! ([`with_xsrf_name`](crate::CookiePolicy::with_xsrf_name)).
 //!
 //! # Examples
 //!
-//! The default set-up, inside of a `CookieJwtLayer`:
+//! The default setup, inside a `CookieJwtLayer`:
 //!
 //! ```
 //! use std::{convert::Infallible, time::Duration};
@@ -40,12 +42,12 @@
 //! let forged = service.clone().oneshot(order().body(())?).await?;
 //! assert_eq!(forged.status(), StatusCode::FORBIDDEN);
 //!
-//! let honest = order().header("x-xsrf-token", "c2VjcmV0LXZhbHVl").body(())?;
-//! assert_eq!(service.oneshot(honest).await?.body(), &"ordered");
+//! let legitimate = order().header("x-xsrf-token", "c2VjcmV0LXZhbHVl").body(())?;
+//! assert_eq!(service.oneshot(legitimate).await?.body(), &"ordered");
 //! # Ok(()) }
 //! ```
 //!
-//! The origin alone, with a trusted second origin:
+//! Only the origin check, with another trusted origin:
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -80,13 +82,13 @@ use crate::{
     token::{XsrfError, XsrfErrorKind, xsrf},
 };
 
-/// Layer that refuses requests which another site made in the user's name.
+/// Layer that refuses requests which another site makes in the user's name.
 ///
 /// See the [module docs](crate::layers::xsrf) for an example.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct XsrfLayer<R = DefaultReject> {
-    /// Shared, so that a service is cloned for each request at little cost.
+    /// Shared, because services are cloned for every request.
     settings: Arc<Settings>,
     reject: R,
 }
@@ -95,18 +97,19 @@ pub struct XsrfLayer<R = DefaultReject> {
 struct Settings {
     origin: OriginPolicy,
     header: HeaderName,
-    /// Without the comparison of header and claim.
+    /// Skips the comparison of the header with the claim.
     origin_only: bool,
 }
 
 impl XsrfLayer {
-    /// A layer that checks origin and XSRF header, inside of a `CookieJwtLayer`. Without one, it
-    /// refuses unsafe requests.
+    /// Creates a layer that checks the origin and the XSRF header.
+    ///
+    /// It must be inside a `CookieJwtLayer`; otherwise it refuses all unsafe requests.
     pub fn new() -> Self {
         Self::with_settings(OriginPolicy::default(), XSRF_HEADER)
     }
 
-    /// A layer that checks the origin alone: for routes without a session, such as a contact form.
+    /// Creates a layer that checks only the origin, for routes without a session, such as a contact form.
     pub fn origin_only() -> Self {
         let mut layer = Self::new();
         layer.settings_mut().origin_only = true;
@@ -134,31 +137,33 @@ impl<R> XsrfLayer<R> {
         &mut self.settings_mut().origin
     }
 
-    /// Names the origin under which browsers see the application: for proxies that rewrite the host.
+    /// Sets the origin under which browsers see the application, such as `https://shop.example`.
+    ///
+    /// Use it behind proxies that rewrite the host.
     ///
     /// Defaults to the request's own authority or `Host`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when `origin` is none, such as `https://shop.example`.
+    /// Returns a [`ConfigError`] if `origin` is not a valid origin.
     pub fn with_public_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
         self.origin_mut().set_public(origin)?;
         Ok(self)
     }
 
-    /// Lets pages of this origin make unsafe requests too.
+    /// Also accepts unsafe requests from pages of `origin`.
     ///
-    /// Defaults to none.
+    /// Defaults to no trusted origins.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when `origin` is none.
+    /// Returns a [`ConfigError`] if `origin` is not a valid origin.
     pub fn with_trusted_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
         self.origin_mut().trust(origin)?;
         Ok(self)
     }
 
-    /// Lets WebSocket handshakes without `Origin` pass, as programs other than browsers make them.
+    /// Accepts WebSocket handshakes without `Origin`, as sent by clients other than browsers.
     ///
     /// Defaults to refusing them.
     pub fn with_handshakes_without_origin(mut self) -> Self {
@@ -174,9 +179,9 @@ impl<R> XsrfLayer<R> {
         self
     }
 
-    /// Answers refused requests with `reject`.
+    /// Sets the hook that builds the response to refused requests.
     ///
-    /// Defaults to [`DefaultReject`]: a bare status.
+    /// Defaults to [`DefaultReject`], which responds with a bare status.
     pub fn with_rejection<T>(self, reject: T) -> XsrfLayer<T> {
         XsrfLayer { settings: self.settings, reject }
     }
@@ -190,7 +195,7 @@ impl<S, R: Clone> Layer<S> for XsrfLayer<R> {
     }
 }
 
-/// Service that [`XsrfLayer`] makes.
+/// Service created by [`XsrfLayer`].
 ///
 /// See the [module docs](crate::layers::xsrf) for an example.
 #[derive(Clone, Debug)]
@@ -260,7 +265,7 @@ impl Settings {
     }
 }
 
-/// The header's value; two that differ are none.
+/// Returns the value of the header, which may be repeated only with the same value.
 fn only_header<'h>(
     header: Found<'h>,
     headers: &'h HeaderMap,

@@ -12,9 +12,10 @@ use super::refusal::Refusal;
 
 /// Builds the response to a refused request.
 ///
-/// Closures that take `(&Refusal, &Parts)` implement it; [`reject_fn`] spares them the annotations.
+/// Closures that take `(&Refusal, &Parts)` implement this trait. With [`reject_fn`], their arguments need no type
+/// annotations.
 pub trait Reject<B> {
-    /// Builds the answer to a request refused because of `refusal`.
+    /// Builds the response to `request`, which was refused because of `refusal`.
     fn reject(&self, refusal: &Refusal, request: &Parts) -> Response<B>;
 }
 
@@ -27,7 +28,7 @@ where
     }
 }
 
-/// A hook from a closure whose arguments then need no type annotations.
+/// Creates a hook from a closure, whose arguments need no type annotations.
 ///
 /// See the [module docs](crate::reject) for an example.
 pub const fn reject_fn<F, B>(hook: F) -> RejectFn<F>
@@ -58,7 +59,7 @@ impl<F> fmt::Debug for RejectFn<F> {
     }
 }
 
-/// Answers with the status, its headers and an empty body.
+/// The default hook: responds with the status, the headers that belong to it, and an empty body.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DefaultReject;
 
@@ -70,8 +71,8 @@ impl<B: Default> Reject<B> for DefaultReject {
 
 /// Responds with problem details (RFC 9457): `type`, `title`, `status`, `detail`, and a stable `code`.
 ///
-/// The `type` is `about:blank`, so the `title` is the phrase of the status (RFC 9457 §4.2.1); what was wrong is in
-/// `detail`.
+/// The `type` is `about:blank`, so the `title` is the reason phrase of the status (RFC 9457 §4.2.1). The `detail`
+/// says why the request was refused.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProblemJson;
 
@@ -91,13 +92,14 @@ impl<B: From<Bytes>> Reject<B> for ProblemJson {
     }
 }
 
-/// Answers as gRPC does: HTTP 200 with a trailers-only status, 16 `UNAUTHENTICATED`, 7
-/// `PERMISSION_DENIED` or 14 `UNAVAILABLE`.
+/// Responds as gRPC servers do: with HTTP 200 and a trailers-only gRPC status.
+///
+/// The status is 16 `UNAUTHENTICATED`, 7 `PERMISSION_DENIED` or 14 `UNAVAILABLE`.
 ///
 /// # Security
 ///
-/// For stacks that serve gRPC and nothing else: a client that looks only at the HTTP status would
-/// take a refusal for success.
+/// Use this only for stacks that serve gRPC and nothing else: clients that look only at the HTTP status would mistake
+/// a refusal for success.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrpcStatus;
 

@@ -7,16 +7,15 @@ use http::{
 use super::{hooks::Reject, refusal::Refusal};
 use crate::error::ConfigError;
 
-/// Sends people to the login page, and answers everybody else with another hook: for pages that the
-/// server renders.
+/// Redirects page navigations to the login page, and answers all other requests with another hook.
 ///
-/// A navigation that accepts HTML and needs a sign-in gets 303 to the login page, with the page that was
-/// wanted as `next`. Requests by script, unsafe ones and other refusals get the usual answer. The login
-/// page itself is never redirected to itself.
+/// This hook is for server-rendered pages. A `GET` navigation that accepts HTML and requires a sign-in is answered
+/// with 303 to the login page, with the requested page in the query parameter `next`. Requests by script, unsafe
+/// requests and other refusals are answered by the other hook. The login page is never redirected to itself.
 ///
-/// With cookies that are `SameSite=Strict`, the default, somebody who follows a link on another site arrives
-/// without them, and is sent to the login page though signed in. Pages that others link to want
-/// [`SameSite::Lax`](crate::cookies::SameSite::Lax); the XSRF check protects them just the same.
+/// With `SameSite=Strict` cookies, which are the default, a user who follows a link on another site arrives without
+/// them and is sent to the login page even if signed in. For pages that other sites link to, use
+/// [`SameSite::Lax`](crate::cookies::SameSite::Lax); the XSRF check protects them equally well.
 ///
 /// # Examples
 ///
@@ -31,7 +30,7 @@ use crate::error::ConfigError;
 /// assert_eq!(response.status(), 303);
 /// assert_eq!(response.headers()["location"], "/login?next=%2Forders%3Fopen%3D1");
 ///
-/// // The login handler goes back only to pages of its own.
+/// // The login handler redirects only to pages of this site.
 /// assert_eq!(RedirectToLogin::safe_next("/orders?open=1"), Some("/orders?open=1"));
 /// assert_eq!(RedirectToLogin::safe_next("//evil.example"), None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -44,37 +43,43 @@ pub struct RedirectToLogin<R = super::ProblemJson> {
 }
 
 impl RedirectToLogin {
-    /// `next` as it may be redirected to: a path of this site, and nothing that a browser would take for
-    /// another host.
+    /// Returns `next` if it is safe to redirect to: a path on this site that no browser would interpret as another
+    /// host.
     pub fn safe_next(next: &str) -> Option<&str> {
         is_local_path(next).then_some(next)
     }
 }
 
 impl<R> RedirectToLogin<R> {
-    /// Redirects to the login page at this path, and answers what is not redirected with `otherwise`.
+    /// Creates a hook that redirects to the login page at the path `login`, and answers what is not redirected with
+    /// `otherwise`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when `login` is not a path of this site, without query.
+    /// Returns a [`ConfigError`] if `login` is not a path on this site without a query or fragment.
     pub fn new(login: &str, otherwise: R) -> Result<Self, ConfigError> {
         if !is_plain_path(login) {
-            return Err(ConfigError::new("the login page must be a path of this site, such as `/login`"));
+            return Err(ConfigError::new(
+                "the login page must be a path on this site, such as `/login`, without a query or fragment",
+            ));
         }
         Ok(Self { login: login.into(), mount: "".into(), otherwise })
     }
 
-    /// Puts this before the path of requests: for a layer inside of a router that is mounted below a
-    /// path and sees the rest alone (axum's `nest`).
+    /// Sets the path below which the router is mounted, which is prepended to the path of requests.
+    ///
+    /// This is for layers inside a router mounted with axum's `nest`, where they see only the rest of the path.
     ///
     /// Defaults to nothing.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when `mount` is not a path of this site, without query.
+    /// Returns a [`ConfigError`] if `mount` is not a path on this site without a query or fragment.
     pub fn with_mount(mut self, mount: &str) -> Result<Self, ConfigError> {
         if !is_plain_path(mount) {
-            return Err(ConfigError::new("the mount point must be a path of this site, such as `/shop`"));
+            return Err(ConfigError::new(
+                "the mount point must be a path on this site, such as `/shop`, without a query or fragment",
+            ));
         }
         self.mount = mount.trim_end_matches('/').into();
         Ok(self)
@@ -113,7 +118,7 @@ impl<R: Reject<B>, B: Default> Reject<B> for RedirectToLogin<R> {
     }
 }
 
-/// A page that a person opens; browsers without Fetch Metadata are known by what they accept.
+/// Returns `true` if the user is opening a page. Without Fetch Metadata, the `Accept` header alone decides.
 fn is_navigation(headers: &HeaderMap) -> bool {
     let accepts_html =
         headers.get_all(ACCEPT).iter().any(|value| value.as_bytes().split(|byte| *byte == b',').any(is_html));
@@ -121,19 +126,20 @@ fn is_navigation(headers: &HeaderMap) -> bool {
     accepts_html && mode.is_none_or(|mode| mode == "navigate")
 }
 
-/// Whether a media range, perhaps with parameters, is that of HTML.
+/// Returns `true` if a media range, which may have parameters, is that of HTML.
 fn is_html(range: &[u8]) -> bool {
     let media_type = range.split(|byte| *byte == b';').next().unwrap_or_default();
     media_type.trim_ascii().eq_ignore_ascii_case(b"text/html")
 }
 
-/// A path of this site without query or fragment.
+/// Returns `true` if `path` is a path on this site without a query or fragment.
 fn is_plain_path(path: &str) -> bool {
     is_local_path(path) && !path.contains(['?', '#'])
 }
 
-/// A path that stays on this host, whatever reads it: browsers take `//` and `/\` for another host, and
-/// drop control characters first.
+/// Returns `true` if `path` stays on this host.
+///
+/// Browsers interpret `//` and `/\` as the beginning of another host, after removing control characters.
 fn is_local_path(path: &str) -> bool {
     let mut bytes = path.bytes();
     bytes.next() == Some(b'/')

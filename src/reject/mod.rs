@@ -1,11 +1,11 @@
 //! Refusals, and how they become responses.
 //!
-//! A layer that refuses a request answers it: its response has the inner service's body type, and
-//! the service's error type stays untouched. How the answer looks is up to a [`Reject`] hook.
+//! A layer that refuses a request answers it with a response of the inner service's body type. The service's error
+//! type stays untouched. A [`Reject`] hook builds the response.
 //!
 //! # Examples
 //!
-//! The default is a bare status with the headers that belong to it; [`ProblemJson`] adds a body:
+//! By default, the response is a bare status with the headers that belong to it. [`ProblemJson`] adds a body:
 //!
 //! ```
 //! use http::{Request, header::CONTENT_TYPE};
@@ -20,7 +20,7 @@
 //! assert_eq!(problem.headers()[CONTENT_TYPE], "application/problem+json");
 //! ```
 //!
-//! A hook of one's own:
+//! A custom hook:
 //!
 //! ```
 //! use http::{Request, Response};
@@ -48,7 +48,7 @@ pub use super::request::{OriginError, OriginErrorKind};
 
 use http::{Response, request::Parts};
 
-/// Answers a refused request and leaves the refusal in the answer's extensions.
+/// Answers a refused request, and inserts the refusal into the extensions of the response.
 pub(crate) fn refuse<B>(hook: &impl Reject<B>, refusal: Refusal, request: &Parts) -> Response<B> {
     let mut response = hook.reject(&refusal, request);
     response.extensions_mut().insert(refusal);
@@ -56,6 +56,6 @@ pub(crate) fn refuse<B>(hook: &impl Reject<B>, refusal: Refusal, request: &Parts
     response
 }
 
-/// Marks an answer that no handler has made; a handler's own may carry a [`Refusal`] as well.
+/// Marks a response built by a layer, since responses of handlers may also carry a [`Refusal`].
 #[derive(Clone, Copy)]
 pub(crate) struct RefusedByLayer;

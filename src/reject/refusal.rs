@@ -12,27 +12,27 @@ use crate::{
 
 /// Why a layer refused a request.
 ///
-/// One type for all the layers, so one [`Reject`](super::Reject) hook serves all. It is left in
-/// the extensions of the response, for layers further out.
+/// All layers use this type, so one [`Reject`](super::Reject) hook serves them all. The refusal is inserted into the
+/// extensions of the response, where outer layers can read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// No token, or none that verifies: 401.
+    /// There is no valid token; answered with 401.
     Token(TokenError),
-    /// The XSRF token was missing or wrong: 403.
+    /// The XSRF token is missing or wrong; answered with 403.
     Xsrf(XsrfError),
-    /// The request came from elsewhere: 403.
+    /// The request came from another origin; answered with 403.
     Origin(OriginError),
-    /// The token verifies but was not granted enough: 403.
+    /// The token is valid but was not granted what the request requires; answered with 403.
     Scope(InsufficientScope),
-    /// The token verifies, but the user signed in too long ago: 401, to sign in again.
+    /// The token is valid, but the user must sign in again because the sign-in is too old; answered with 401.
     StepUp(StaleSignIn),
-    /// The session store, or the keys of the issuer, cannot be asked just now: 503.
+    /// The session store, the claims source or the issuer's key set cannot be reached; answered with 503.
     Unavailable,
 }
 
 impl Refusal {
-    /// The status of the answer.
+    /// Returns the status of the response.
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Token(_) | Self::StepUp(_) => StatusCode::UNAUTHORIZED,
@@ -41,7 +41,7 @@ impl Refusal {
         }
     }
 
-    /// A stable code for programs, the `code` member of [`ProblemJson`](super::ProblemJson).
+    /// Returns a stable, machine-readable code: the `code` member of [`ProblemJson`](super::ProblemJson).
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Token(error) => match error.kind() {
@@ -62,7 +62,7 @@ impl Refusal {
         }
     }
 
-    /// How long a client should wait before it tries again, where trying again can help.
+    /// Returns how long the client should wait before it retries, or `None` if a retry cannot help.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Unavailable => Some(RETRY),
@@ -70,7 +70,7 @@ impl Refusal {
         }
     }
 
-    /// The `WWW-Authenticate` challenge; without an `error` when no token came (RFC 6750 §3.1).
+    /// Returns the `WWW-Authenticate` challenge, without an `error` if the request has no token (RFC 6750 §3.1).
     pub(crate) fn challenge(&self) -> Option<HeaderValue> {
         match self {
             Self::Token(error) if error.kind() == TokenErrorKind::Missing => {
@@ -102,7 +102,7 @@ impl fmt::Display for Refusal {
             Self::Origin(error) => error.fmt(f),
             Self::Scope(error) => error.fmt(f),
             Self::StepUp(error) => error.fmt(f),
-            Self::Unavailable => f.write_str("sessions cannot be looked up just now"),
+            Self::Unavailable => f.write_str("authentication is temporarily unavailable"),
         }
     }
 }
@@ -139,7 +139,7 @@ impl From<StaleSignIn> for Refusal {
     }
 }
 
-/// Names the scope that would do (RFC 6750 §3), where it can stand in a quoted string.
+/// Returns the challenge for insufficient scope, which names the required scope if that is valid (RFC 6750 §3).
 fn scope_challenge(scope: Option<&str>) -> HeaderValue {
     let plain = HeaderValue::from_static("Bearer error=\"insufficient_scope\"");
     let Some(scope) = scope.and_then(|scope| Scopes::new(scope).ok()).filter(|scope| !scope.is_empty())
@@ -149,11 +149,11 @@ fn scope_challenge(scope: Option<&str>) -> HeaderValue {
     HeaderValue::try_from(format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"")).unwrap_or(plain)
 }
 
-/// RFC 9470 §3.
+/// Returns the challenge that asks for a recent sign-in (RFC 9470 §3).
 fn step_up_challenge(error: &StaleSignIn) -> HeaderValue {
     let max_age = error.max_age().as_secs();
     HeaderValue::try_from(format!("Bearer error=\"insufficient_user_authentication\", max_age=\"{max_age}\""))
-        .expect("a number in quotes is a header value")
+        .expect("ASCII text is a header value")
 }
 
 const RETRY: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Who makes a request, as far as the layers know: the one extension that they share.
+//! The one extension that the layers share: who makes a request, as far as they know.
 
 use std::sync::{
     Arc,
@@ -15,31 +15,31 @@ use crate::{
     trace,
 };
 
-/// The outcome of looking for a request's token, and the verifier that decided it.
+/// The outcome of authenticating a request, and the verifier that decided it.
 ///
-/// Only the identical verifier reuses an outcome, so a router with other keys or another audience never takes over
-/// claims that were accepted elsewhere.
+/// Only the identical verifier reuses an outcome, so a router with other keys or another audience never accepts
+/// claims that another verifier accepted.
 #[derive(Clone)]
 pub(crate) struct AuthState {
     pub(super) verifier: VerifierId,
     pub(super) sources: Arc<Sources>,
     pub(super) outcome: AuthOutcome,
     pub(super) carrier: Carrier,
-    /// The refresh cookie, where it had to be read already.
+    /// The refresh cookie, if it has been read already.
     pub(super) refresh: Option<Box<RefreshCookie>>,
     pub(super) budget: Budget,
-    /// The store has confirmed that the session is live.
+    /// Whether the store has confirmed that the session is live.
     pub(super) live: bool,
-    /// `CookieJwtLayer` has acted on the outcome.
+    /// Whether a `CookieJwtLayer` has acted on the outcome.
     pub(super) enforced: Flag,
-    /// An `XsrfLayer` has found that the user's own page made the request.
+    /// Whether an `XsrfLayer` has let the request pass.
     pub(super) xsrf_passed: Flag,
-    /// Users that other verifiers, further out, found in cookies. Their claims are still in the extensions, so the
-    /// request is made in their name too.
+    /// Users that other verifiers, in outer layers, found in cookies. Their claims are still in the extensions, so
+    /// the request is made in their name too.
     pub(super) outer_users: Vec<ErasedClaims>,
 }
 
-/// What became of the search for a token.
+/// The outcome of authenticating a request.
 #[derive(Clone)]
 pub(crate) enum AuthOutcome {
     User(ErasedClaims, Source),
@@ -52,9 +52,10 @@ pub(crate) enum AuthOutcome {
 #[derive(Clone)]
 pub(crate) enum Carrier {
     Nothing,
-    /// In a header, also where its token was refused: nothing ambient authenticates the request.
+    /// In a header, even if its token was refused: no credential that browsers attach on their own authenticates the
+    /// request.
     Header,
-    /// In a cookie that verified: the one of this index among the cookies of the name.
+    /// In a cookie that verified; the index is among the cookies of that name.
     Cookie(usize),
     /// Not at all: a refresh of this very request granted it.
     Granted(Option<Arc<str>>),
@@ -66,25 +67,27 @@ impl Carrier {
     }
 }
 
-/// What a layer acts on.
+/// The status of a request that a layer acts on.
 pub(crate) struct AuthStatus {
-    /// Whether the token is good. Its claims are in the extensions then.
+    /// `Ok` if the token is valid; its claims are then in the extensions.
     pub(crate) verdict: Result<(), TokenErrorKind>,
     pub(crate) by_header: bool,
-    /// The store has confirmed that the session is live.
+    /// Whether the store has confirmed that the session is live.
     pub(crate) live: bool,
 }
 
-/// Why there are no claims of the type that is asked for.
+/// Why a request has no claims of the requested type.
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) enum NoClaims {
     Anonymous(TokenError),
-    /// No layer puts such claims there: a mistake in the application's set-up, which is in the log.
+    /// No layer inserts claims of this type. This is a mistake in the application's set-up, and has been logged.
     LayerMissing,
 }
 
 impl AuthState {
-    /// Returns the state that a `CookieJwtLayer` has acted on; otherwise the log says that `who` needs the layer.
+    /// Returns the state that a `CookieJwtLayer` has acted on.
+    ///
+    /// If there is none, logs that `who` needs the layer and returns `None`.
     pub(crate) fn enforced<'e>(extensions: &'e Extensions, who: &str) -> Option<&'e Self> {
         let state = extensions.get::<Self>().filter(|state| state.enforced.is_set());
         if state.is_none() {
@@ -93,10 +96,10 @@ impl AuthState {
         state
     }
 
-    /// Returns the claims that a `CookieJwtLayer` has put into the extensions. Each layer removes what it finds of
-    /// its type, and nothing else can make any.
+    /// Returns the claims that a `CookieJwtLayer` has inserted into the extensions.
     ///
-    /// A user without claims of type `C` means that `who` asks for claims that its layers do not make.
+    /// They can be trusted: each layer removes claims of its type that are not its own, and only layers can create
+    /// claims. If there is a user, but without claims of type `C`, no layer around `who` inserts this type.
     #[cfg(any(feature = "axum", feature = "tonic"))]
     pub(crate) fn claims<'e, C: Send + Sync + 'static>(
         extensions: &'e Extensions,
@@ -124,7 +127,7 @@ impl AuthState {
         }
     }
 
-    /// Returns the users whom cookies authenticate: unsafe requests must prove the XSRF token of each.
+    /// Returns the users authenticated by cookies. An unsafe request must prove the XSRF token of each.
     pub(crate) fn cookie_users(&self) -> impl Iterator<Item = &ErasedClaims> {
         let own = match &self.outcome {
             AuthOutcome::User(claims, Source::Cookie) => Some(claims),
@@ -133,15 +136,16 @@ impl AuthState {
         self.outer_users.iter().chain(own)
     }
 
-    /// Whether nothing ambient authenticates the request, so that no other site can have made it.
+    /// Returns `true` if only a header authenticates the request, so that no other site can have forged it.
     pub(crate) fn is_by_header_alone(&self) -> bool {
         self.carrier.is_header() && self.outer_users.is_empty()
     }
 
-    /// Notes that an `XsrfLayer` let the request pass; true when the outer users must be forgotten as well, so that
-    /// layers further in do not check them again.
+    /// Records that an `XsrfLayer` has let the request pass.
     ///
-    /// Works through `&`, so that the hot path needs no second look-up in the extensions.
+    /// Returns `true` if the caller must also call [`forget_outer_users`](Self::forget_outer_users), so that inner
+    /// layers do not check those users again. Takes `&self`, so that the hot path needs no second lookup in the
+    /// extensions.
     pub(crate) fn pass_xsrf(&self) -> bool {
         self.xsrf_passed.set();
         !self.outer_users.is_empty()
@@ -153,7 +157,7 @@ impl AuthState {
         }
     }
 
-    /// Returns the user's token, to be passed on.
+    /// Returns the user's token, for forwarding to another server.
     pub(crate) fn token<'r>(&'r self, headers: &'r HeaderMap) -> Option<&'r [u8]> {
         self.user().ok()?;
         match &self.carrier {
@@ -164,7 +168,7 @@ impl AuthState {
         }
     }
 
-    /// Returns the users in cookies that stay when `verifier` puts a state of its own in the place of this one.
+    /// Returns the outer users for the state with which `verifier` replaces this one.
     pub(super) fn outer_users_for(self, verifier: VerifierId) -> Vec<ErasedClaims> {
         let mut users = self.outer_users;
         if self.verifier != verifier
@@ -179,9 +183,9 @@ impl AuthState {
 }
 
 impl TokenError {
-    /// Returns why a request goes on without claims, where a layer in optional mode let it pass.
+    /// Returns why a request has no claims, if a layer in optional mode has let it pass without them.
     ///
-    /// `None` when the request has claims, is exempt, or when no layer has run.
+    /// Returns `None` if the request has claims or is exempt, or if no layer has run.
     ///
     /// # Examples
     ///
@@ -205,7 +209,7 @@ impl TokenError {
     }
 }
 
-/// A flag that can be set through a shared reference, once; it orders nothing before or after.
+/// A flag that can be set through a shared reference, with relaxed ordering.
 #[derive(Debug)]
 pub(super) struct Flag(AtomicBool);
 

@@ -1,4 +1,4 @@
-//! Finds and verifies a request's access token, once for all the layers that share an [`Authenticator`].
+//! Finds and verifies a request's access token, once for all layers that share an [`Authenticator`].
 
 use std::{fmt, sync::Arc};
 
@@ -17,12 +17,12 @@ use crate::token::{Budget, Claims, Seen, Source, TokenError, TokenErrorKind, Ver
 pub(crate) struct Authenticator<C> {
     pub(crate) verifier: Verifier<C>,
     sources: Arc<Sources>,
-    /// With cookie names that a neighbour could set, an access cookie counts only when it belongs to the session of
-    /// the refresh cookie.
+    /// Set if another subdomain could set a cookie with the access cookie's name. An access cookie is then accepted
+    /// only if it belongs to the session of the refresh cookie.
     companion: Option<RefreshCookieReader>,
 }
 
-/// What finding a token has found besides its claims.
+/// The results of a search for a token, apart from its claims.
 struct Search {
     budget: Budget,
     refresh: Option<Box<RefreshCookie>>,
@@ -34,7 +34,7 @@ impl Search {
         Self { budget, refresh: None, carrier: Carrier::Nothing }
     }
 
-    /// Begins with the budget that other layers have left.
+    /// Starts with the budget that earlier layers have left.
     fn after(former: Option<&AuthState>) -> Self {
         Self::with_budget(former.map_or_else(Budget::default, |former| former.budget))
     }
@@ -54,7 +54,7 @@ impl<C> Authenticator<C> {
         change(Arc::make_mut(&mut self.sources));
     }
 
-    /// Reads the refresh cookie of a request, unless that had to be done already.
+    /// Returns the refresh cookie of a request, and reads it if that has not been done already.
     pub(crate) fn refresh_cookie(
         &self,
         request: &mut impl Head,
@@ -72,7 +72,7 @@ impl<C> Authenticator<C> {
         cookie
     }
 
-    /// Notes that the store has confirmed the session of the request.
+    /// Records that the store has confirmed the session of the request as live.
     pub(crate) fn confirm_live(&self, request: &mut impl Head) {
         if let Some(state) = request.extensions_mut().get_mut::<AuthState>() {
             state.live = true;
@@ -81,13 +81,14 @@ impl<C> Authenticator<C> {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
-    /// Verifies the request's token, or recalls what the identical verifier has found. Other claims of the same type
-    /// are removed from the extensions.
+    /// Verifies the request's token, or reuses the outcome of the identical verifier.
+    ///
+    /// Other claims of the same type are removed from the extensions.
     pub(crate) fn check(&self, request: &mut impl Head) -> AuthStatus {
         self.authenticate(request, false)
     }
 
-    /// Does what [`check`](Self::check) does, for a `CookieJwtLayer`, which acts on the outcome.
+    /// Checks the request as [`check`](Self::check) does, and records that a `CookieJwtLayer` acts on the outcome.
     pub(crate) fn enforce(&self, request: &mut impl Head) -> AuthStatus {
         self.authenticate(request, true)
     }
@@ -120,12 +121,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         AuthStatus { verdict, by_header, live }
     }
 
-    /// Returns the claims that [`check`](Self::check) has found.
+    /// Returns the claims that [`check`](Self::check) has inserted.
     pub(crate) fn claims<'r>(&self, request: &'r impl Head) -> Option<&'r Claims<C>> {
         request.extensions().get()
     }
 
-    /// Verifies the token of a request without leaving anything behind.
+    /// Verifies the token of a request without storing anything in its extensions.
     pub(crate) fn peek(&self, headers: &HeaderMap, budget: Budget) -> Result<Claims<C>, TokenErrorKind> {
         self.find(headers, &mut Search::with_budget(budget))
     }
@@ -150,14 +151,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         self.put(request, None, AuthOutcome::Refused(TokenError::new(kind)), search, false, false);
     }
 
-    /// Lets the request pass without looking at its token.
+    /// Lets the request pass without checking its token.
     pub(crate) fn exempt(&self, request: &mut impl Head, enforced: bool) {
         let search = Search::after(request.extensions().get());
         self.put(request, None, AuthOutcome::Exempt, search, false, enforced);
     }
 
-    /// Whether the store has confirmed the session of these claims already in this request, for a clone of the
-    /// verifier that looks in other places.
+    /// Returns `true` if the store has already confirmed the session of these claims as live in this request, for a
+    /// clone of the verifier with other sources.
     fn is_known_live(&self, former: Option<&AuthState>, claims: &Claims<C>) -> bool {
         former.is_some_and(|former| match &former.outcome {
             AuthOutcome::User(user, _) => {
@@ -170,7 +171,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
     }
 
     fn recall(&self, former: &AuthState, request: &impl Head) -> Option<AuthStatus> {
-        // What a refresh has granted stands in no header, so it does not matter where to look.
+        // A token granted by a refresh is not in the request, so the sources do not matter.
         let same_sources = Arc::ptr_eq(&former.sources, &self.sources)
             || former.sources == self.sources
             || matches!(former.carrier, Carrier::Granted(_));
@@ -179,8 +180,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         }
         let verdict = match &former.outcome {
             AuthOutcome::User(user, source) => {
-                // Something in between may have put other claims there, such as those of the same token that came by
-                // another way: then verify again.
+                // A layer in between may have inserted other claims, such as those of the same token from another
+                // source. In that case, verify again.
                 let claims = self.claims(request);
                 claims.filter(|claims| claims.is(user) && claims.source() == *source)?;
                 Ok(())
@@ -224,7 +225,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         }
     }
 
-    /// The first source that holds a token decides.
+    /// Finds and verifies the token; the first source that holds one decides.
     fn find(&self, headers: &HeaderMap, search: &mut Search) -> Result<Claims<C>, TokenErrorKind> {
         let token_headers = TokenHeaders::of(headers);
         for source in &self.sources.order {
@@ -240,8 +241,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         Err(TokenErrorKind::Missing)
     }
 
-    /// Of several cookies of one name those that verify count, whatever their order. `None` when there is no cookie
-    /// of the name.
+    /// Verifies the cookies of the access cookie's name; returns `None` if there is none.
+    ///
+    /// If there are several, those that verify count, whatever their order.
     fn check_cookies(
         &self,
         headers: &HeaderMap,
@@ -259,11 +261,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         })
     }
 
-    /// Fast path: one cookie of the name.
+    /// The fast path: there is one cookie of the name.
     fn check_only(&self, value: &[u8], search: &mut Search) -> Result<Claims<C>, TokenErrorKind> {
         let session = companion_session(search.refresh.as_deref())?;
         let outcome = self.verifier.verify_within(value, Source::Cookie, &mut search.budget);
-        search.budget.take_overdrawn(); // with one cookie there is no other session to confuse it with
+        search.budget.take_overdrawn(); // with a single cookie, no session can be ambiguous
         let claims = outcome?;
         if is_of_another(session, &claims) {
             return Err(TokenErrorKind::Missing);
@@ -301,7 +303,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
                 Some(Err(_)) => {}
             }
         }
-        // It is unknown to which sessions the unchecked ones belong.
+        // The cookies that were not verified may belong to other sessions.
         if search.budget.take_overdrawn() {
             return Err(TokenErrorKind::Ambiguous);
         }
@@ -309,10 +311,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
     }
 }
 
-/// The session that an access cookie must belong to, where a neighbour could set a cookie of its name.
+/// Returns the session that an access cookie must belong to, if another subdomain could set a cookie of its name.
 fn companion_session(refresh: Option<&RefreshCookie>) -> Result<Option<&str>, TokenErrorKind> {
     match refresh {
-        // It is unknown which access cookie counts.
+        // There is no telling which session the access cookie must belong to.
         Some(RefreshCookie::Ambiguous(_)) => Err(TokenErrorKind::Ambiguous),
         Some(RefreshCookie::Valid(token)) => Ok(Some(&token.session_id)),
         Some(RefreshCookie::Absent | RefreshCookie::Expired) | None => Ok(None),
@@ -323,8 +325,9 @@ fn is_of_another<C>(session: Option<&str>, claims: &Claims<C>) -> bool {
     session.is_some_and(|own| claims.session_id() != Some(own))
 }
 
-/// Whether `kind` says more about a request than what another of its cookies has said: a token that could not be
-/// checked may be good, and an expired one is this crate's, unlike garbage.
+/// Returns `true` if `kind` is the more informative error of two cookies of a request.
+///
+/// A token that could not be checked may be valid, and an expired one was signed by this crate, unlike garbage.
 fn says_more(kind: TokenErrorKind, former: TokenErrorKind) -> bool {
     let weight = |kind| match kind {
         TokenErrorKind::KeysUnavailable => 2,
@@ -334,7 +337,9 @@ fn says_more(kind: TokenErrorKind, former: TokenErrorKind) -> bool {
     weight(kind) > weight(former)
 }
 
-/// Whether `claims` are the later of two tokens of one session; two sessions are ambiguous (cookie tossing).
+/// Returns `true` if `claims` are the later of two tokens of one session, or the first.
+///
+/// Tokens of two sessions are ambiguous, since one of the cookies may have been tossed by another subdomain.
 fn is_later<C>(former: Option<&Claims<C>>, claims: &Claims<C>) -> Result<bool, TokenErrorKind> {
     let Some(former) = former else {
         return Ok(true);

@@ -3,12 +3,14 @@ use memchr::memchr;
 
 use super::head::{Found, Values};
 
-/// The values of all cookies of this name, undecoded; quotes around a value are taken off (RFC 6265 §4.1.1).
+/// Returns the values of all cookies with this name.
+///
+/// Values are not decoded, but quotes around a value are removed (RFC 6265 §4.1.1).
 pub(crate) fn cookie_values<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
     cookie_values_in(Found::of(headers, &COOKIE), headers, name)
 }
 
-/// The same, where the `Cookie` headers have been found already.
+/// Returns the values of all cookies with this name, given the `Cookie` headers. See [`cookie_values`].
 pub(crate) fn cookie_values_in<'h>(
     cookies: Found<'h>,
     headers: &'h HeaderMap,
@@ -17,8 +19,9 @@ pub(crate) fn cookie_values_in<'h>(
     pieces(cookies.values(headers, &COOKIE)).filter_map(move |piece| value_of(piece, name.as_bytes()))
 }
 
-/// What stands between the semicolons: HTTP/2 splits cookies over several headers (RFC 9113 §8.2.3), and a
-/// malformed one hides no other.
+/// Returns the pieces between semicolons.
+///
+/// HTTP/2 splits cookies over several headers (RFC 9113 §8.2.3). A malformed piece does not hide any other.
 pub(super) fn pieces(headers: Values<'_>) -> Pieces<'_> {
     Pieces { headers, rest: None }
 }
@@ -42,7 +45,7 @@ impl<'h> Iterator for Pieces<'h> {
     }
 }
 
-/// The value, if this is the cookie of that name. No cookie's name has a `=`.
+/// Returns the value if this is the cookie with that name. A cookie's name cannot contain `=`.
 fn value_of<'h>(piece: &'h [u8], name: &[u8]) -> Option<&'h [u8]> {
     let value = trim_start(trim_start(piece).strip_prefix(name)?).strip_prefix(b"=")?;
     Some(unquote(trim_end(trim_start(value))))

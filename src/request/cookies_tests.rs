@@ -1,4 +1,4 @@
-//! `Cookie` headers as other projects' tests have them, and the pairs that they hold.
+//! Parsing of `Cookie` headers taken from the tests of other projects.
 
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 use serde_json::Value;
@@ -32,7 +32,7 @@ fn listed(expected: &Value) -> Option<Pairs> {
     expected.as_array().map(|pairs| pairs.iter().map(|value| pair(value).expect("name and value")).collect())
 }
 
-/// Those pairs whose name has not been there before.
+/// Keeps the first pair of each name.
 fn first_of_each_name(all: Pairs) -> Pairs {
     let mut firsts = Pairs::new();
     for pair in all {
@@ -43,7 +43,7 @@ fn first_of_each_name(all: Pairs) -> Pairs {
     firsts
 }
 
-/// Names and values by the rule alone, to be compared with what is found by name.
+/// Splits the headers into names and values, for comparison with the values found by name.
 fn pairs(headers: &HeaderMap) -> Pairs {
     let trimmed = |part: &[u8]| text(part).trim_matches([' ', '\t']).to_owned();
     let pairs = pieces(Found::of(headers, &COOKIE).values(headers, &COOKIE)).filter_map(|piece| {
@@ -53,7 +53,7 @@ fn pairs(headers: &HeaderMap) -> Pairs {
     pairs.collect()
 }
 
-/// Each name has the values of its pairs.
+/// Asserts that looking up each name finds the values of its pairs.
 fn assert_found_by_name(headers: &HeaderMap, pairs: &Pairs) {
     for (name, _) in pairs.iter().filter(|(name, _)| !name.is_empty()) {
         let of_name = pairs.iter().filter(|(other, _)| other == name).map(|(_, value)| value);
@@ -67,21 +67,21 @@ fn assert_found_by_name(headers: &HeaderMap, pairs: &Pairs) {
 }
 
 #[test]
-fn cookie_headers_hold_the_pairs_that_other_projects_tests_say() {
+fn cookie_headers_are_parsed_as_the_tests_of_other_projects_expect() {
     let facts: Value = serde_json::from_str(FACTS).expect("the facts are JSON");
     let facts = facts["cases"].as_array().expect("the facts are listed");
-    assert_eq!(facts.len(), 40, "the file is whole");
+    assert_eq!(facts.len(), 40, "the file is complete");
     let mut checked = 0;
     for fact in facts {
         if fact["encoded"] == true {
-            continue; // about a parser that decodes
+            continue; // expects a parser that decodes values
         }
         checked += 1;
         let headers = headers(fact);
         let found = pairs(&headers);
         assert_found_by_name(&headers, &found);
         let Some(expected) = listed(&fact["expected"]) else {
-            assert!(found.iter().all(|(name, _)| name.is_empty()), "an error: {fact}\n{found:?}");
+            assert!(found.iter().all(|(name, _)| name.is_empty()), "an error is expected: {fact}\n{found:?}");
             continue;
         };
         if let Some(name) = fact["filter"].as_str() {
@@ -92,9 +92,9 @@ fn cookie_headers_hold_the_pairs_that_other_projects_tests_say() {
             assert_eq!(found, raw, "undecoded: {fact}");
         } else if fact["note"].as_str().is_some_and(|note| note.starts_with("duplicates")) {
             assert!(found.len() > expected.len(), "all of one name: {fact}");
-            assert_eq!(first_of_each_name(found), expected, "the first of each name: {fact}");
+            assert_eq!(first_of_each_name(found), expected, "the first pair of each name: {fact}");
         } else if fact["from"].as_str().is_some_and(|from| from.starts_with("golang")) {
-            // Quotes are taken off where a value is looked up, as there.
+            // The expected values are unquoted; this crate removes quotes when a value is looked up by name.
             let names: Vec<_> = found.iter().map(|(name, _)| name.clone()).collect();
             assert_eq!(names, expected.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), "{fact}");
             for (name, value) in &expected {
@@ -109,7 +109,7 @@ fn cookie_headers_hold_the_pairs_that_other_projects_tests_say() {
 }
 
 #[test]
-fn all_values_of_a_name_are_found_in_order() {
+fn all_values_of_a_cookie_are_found_in_order() {
     let mut headers = HeaderMap::new();
     for line in ["a=1; b=2; a=\"3\"", "A=4;a=", "aa=5", "a=6"] {
         headers.append(COOKIE, HeaderValue::from_static(line));
@@ -119,7 +119,7 @@ fn all_values_of_a_name_are_found_in_order() {
 }
 
 #[test]
-fn bytes_beyond_ascii_hide_no_other_cookie() {
+fn bytes_outside_ascii_do_not_hide_other_cookies() {
     let mut headers = HeaderMap::new();
     headers.append(COOKIE, HeaderValue::from_bytes(b"a=\xff\xfe; own=1; \xff=2").expect("opaque bytes"));
     assert_eq!(cookie_values(&headers, "own").map(text).collect::<Vec<_>>(), ["1"]);

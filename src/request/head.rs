@@ -1,5 +1,4 @@
-//! The head of a request, whether the request is whole or has been taken apart, and what kind of request it is:
-//! unsafe, a handshake, a preflight, a navigation.
+//! The head of a request, and what kind of request it is: unsafe, a handshake, a preflight or a navigation.
 
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
@@ -10,10 +9,10 @@ use http::{
 /// The default name of the request header that carries the XSRF token.
 pub(crate) const XSRF_HEADER: HeaderName = HeaderName::from_static("x-xsrf-token");
 
-/// Everything of a request but its body.
+/// Access to everything except the body, for both [`Request`] and [`Parts`].
 ///
-/// Taking a request apart and putting it together again moves some 500 bytes, in each layer: those that
-/// only look at it need not.
+/// Splitting a request into parts and reassembling it moves about 500 bytes. Layers that only look at the head avoid
+/// that.
 pub(crate) trait Head {
     fn method(&self) -> &Method;
     fn uri(&self) -> &Uri;
@@ -66,19 +65,18 @@ impl Head for Parts {
     }
 }
 
-/// What a request carries under the name of a header.
+/// The values of one header that a scan over the headers has found.
 ///
-/// Layers look for the headers that they want in one walk over all, as to compare a name with a few others
-/// takes less than to hash one.
+/// Layers find all the headers they need in one scan: comparing a few names is cheaper than hashing each.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Found<'h> {
     pub(crate) first: Option<&'h HeaderValue>,
-    /// The header occurs more than once.
+    /// Whether the header occurs more than once.
     pub(crate) again: bool,
 }
 
 impl<'h> Found<'h> {
-    /// Looks for one header alone.
+    /// Scans the headers for one name.
     pub(crate) fn of(headers: &'h HeaderMap, wanted: &HeaderName) -> Self {
         let mut found = Self::default();
         for (name, value) in headers {
@@ -89,13 +87,13 @@ impl<'h> Found<'h> {
         found
     }
 
-    /// The walk has come by the header.
+    /// Records an occurrence of the header.
     pub(crate) fn note(&mut self, value: &'h HeaderValue) {
         self.again = self.first.is_some();
         self.first.get_or_insert(value);
     }
 
-    /// All values of the header that was found under this name, in their order.
+    /// Returns all values of the header in order. `name` must be the name that was scanned for.
     pub(crate) fn values(self, headers: &'h HeaderMap, name: &HeaderName) -> Values<'h> {
         let others = self.again.then(|| {
             let mut all = headers.get_all(name).iter();
@@ -109,7 +107,7 @@ impl<'h> Found<'h> {
 /// The values of one header.
 pub(crate) struct Values<'h> {
     first: Option<&'h HeaderValue>,
-    /// Nearly always there are none.
+    /// `None` on the fast path, a single value.
     others: Option<ValueIter<'h, HeaderValue>>,
 }
 
@@ -121,14 +119,17 @@ impl<'h> Iterator for Values<'h> {
     }
 }
 
-/// Whether the method may change something: all but the safe ones of RFC 9110 §9.2.1, by an
-/// allow-list, so an unknown method is unsafe.
+/// Returns `true` unless the method is one of the safe methods of RFC 9110 §9.2.1.
+///
+/// The safe methods are an allow-list, so that unknown methods count as unsafe.
 pub(crate) fn is_unsafe(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
-/// Whether the request opens a connection that the browser's script then owns: a WebSocket over
-/// HTTP/1 (`Upgrade`) or HTTP/2 (`CONNECT`, RFC 8441). Such a request cannot carry an XSRF header.
+/// Returns `true` if the request opens a connection for the page's script.
+///
+/// This is a WebSocket over HTTP/1 (`Upgrade`) or HTTP/2 (`CONNECT`, RFC 8441). Browsers cannot send an XSRF header
+/// with such a request.
 pub(crate) fn is_handshake(request: &impl Head) -> bool {
     match *request.method() {
         Method::CONNECT => true,
@@ -146,15 +147,17 @@ fn upgrades_to_websocket(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether this is a CORS preflight, which never carries credentials; any other OPTIONS is a
-/// request like all others (Fetch §4.8).
+/// Returns `true` if the request is a CORS preflight, which never carries credentials (Fetch §4.8).
+///
+/// Any other OPTIONS request is treated like requests with other methods.
 pub(crate) fn is_preflight(request: &impl Head) -> bool {
     request.method() == Method::OPTIONS
         && request.headers().contains_key(ORIGIN)
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Whether the user is opening a page: a link from another site may renew the session.
+/// Returns `true` if the user is opening a page. Such a request may refresh the session even if it comes from a link
+/// on another site.
 pub(crate) fn is_top_level_navigation(request: &impl Head) -> bool {
     let says = |name: &str, value: &str| request.headers().get(name).is_some_and(|found| found == value);
     request.method() == Method::GET
@@ -169,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_found_with_all_their_values_in_order() {
+    fn all_values_of_a_header_are_found_in_order() {
         let mut headers = HeaderMap::new();
         for (name, value) in [(COOKIE, "a"), (HOST, "h"), (COOKIE, "b"), (COOKIE, "c")] {
             headers.append(name, HeaderValue::from_static(value));

@@ -1,8 +1,8 @@
-//! What a request says: who is asking, by which token, and from where.
+//! What a request says: who makes it, with which token, and from which origin.
 //!
-//! The layers and the session look at a request through this room alone. [`Authenticator`] finds and verifies
-//! its access token, [`RefreshCookieReader`] its refresh token, [`OriginPolicy`] decides whether a page of the
-//! application made it; [`AuthState`] is the one extension in which the layers share the outcome.
+//! Layers and sessions inspect requests only through this module. [`Authenticator`] finds and verifies the access
+//! token, and [`RefreshCookieReader`] the refresh token. [`OriginPolicy`] decides whether a page of the application
+//! made the request. [`AuthState`] is the one extension in which the layers share the outcome.
 
 mod auth_state;
 mod authenticator;

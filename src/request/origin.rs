@@ -8,26 +8,27 @@ use http::{
 use super::head::{Found, Head, is_handshake};
 use crate::error::ConfigError;
 
-/// Why the origin of a request was refused.
+/// The error of a request whose origin was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginError {
     kind: OriginErrorKind,
 }
 
-/// The kinds of [`OriginError`].
+/// The kind of an [`OriginError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OriginErrorKind {
-    /// The browser says that another site, or another origin of the site, made the request.
+    /// According to the browser's `Sec-Fetch-Site` header, another site or another origin of the same site made the
+    /// request; or the header occurs more than once.
     CrossSite,
-    /// `Origin` is neither trusted nor the application's own.
+    /// The `Origin` header is neither a trusted origin nor the application's own; or it occurs more than once.
     Foreign,
-    /// A WebSocket handshake without `Origin`.
+    /// A WebSocket handshake has no `Origin` header.
     Missing,
 }
 
 impl OriginError {
-    /// What was wrong.
+    /// Returns the kind of this error.
     pub const fn kind(&self) -> OriginErrorKind {
         self.kind
     }
@@ -41,15 +42,15 @@ impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             OriginErrorKind::CrossSite => "the request was made by another site or origin",
-            OriginErrorKind::Foreign => "the request's origin is not the application's",
-            OriginErrorKind::Missing => "the handshake has no origin",
+            OriginErrorKind::Foreign => "the request's origin is neither the application's nor trusted",
+            OriginErrorKind::Missing => "the WebSocket handshake has no `Origin` header",
         })
     }
 }
 
 impl StdError for OriginError {}
 
-/// Which origins count as the application's own.
+/// The origins whose pages may make requests, and how requests without an origin are treated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OriginPolicy {
     pub(super) public: Option<Box<str>>,
@@ -73,11 +74,11 @@ impl OriginPolicy {
     }
 }
 
-/// An origin as browsers serialize it: lower case, without the scheme's default port (RFC 6454 §6.2).
+/// Returns an origin as browsers serialize it: in lower case, without the scheme's default port (RFC 6454 §6.2).
 pub(crate) fn normalize(origin: &str) -> Result<Box<str>, ConfigError> {
     let invalid = || {
         ConfigError::new(format!(
-            "`{}` is no origin: give scheme, host and port alone, such as `https://shop.example`",
+            "`{}` is not an origin; use only a scheme, host and optional port, such as `https://shop.example`",
             origin.escape_debug()
         ))
     };
@@ -91,7 +92,7 @@ pub(crate) fn normalize(origin: &str) -> Result<Box<str>, ConfigError> {
     Ok(format!("{scheme}://{}", without_default_port(scheme, authority)).into_boxed_str())
 }
 
-/// Whether browsers could write this: no user info, no wildcard, no port that is none.
+/// Returns `true` if browsers could send this authority: it has no user info, no wildcard and no invalid port.
 fn is_host_and_port(authority: &str) -> bool {
     let Ok(parsed) = authority.parse::<http::uri::Authority>() else {
         return false;
@@ -109,7 +110,7 @@ fn is_host_and_port(authority: &str) -> bool {
     host_ok && port_ok
 }
 
-/// Whether the host of `authority` is this machine.
+/// Returns `true` if the host of `authority` is this machine.
 pub(crate) fn is_loopback(authority: &str) -> bool {
     let Ok(authority) = authority.parse::<http::uri::Authority>() else {
         return false;
@@ -119,7 +120,7 @@ pub(crate) fn is_loopback(authority: &str) -> bool {
     host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// The authority without `:443` or `:80` where that is the scheme's own.
+/// Returns the authority without its port, if that is the scheme's default, `:443` or `:80`.
 pub(crate) fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
     let port = match scheme {
         "https" | "wss" => ":443",
@@ -130,13 +131,14 @@ pub(crate) fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a 
 }
 
 impl OriginPolicy {
-    /// Whether the request was made by a page of the application, or by no browser at all.
+    /// Checks that the request was made by a page of the application or of a trusted origin, or not by a browser.
     ///
-    /// 1. An `Origin` that is exactly a trusted one passes.
-    /// 2. Else `Sec-Fetch-Site` decides: `same-origin` and `none` pass.
-    /// 3. Without it, `Origin` must be the configured public origin, or else that of the request.
-    /// 4. With neither header no browser is asking. A WebSocket handshake always has an `Origin`
-    ///    from a browser, and is refused without.
+    /// 1. An `Origin` header that equals a trusted origin passes.
+    /// 2. Otherwise `Sec-Fetch-Site` decides: `same-origin` and `none` pass.
+    /// 3. Without `Sec-Fetch-Site`, the `Origin` header must equal the configured public origin or, if none is
+    ///    configured, the origin that the request is addressed to.
+    /// 4. A request with neither header does not come from a browser and passes. The exception is a WebSocket
+    ///    handshake, which is refused by default, because browsers always send `Origin` with it.
     pub(crate) fn check(&self, request: &impl Head) -> Result<(), OriginError> {
         let mut metadata = FetchMetadata::default();
         for (name, value) in request.headers() {
@@ -145,7 +147,7 @@ impl OriginPolicy {
         self.check_metadata(metadata, request)
     }
 
-    /// The same, where somebody else has walked over the headers.
+    /// Checks the request as [`check`](Self::check) does, given the metadata from an earlier scan of the headers.
     pub(crate) fn check_metadata(
         &self,
         metadata: FetchMetadata<'_>,
@@ -186,7 +188,7 @@ impl OriginPolicy {
             return **public == *origin;
         }
         let Some((scheme, host)) = origin.split_once("://") else {
-            return false; // `null` among others
+            return false; // for example `null`
         };
         let own = match request.uri().authority() {
             Some(authority) => Some(authority.as_str()),
@@ -199,7 +201,7 @@ impl OriginPolicy {
     }
 }
 
-/// What a browser says about who makes a request.
+/// The headers in which a browser says which page makes a request.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct FetchMetadata<'h> {
     origin: Found<'h>,
@@ -207,7 +209,7 @@ pub(crate) struct FetchMetadata<'h> {
 }
 
 impl<'h> FetchMetadata<'h> {
-    /// A walk over the headers has come by this one.
+    /// Records the header if it is one of these.
     pub(crate) fn note(&mut self, name: &HeaderName, value: &'h HeaderValue) {
         if *name == ORIGIN {
             self.origin.note(value);
@@ -217,7 +219,7 @@ impl<'h> FetchMetadata<'h> {
     }
 }
 
-/// Several values of a header that must be one.
+/// A header that must have a single value has several.
 struct Several;
 
 fn only_origin(found: Found<'_>) -> Result<Option<&HeaderValue>, Several> {

@@ -9,10 +9,10 @@ use crate::{
     token::{Budget, Registered, Seen, Source, TokenErrorKind, Verifier},
 };
 
-/// `typ` of refresh tokens. An access token is never accepted as one, nor the other way round.
+/// The `typ` of refresh tokens. It keeps access tokens from being accepted as refresh tokens, and vice versa.
 pub(crate) const REFRESH_TYPE: &str = "refresh+jwt";
 
-/// The 128-bit secret of a session: only its hash is stored, only the refresh token carries it.
+/// The 128-bit secret of a session. Only the refresh token carries it; the store holds its hash.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SessionSecret([u8; 16]);
 
@@ -32,7 +32,7 @@ impl fmt::Debug for SessionSecret {
     }
 }
 
-/// What a refresh token says once its signature and expiry have been checked.
+/// The content of a refresh token whose signature and expiry have been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RefreshToken {
     pub(crate) session_id: Box<str>,
@@ -41,7 +41,7 @@ pub(crate) struct RefreshToken {
 }
 
 impl RefreshToken {
-    /// The `jti` claim: generation and secret.
+    /// Returns the `jti` claim, which consists of the generation and the secret.
     pub(crate) fn token_id(&self) -> String {
         format!("{}.{}", self.generation, URL_SAFE_NO_PAD.encode(self.secret.0))
     }
@@ -57,19 +57,19 @@ impl RefreshToken {
     }
 }
 
-/// Which refresh token a request presents.
+/// The refresh token that a request presents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RefreshCookie {
-    /// None that is ours: no cookie, or one that we have not signed.
+    /// There is no cookie, or none that this crate has signed.
     Absent,
-    /// One that we have signed and that has expired: beyond use.
+    /// This crate has signed the token, but it has expired.
     Expired,
-    /// Tokens of different sessions, or more than can be judged: somebody has tossed cookies.
+    /// There are tokens of different sessions, or more than the budget allows to verify: a sign of cookie tossing.
     Ambiguous(Vec<RefreshToken>),
     Valid(RefreshToken),
 }
 
-/// Reads refresh cookies. Nothing forged or expired gets past it, so none ever reaches the store.
+/// Reads and verifies refresh cookies, so that forged and expired ones never reach the store.
 #[derive(Clone, Debug)]
 pub(crate) struct RefreshCookieReader {
     verifier: Verifier<()>,
@@ -77,12 +77,12 @@ pub(crate) struct RefreshCookieReader {
 }
 
 impl RefreshCookieReader {
-    /// Takes a verifier of refresh tokens, and the name of their cookie.
+    /// Creates a reader from a verifier of refresh tokens and the name of their cookie.
     pub(crate) fn new(verifier: Verifier<()>, cookie: &str) -> Self {
         Self { verifier, cookie: cookie.into() }
     }
 
-    /// The refresh token of the request; of several of one session the highest generation.
+    /// Returns the refresh token of the request; if there are several of one session, that of the highest generation.
     pub(crate) fn read(&self, headers: &HeaderMap, budget: &mut Budget) -> RefreshCookie {
         let mut tokens: Vec<RefreshToken> = Vec::new();
         let (mut expired, mut other) = (false, false);
@@ -98,7 +98,7 @@ impl RefreshCookieReader {
                         add(&mut tokens, token);
                     }
                 }
-                // The signature is checked first: what has expired is ours.
+                // The signature is checked first, so this crate has signed the expired token.
                 Some(Err(TokenErrorKind::Expired)) => expired = true,
                 Some(Err(_)) => other = true,
                 None => {}
@@ -117,7 +117,7 @@ impl RefreshCookieReader {
     }
 }
 
-/// Keeps the highest generation of each session.
+/// Adds a token, keeping only that of the highest generation for each session.
 fn add(tokens: &mut Vec<RefreshToken>, token: RefreshToken) {
     match tokens.iter_mut().find(|other| other.session_id == token.session_id) {
         Some(other) if token.generation > other.generation => *other = token,

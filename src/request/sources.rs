@@ -6,10 +6,10 @@ use http::{
 use super::{cookies::cookie_values_in, head::Found};
 use crate::token::Source;
 
-/// Where a request's token is looked for, in order, and the name of its cookie.
+/// The places to look for a request's token, in order, and the name of its cookie.
 ///
-/// The first candidate decides: when it does not verify, the request is refused, whatever the
-/// others hold. `Authorization: Basic` is no candidate.
+/// The first candidate decides: if it does not verify, the request is refused, whatever the other places hold.
+/// `Authorization: Basic` is not a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sources {
     pub(crate) order: Vec<Source>,
@@ -21,7 +21,7 @@ impl Sources {
         Self { order: vec![Source::Bearer, Source::AccessTokenHeader, Source::Cookie], cookie: cookie.into() }
     }
 
-    /// The token of the header that decides, of a request that no cookie has decided.
+    /// Returns the token in the first header that has one. Call it only if the token is known not to be in a cookie.
     pub(crate) fn header_token<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
         let token_headers = TokenHeaders::of(headers);
         self.order.iter().find_map(|source| token_headers.token(*source))
@@ -52,12 +52,12 @@ impl<'h> TokenHeaders<'h> {
         found
     }
 
-    /// The values of all cookies of this name.
+    /// Returns the values of all cookies with this name.
     pub(super) fn cookies(&self, name: &'h str) -> impl Iterator<Item = &'h [u8]> + use<'h> {
         cookie_values_in(self.cookies, self.headers, name)
     }
 
-    /// The token that the header of this source carries; cookies are looked through by name.
+    /// Returns the token in the header of this source. Cookies are found by name, with [`cookies`](Self::cookies).
     pub(super) fn token(&self, source: Source) -> Option<&'h [u8]> {
         match source {
             Source::Bearer => {
@@ -71,7 +71,7 @@ impl<'h> TokenHeaders<'h> {
     }
 }
 
-/// The token behind `Bearer`, whose case does not matter (RFC 9110 §11.1).
+/// Returns the token after `Bearer`, which is case-insensitive (RFC 9110 §11.1).
 fn bearer(authorization: &HeaderValue) -> Option<&[u8]> {
     let (scheme, rest) = authorization.as_bytes().split_at_checked(BEARER.len())?;
     match rest {
@@ -82,7 +82,7 @@ fn bearer(authorization: &HeaderValue) -> Option<&[u8]> {
     .filter(|_| scheme.eq_ignore_ascii_case(BEARER))
 }
 
-/// The only value; of several different ones none, which is no token at all.
+/// Returns the value if all are equal, or an empty value, which never verifies, if they differ.
 fn only_token<'h>(mut values: impl Iterator<Item = &'h [u8]>) -> Option<&'h [u8]> {
     let first = values.next()?;
     Some(if values.all(|other| other == first) { first } else { &[] })

@@ -9,10 +9,10 @@ use crate::{
     store::{SessionId, SessionRecord},
 };
 
-/// A user has signed in: the cookies that say so, for the response.
+/// The result of signing a user in, with the cookies to set on the response.
 ///
-/// Give the XSRF token to the page's script in the body. With the `axum` feature it is a response
-/// part; without, call [`append_to`](Self::append_to).
+/// With the `axum` feature it is a response part; otherwise call [`append_to`](Self::append_to). The XSRF token is
+/// for the page's script; send it in the response body.
 #[derive(Clone)]
 #[must_use = "the user is signed in once the cookies are on the response"]
 pub struct SignedIn {
@@ -23,7 +23,7 @@ pub struct SignedIn {
 }
 
 impl SignedIn {
-    /// The XSRF token, to be sent back in the `X-XSRF-TOKEN` header of unsafe requests.
+    /// Returns the XSRF token, which unsafe requests must send in the `X-XSRF-TOKEN` header.
     pub fn xsrf_token(&self) -> &str {
         &self.xsrf_token
     }
@@ -33,17 +33,17 @@ impl SignedIn {
         self.expires_at
     }
 
-    /// Returns when the access token expires, in whole seconds since the epoch: for the JSON body.
+    /// Returns when the access token expires, in whole seconds since the epoch, for use in a JSON body.
     pub fn expires_at_unix(&self) -> u64 {
         unix_seconds(self.expires_at)
     }
 
-    /// The session.
+    /// Returns the ID of the new session.
     pub const fn session_id(&self) -> &SessionId {
         &self.session_id
     }
 
-    /// Sets the cookies on a response, which is then not to be stored by any cache.
+    /// Adds the cookies to the headers of a response and marks it as not to be stored by any cache.
     pub fn append_to(&self, headers: &mut HeaderMap) {
         cookies::append(headers, self.cookies.iter().cloned());
     }
@@ -55,9 +55,9 @@ impl fmt::Debug for SignedIn {
     }
 }
 
-/// The session has new claims: clears the access cookie, which carries the former ones.
+/// The result of changing a session's claims: clears the access cookie, which carries the previous ones.
 ///
-/// The next request is refreshed, and brings a cookie with the new ones.
+/// On the next request the session is refreshed, and the response sets an access cookie with the new claims.
 #[derive(Clone)]
 #[must_use = "the browser keeps its former claims until its access token has expired"]
 pub struct UpdatedClaims {
@@ -66,14 +66,15 @@ pub struct UpdatedClaims {
 }
 
 impl UpdatedClaims {
-    /// The XSRF token from now on: another one after `update_privileges`. Give it to the page's script in
-    /// the body: the readable cookie follows with the next answer, and an unsafe request before that
-    /// with the former value is refused.
+    /// Returns the XSRF token of the session, which is a new one after `update_privileges`.
+    ///
+    /// Send it to the page's script in the response body. The readable cookie is set only with the next response, and
+    /// until then an unsafe request with the previous value is refused.
     pub fn xsrf_token(&self) -> &str {
         &self.xsrf_token
     }
 
-    /// Clears the access cookie on a response, which is then not to be stored by any cache.
+    /// Adds the header that clears the access cookie to a response and marks it as not to be stored by any cache.
     pub fn append_to(&self, headers: &mut HeaderMap) {
         cookies::append(headers, self.cookies.iter().cloned());
     }
@@ -85,10 +86,10 @@ impl fmt::Debug for UpdatedClaims {
     }
 }
 
-/// The session has ended: clears the cookies.
+/// The result of signing a user out: clears the cookies.
 ///
-/// Access tokens of the session live until they expire, unless `with_session_check` is on or the
-/// handler asks `Sessions::is_live`.
+/// Access tokens of the session are valid until they expire, unless `with_session_check` is set or the handler calls
+/// `Sessions::is_live`.
 #[derive(Clone, Debug)]
 #[must_use = "the browser keeps its cookies until they are cleared on the response"]
 pub struct SignedOut {
@@ -97,17 +98,18 @@ pub struct SignedOut {
 }
 
 impl SignedOut {
-    /// Also has the browser drop what the site's pages have stored and cached (`Clear-Site-Data`): for
-    /// shared computers. Cookies are cleared one by one, so that other applications of the domain keep
-    /// theirs.
+    /// Also tells the browser to delete what the site's pages have stored and cached, for shared computers.
     ///
-    /// Defaults to leaving it.
+    /// The `Clear-Site-Data` header is sent with `"cache"` and `"storage"`, but not with `"cookies"`: cookies are
+    /// cleared one by one, so that other applications on the domain keep theirs.
+    ///
+    /// Defaults to not sending the header.
     pub const fn with_clear_site_data(mut self) -> Self {
         self.clear_site_data = true;
         self
     }
 
-    /// Clears the cookies on a response, which is then not to be stored by any cache.
+    /// Adds the headers that clear the cookies to a response and marks it as not to be stored by any cache.
     pub fn append_to(&self, headers: &mut HeaderMap) {
         cookies::append(headers, self.cookies.iter().cloned());
         if self.clear_site_data {
@@ -116,26 +118,26 @@ impl SignedOut {
     }
 }
 
-/// A session as its user may see it.
+/// The part of a session that its user may see.
 ///
-/// Serializes as an object of `id`, `createdAt`, `lastSeenAt`, `expiresAt` and `label`, with times in whole seconds
-/// since the epoch.
+/// Serializes as an object with the members `id`, `createdAt`, `lastSeenAt`, `expiresAt` and `label`, with times in
+/// whole seconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct SessionInfo {
-    /// The session's id; compare it with `Claims::session_id` to find the present one.
+    /// The session's ID. Compare it with `Claims::session_id` to find the current session.
     pub id: SessionId,
     /// When the user signed in.
     #[serde(serialize_with = "as_unix_seconds")]
     pub created_at: SystemTime,
-    /// When the session was last rotated or confirmed; between the two it may have been used.
+    /// When the session was last rotated or confirmed. It may have been used since then.
     #[serde(serialize_with = "as_unix_seconds")]
     pub last_seen_at: SystemTime,
-    /// When the session ends unless it is used.
+    /// When the session ends unless it is used before then.
     #[serde(serialize_with = "as_unix_seconds")]
     pub expires_at: SystemTime,
-    /// What the user recognizes the device by.
+    /// The label by which the user recognizes the device.
     pub label: Box<str>,
 }
 

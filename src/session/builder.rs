@@ -48,7 +48,7 @@ pub struct SessionsBuilder<C> {
 }
 
 impl<C> Sessions<C> {
-    /// Begins with what is mandatory: keys that can sign, and a store.
+    /// Returns a builder with the mandatory parts: a key ring that can sign, and a store.
     pub fn builder(keys: KeyRing, store: impl RefreshStore) -> SessionsBuilder<C> {
         SessionsBuilder::new(keys, store)
     }
@@ -79,7 +79,7 @@ impl<C> SessionsBuilder<C> {
         }
     }
 
-    /// Writes and demands `iss`.
+    /// Sets the issuer: tokens are issued with this `iss` claim and refused without it.
     ///
     /// Defaults to none.
     pub fn with_issuer(mut self, issuer: impl Into<String>) -> Self {
@@ -87,7 +87,7 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
-    /// Writes and demands `aud`.
+    /// Sets the audience: tokens are issued with this `aud` claim and refused without it.
     ///
     /// Defaults to none.
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
@@ -95,7 +95,7 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
-    /// Tolerates this much clock skew around `exp` and `nbf`.
+    /// Tolerates this much clock skew when checking `exp` and `nbf`.
     ///
     /// Defaults to 30 seconds.
     pub const fn with_leeway(mut self, leeway: Duration) -> Self {
@@ -103,8 +103,10 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
-    /// Lets access tokens live this long, in whole seconds: so long does a signed-out session go on
-    /// unless it is checked.
+    /// Sets how long access tokens are valid, in whole seconds.
+    ///
+    /// This is also how long an access token can outlive sign-out, unless
+    /// [`with_session_check`](Self::with_session_check) is set.
     ///
     /// Defaults to 15 minutes.
     pub const fn with_access_lifetime(mut self, lifetime: Duration) -> Self {
@@ -125,36 +127,36 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
-    /// Ends a session this long after sign-in, however it is used.
+    /// Ends a session this long after sign-in, however much it is used.
     ///
-    /// Defaults to 90 days. There is no way to switch it off.
+    /// Defaults to 90 days. It cannot be disabled.
     pub const fn with_absolute_lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetimes.absolute = lifetime;
         self
     }
 
-    /// Sets the grace period: longer than any message of an honest client is on the network.
+    /// Sets the grace period, which must be longer than any message of a legitimate client spends on the network.
     ///
     /// Defaults to 30 seconds.
     ///
     /// # Security
     ///
-    /// Time that a request spends in a queue outside of `RefreshLayer` counts as time on the network. Time in
-    /// which the store does not answer does not: a token is judged by what held when it arrived.
+    /// Time that a request spends in a queue in front of `RefreshLayer` counts as time on the network. So does time
+    /// in the browser: over HTTP/1.1, Chromium attaches cookies to a request before the request waits for one of the
+    /// six connections to a host. If long polls, event streams or uploads can occupy all six for longer than the
+    /// grace period, serve HTTP/2 or set a longer grace period.
     ///
-    /// So does time in the browser: over HTTP/1.1, Chromium gives a request its cookies before the request waits
-    /// for one of the six connections to a host. Where long polls, event streams or uploads may hold all six for
-    /// longer than the grace period, serve HTTP/2, or set a longer one.
+    /// Time spent waiting for the store does not count: a token is evaluated by what held when it arrived.
     ///
-    /// A thief who uses a stolen refresh token within the grace period after the client's own first
-    /// use of its successor stays unnoticed, as under every grace period. With too short a one an
-    /// honest client on a slow network is taken for a thief.
+    /// A thief who uses a stolen refresh token within the grace period after the client's own first use of its
+    /// successor goes undetected; every scheme with a grace period has this limit. If the grace period is too short,
+    /// legitimate clients on slow networks are mistaken for thieves and signed out.
     pub const fn with_grace_period(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// Sets how long a lost answer to a refresh can be asked for again.
+    /// Sets how long the previous refresh token is accepted in case the response to a refresh was lost.
     ///
     /// Defaults to [`LostResponse::UntilConfirmed`].
     pub const fn with_lost_response(mut self, lost_response: LostResponse) -> Self {
@@ -162,9 +164,9 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
-    /// Refreshes a request whose access token expires within this time, ahead of need.
+    /// Refreshes the session on requests whose access token expires within this time, before it has expired.
     ///
-    /// Defaults to zero: off.
+    /// Defaults to zero, which refreshes only once the access token has expired.
     pub const fn with_refresh_ahead(mut self, ahead: Duration) -> Self {
         self.refresh_ahead = ahead;
         self
@@ -172,15 +174,15 @@ impl<C> SessionsBuilder<C> {
 
     /// Asks the store on each request whether the session is still live.
     ///
-    /// Defaults to off: after sign-out, access tokens of the session live until they expire. The
-    /// check costs one read of the store a request, and needs the store to be up. It is made by
-    /// `RefreshLayer`, which `Sessions::layer` includes.
+    /// Defaults to off: after sign-out, access tokens of the session are valid until they expire. The check costs one
+    /// store read per request and requires the store to be available. It is made by `RefreshLayer`, which
+    /// `Sessions::layer` includes.
     pub const fn with_session_check(mut self) -> Self {
         self.session_check = true;
         self
     }
 
-    /// Sets names and attributes of the cookies.
+    /// Sets the names and attributes of the cookies.
     ///
     /// Defaults to [`CookiePolicy::new`].
     pub fn with_cookies(mut self, cookies: CookiePolicy) -> Self {
@@ -188,32 +190,33 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
-    /// Sets the origin under which browsers see the application, such as `https://shop.example`: for proxies that
-    /// rewrite the host.
+    /// Sets the origin at which browsers reach the application, such as `https://shop.example`.
     ///
-    /// Defaults to the request's own authority or `Host`.
+    /// Needed behind proxies that rewrite the host.
+    ///
+    /// Defaults to the authority of the request's URI or, if it has none, the `Host` header.
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] when `origin` is not an origin.
+    /// Returns a [`ConfigError`] if `origin` is not an origin.
     pub fn with_public_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
         self.origin.set_public(origin)?;
         Ok(self)
     }
 
-    /// Lets pages of this origin make unsafe requests too.
+    /// Allows pages of another origin, such as `https://app.shop.example`, to make unsafe requests.
     ///
     /// Defaults to none.
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] when `origin` is not an origin, such as `https://app.shop.example`.
+    /// Returns a [`ConfigError`] if `origin` is not an origin.
     pub fn with_trusted_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
         self.origin.trust(origin)?;
         Ok(self)
     }
 
-    /// Lets WebSocket handshakes without `Origin` pass, as programs other than browsers send them.
+    /// Accepts WebSocket handshakes without an `Origin` header, which clients other than browsers send.
     ///
     /// Defaults to refusing them.
     pub const fn with_handshakes_without_origin(mut self) -> Self {
@@ -221,7 +224,7 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
-    /// Names the claim that carries the XSRF token.
+    /// Sets the name of the claim that carries the XSRF token.
     ///
     /// Defaults to `xsrfToken`.
     pub fn with_xsrf_claim(mut self, name: impl Into<String>) -> Self {
@@ -237,9 +240,9 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
-    /// Reloads the claims when a session is rotated.
+    /// Reloads the claims with `reload` when a session is rotated.
     ///
-    /// Defaults to keeping those of the sign-in.
+    /// Defaults to keeping the claims set at sign-in or by [`Sessions::update_claims`].
     pub fn with_reload(mut self, reload: impl ReloadClaims<C>) -> Self
     where
         C: 'static,
@@ -248,24 +251,24 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
-    /// Listens to what happens to sessions.
+    /// Sets the listener for session events.
     ///
-    /// Defaults to [`TraceEvents`], which a listener of one's own replaces.
+    /// Defaults to [`TraceEvents`], which a custom listener replaces.
     pub fn with_events(mut self, events: impl SessionEvents) -> Self {
         self.events = Listener::new(events);
         self
     }
 
-    /// Remembers verified access tokens in about this much memory; 0 remembers none. See
-    /// [`Verifier::with_cache_bytes`].
+    /// Sets the approximate size of the cache of verified access tokens, in bytes; 0 disables it.
     ///
-    /// Defaults to 8 MiB.
+    /// Defaults to 8 MiB. See
+    /// [`VerifierBuilder::with_cache_bytes`](crate::token::VerifierBuilder::with_cache_bytes).
     pub const fn with_cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = Some(bytes);
         self
     }
 
-    /// Takes the time from `clock`; the store has its own.
+    /// Takes the time from `clock`. The store has a clock of its own.
     ///
     /// Defaults to the operating system's clock.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
@@ -279,8 +282,9 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for every contradiction, with the way out: keys that cannot sign, lifetimes
-    /// of zero, cookies that browsers would drop, origins or header names that are none.
+    /// Returns a [`ConfigError`] that says how to fix it if the settings contradict each other or cannot work: for
+    /// example, if the keys cannot sign, a lifetime is under a second, the grace period is zero,
+    /// [`LostResponse::Within`] is shorter than the grace period, or browsers would drop a cookie.
     pub fn build(self) -> Result<Sessions<C>, ConfigError> {
         self.check()?;
         let cookies = self.cookies.check()?;
@@ -309,7 +313,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
         }
         let has_companion = !cookies.access.is_host_bound();
         if !has_companion {
-            // Each refresh token is seen once; only a companion is verified on every request.
+            // Each refresh token is seen once, so there is nothing to cache, unless it accompanies the access cookie
+            // and is verified on every request.
             refresh = refresh.with_cache_bytes(0);
         }
         let refresh_reader = RefreshCookieReader::new(refresh.build()?, &cookies.refresh.name);
@@ -348,16 +353,16 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
     fn check(&self) -> Result<(), ConfigError> {
         if !self.keys.can_sign() {
             return Err(ConfigError::new(
-                "`Sessions` sign tokens, but the key ring only verifies; build it with `KeyRing::new`, or use \
-                 `CookieJwtLayer::new(Verifier::new(keys))` where another server signs users in",
+                "`Sessions` signs tokens, but the key ring can only verify; create it with `KeyRing::new`, or use \
+                 `CookieJwtLayer::new(Verifier::new(keys))` if another server signs users in",
             ));
         }
         let Lifetimes { access, idle, absolute } = self.lifetimes;
         for (name, lifetime) in [("access", access), ("idle", idle), ("absolute", absolute)] {
             if lifetime < Duration::from_secs(1) {
                 return Err(ConfigError::new(format!(
-                    "the {name} lifetime is under a second; every session must be usable and must end, so give \
-                     it with `with_{name}_lifetime`"
+                    "the {name} lifetime is less than one second; set it to at least that with \
+                     `with_{name}_lifetime`"
                 )));
             }
         }
@@ -375,22 +380,22 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
         }
         if self.grace.is_zero() {
             return Err(ConfigError::new(
-                "a grace period of zero takes a second tab for a thief; `with_grace_period` needs longer than any \
-                 message is on the network",
+                "the grace period is zero, so a second tab would be mistaken for a thief; set `with_grace_period` to \
+                 longer than any message spends on the network",
             ));
         }
         if let LostResponse::Within(period) = self.lost_response
             && period < self.grace
         {
             return Err(ConfigError::new(
-                "`LostResponse::Within` is shorter than the grace period, so a request on its way would be taken for \
-                 reuse; give it at least as long",
+                "`LostResponse::Within` is shorter than the grace period, so a request in flight would be mistaken \
+                 for reuse; make it at least as long as the grace period",
             ));
         }
         if self.refresh_ahead >= access && !self.refresh_ahead.is_zero() {
             return Err(ConfigError::new(
-                "refreshing ahead by as much as the access lifetime would refresh on every request; \
-                 `with_refresh_ahead` needs less than `with_access_lifetime`",
+                "refreshing ahead by the access lifetime or more would refresh on every request; set \
+                 `with_refresh_ahead` to less than `with_access_lifetime`",
             ));
         }
         Ok(())

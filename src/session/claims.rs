@@ -1,4 +1,4 @@
-//! The application's claims of a session: replaced by the application, or reloaded.
+//! Changes to a session's custom claims: replaced by the application, or reloaded.
 
 use std::time::SystemTime;
 
@@ -20,25 +20,28 @@ use crate::{
 };
 
 impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
-    /// Replaces the application's claims of the present session, as when the user changes their name
-    /// or gains a role. Other sessions of the user keep theirs until they are rotated.
+    /// Replaces the custom claims of the current session, for example when the user changes their name or gains a
+    /// role.
     ///
-    /// The answer clears the access cookie, so that the next request is refreshed and carries the new
-    /// claims.
+    /// Other sessions of the user keep their claims, or with [`with_reload`](super::SessionsBuilder::with_reload)
+    /// reload them when they are next rotated. The returned value clears the access cookie, so that the session is
+    /// refreshed on the next request, which then carries the new claims.
     ///
     /// # Errors
     ///
-    /// [`SessionError`] when the session has ended, the store fails, or the claims cannot be issued.
+    /// Returns a [`SessionError`] if the session has ended, the store fails, or the claims cannot be issued.
     pub async fn update_claims(&self, claims: &Claims<C>, custom: &C) -> Result<UpdatedClaims, SessionError> {
         self.change_claims(claims, custom, false).await
     }
 
-    /// As [`update_claims`](Self::update_claims), with a fresh XSRF token: for a change of privilege.
-    /// A value that a tab kept from before then fails.
+    /// Replaces the custom claims of the current session and generates a new XSRF token, for changes of privilege.
+    ///
+    /// Requests that send the previous XSRF token, for example from another tab, are then refused. Apart from the
+    /// XSRF token, the effect is that of [`update_claims`](Self::update_claims).
     ///
     /// # Errors
     ///
-    /// As [`update_claims`](Self::update_claims).
+    /// Returns a [`SessionError`] in the same cases as [`update_claims`](Self::update_claims).
     pub async fn update_privileges(
         &self,
         claims: &Claims<C>,
@@ -88,14 +91,18 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         Err(SessionError::Unavailable)
     }
 
-    /// Claims are as old as the last rotation. A client that never lets its generation settle must not
-    /// keep them for longer than an access token lives.
+    /// Returns `true` if the claims must be reloaded without a rotation.
+    ///
+    /// Claims are normally reloaded by a rotation. A client that never lets its generation settle, and so is never
+    /// rotated, must not keep its claims for longer than the lifetime of an access token.
     pub(super) fn is_reload_due(&self, record: &SessionRecord, now: SystemTime) -> bool {
         let age = now.duration_since(record.claims_at).unwrap_or_default();
         self.inner().reload.is_some() && age >= self.inner().lifetimes.access
     }
 
-    /// The present claims as JSON; `None` once the session of a user who may not stay has been ended.
+    /// Returns the current claims as JSON.
+    ///
+    /// If the user must not stay signed in, ends the session and returns `None`.
     pub(super) async fn reload_or_end(&self, record: &SessionRecord) -> Result<Option<String>, Unavailable> {
         let claims = self.reload(record).await?;
         if claims.is_none() {
@@ -104,8 +111,10 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         Ok(claims)
     }
 
-    /// The present claims as JSON, those of the record where nobody reloads them; `None` when the user may
-    /// not stay.
+    /// Returns the current claims as JSON: the reloaded ones, or those of the record if no `ReloadClaims` is
+    /// configured.
+    ///
+    /// Returns `None` if the user must not stay signed in.
     async fn reload(&self, record: &SessionRecord) -> Result<Option<String>, Unavailable> {
         let Some(reload) = &self.inner().reload else {
             return Ok(Some(record.claims.to_string()));
@@ -119,7 +128,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         };
         let json = Value::Object(to_object(&claims).map_err(cannot_issue)?).to_string();
         if serde_json::from_str::<C>(&json).is_err() {
-            // Stored, they would have to be reloaded for every request.
+            // If they were stored, every request would have to reload them.
             return Err(cannot_issue(IssueError::new(IssueErrorKind::NotReadable)));
         }
         Ok(Some(json))

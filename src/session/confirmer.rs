@@ -1,4 +1,4 @@
-//! Which generations this process has confirmed, so that it asks the store about each only once.
+//! Remembers which generations are confirmed, so that this process asks the store about each only once.
 
 use std::{
     collections::hash_map::RandomState,
@@ -10,13 +10,16 @@ use std::{
 
 use crate::clock::since_epoch;
 
-/// A small bounded memory without locks: each slot holds the fingerprint of the last generation
-/// that fell into it. Forgetting one costs a read of the store, nothing else.
+/// A small, bounded, lock-free cache of confirmed generations.
+///
+/// Each slot holds the fingerprint of the last generation that was stored in it. An evicted entry costs one store
+/// read, nothing else.
 pub(super) struct Confirmer {
     slots: Box<[AtomicU64]>,
     hasher: RandomState,
-    /// Milliseconds since the epoch before which no confirmation is tried, after a failure.
+    /// The end of the pause after a store failure, in milliseconds since the epoch.
     paused_until: AtomicU64,
+    /// How many times an old token has been drawn for; the seed of the next draw.
     throws: AtomicU64,
 }
 
@@ -28,7 +31,7 @@ pub(super) struct Fingerprint(u64);
 #[derive(Debug)]
 pub(super) enum Remembered {
     Nothing(Fingerprint),
-    /// The store is being told.
+    /// A confirmation is being written to the store.
     Asked,
     Confirmed,
 }
@@ -43,7 +46,7 @@ impl Confirmer {
         }
     }
 
-    /// What this process remembers of the generation.
+    /// Returns what this process remembers of the generation.
     pub(super) fn recall(&self, session: &str, generation: u32) -> Remembered {
         let fingerprint = Fingerprint(self.hasher.hash_one((session, generation)) & !STATE | ASKED);
         match self.slot(fingerprint).load(Ordering::Relaxed) ^ fingerprint.0 {
@@ -53,10 +56,11 @@ impl Confirmer {
         }
     }
 
-    /// Whether to ask the store now to confirm this generation; remembers it if so.
+    /// Decides whether to confirm this generation in the store now and, if so, marks it as asked.
     ///
-    /// A token younger than two grace periods is marked at first sight. An older one has most likely
-    /// been marked by another node: with many nodes, each asks only about now and then.
+    /// Tokens younger than two grace periods are confirmed at first sight. The generation of an older token has most
+    /// likely been confirmed by another node, so the store is asked only for a random one in [`OLD_TOKEN_ODDS`]. This
+    /// keeps the number of reads low when there are many nodes.
     pub(super) fn claim(
         &self,
         fingerprint: Fingerprint,
@@ -75,23 +79,23 @@ impl Confirmer {
         Some(fingerprint)
     }
 
-    /// The store knows it now, or knows the session no more.
+    /// Marks the generation as confirmed: the store has recorded that, or no longer has the session.
     pub(super) fn confirmed(&self, fingerprint: Fingerprint) {
         self.settle(fingerprint, fingerprint.0 | CONFIRMED);
     }
 
-    /// Forgets it, so that it is tried again.
+    /// Forgets the generation, so that the confirmation is tried again.
     pub(super) fn release(&self, fingerprint: Fingerprint) {
         self.settle(fingerprint, 0);
     }
 
-    /// Another generation may have taken the slot meanwhile.
+    /// Stores the outcome, unless another generation has taken the slot in the meantime.
     fn settle(&self, fingerprint: Fingerprint, outcome: u64) {
         let slot = self.slot(fingerprint);
         let _ = slot.compare_exchange(fingerprint.0, outcome, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// The store has failed: leaves it alone for a while.
+    /// Pauses confirmations, because the store has failed.
     pub(super) fn pause(&self, now: SystemTime) {
         self.paused_until.store(millis(since_epoch(now) + PAUSE), Ordering::Relaxed);
     }
@@ -99,7 +103,7 @@ impl Confirmer {
     fn is_paused(&self, now: SystemTime) -> bool {
         let now = millis(since_epoch(now));
         let until = self.paused_until.load(Ordering::Relaxed);
-        // A clock that was set back must not pause for longer than that.
+        // If the clock was set back, the pause must not last longer than `PAUSE`.
         now < until && until - now <= millis(PAUSE)
     }
 
@@ -122,11 +126,11 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The bits of a slot that tell how far it is; the others are the generation's.
+/// The bits of a slot that hold its state; the others hold the fingerprint.
 const STATE: u64 = 3;
 const ASKED: u64 = 1;
 const CONFIRMED: u64 = 2;
-/// 128 KiB, enough for the sessions that one process sees in a token's lifetime.
+/// 128 KiB, enough for the sessions that one process sees during an access token's lifetime.
 const SLOTS: usize = 16 * 1024;
 const PAUSE: Duration = Duration::from_secs(5);
 const OLD_TOKEN_ODDS: u64 = 16;
@@ -144,7 +148,7 @@ mod tests {
         }
     }
 
-    /// Takes the turn to tell the store of a token that has just been issued.
+    /// Claims the confirmation of a token that has just been issued.
     fn claim(confirmer: &Confirmer, session: &str, generation: u32) -> Fingerprint {
         let now = SystemTime::now();
         let fingerprint = fingerprint(confirmer, session, generation);
@@ -152,10 +156,10 @@ mod tests {
     }
 
     #[test]
-    fn a_generation_is_confirmed_only_once_the_store_has_said_so() {
+    fn a_generation_counts_as_confirmed_only_after_the_store_has_recorded_it() {
         let confirmer = Confirmer::new();
         let asked = claim(&confirmer, "s", 3);
-        assert!(matches!(confirmer.recall("s", 3), Remembered::Asked), "on its way");
+        assert!(matches!(confirmer.recall("s", 3), Remembered::Asked), "in progress");
         confirmer.release(asked);
         let asked = claim(&confirmer, "s", 3);
         confirmer.confirmed(asked);
@@ -165,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_about_one_generation_leaves_another_in_its_slot_alone() {
+    fn an_outcome_does_not_affect_another_generation_in_the_same_slot() {
         let confirmer = Confirmer::new();
         let former = claim(&confirmer, "s", 0);
         let slot = |generation| {

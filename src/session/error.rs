@@ -7,19 +7,19 @@ use crate::{
     token::{IssueError, TokenError, TokenErrorKind},
 };
 
-/// Why something could not be done with a session.
+/// The error of an operation on sessions.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The request came from elsewhere: 403.
+    /// The request came from another origin; answered with 403.
     Origin(OriginError),
-    /// The session has ended, or the claims belong to none: 401.
+    /// The session has ended, or the claims belong to no session; answered with 401.
     Token(TokenError),
-    /// The store, or the reloading of claims, failed: 503. The cause is in the log.
+    /// The store or the reload of claims failed; answered with 503. The cause is logged.
     Unavailable,
-    /// The store has no room for another session: 503.
+    /// The store has no room for another session; answered with 503.
     Full,
-    /// A token could not be issued, a mistake of the application: 500.
+    /// A token could not be issued, which is a mistake of the application; answered with 500.
     Issue(IssueError),
 }
 
@@ -28,7 +28,7 @@ impl SessionError {
         Self::Token(TokenError::new(TokenErrorKind::Revoked))
     }
 
-    /// The refusal that it amounts to; `None` where the application itself is at fault.
+    /// Returns the refusal that corresponds to this error, or `None` if the application is at fault.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Origin(error) => Some(Refusal::Origin(error.clone())),
@@ -44,7 +44,7 @@ impl fmt::Display for SessionError {
         match self {
             Self::Origin(error) => error.fmt(f),
             Self::Token(error) => error.fmt(f),
-            Self::Unavailable => f.write_str("sessions cannot be looked up just now"),
+            Self::Unavailable => f.write_str("sessions are temporarily unavailable"),
             Self::Full => f.write_str("the session store is full"),
             Self::Issue(_) => f.write_str("a token could not be issued"),
         }

@@ -11,7 +11,7 @@ pub enum SessionEvent<'a> {
     /// A user signed in.
     #[non_exhaustive]
     SignedIn {
-        /// Who.
+        /// The user.
         subject: &'a str,
         /// The new session.
         session: &'a SessionId,
@@ -19,37 +19,39 @@ pub enum SessionEvent<'a> {
     /// The session advanced to a new generation.
     #[non_exhaustive]
     Rotated {
-        /// Whose session.
+        /// The user.
         subject: &'a str,
-        /// Which session.
+        /// The session.
         session: &'a SessionId,
         /// The new generation.
         generation: u32,
     },
-    /// A refresh token was presented that no honest client can still hold: it, or its successor, has
-    /// been stolen (RFC 9700 §4.14.2). The session has been revoked.
+    /// A refresh token was presented that no legitimate client can still hold, and the session was revoked.
+    ///
+    /// Either this token or its successor has been stolen (RFC 9700 §4.14.2).
     #[non_exhaustive]
     ReuseDetected {
-        /// Whose session.
+        /// The user.
         subject: &'a str,
-        /// Which session.
+        /// The session.
         session: &'a SessionId,
         /// The generation of the token.
         presented: u32,
         /// The generation of the session.
         current: u32,
     },
-    /// A client proved to hold a later generation than the store knows: the store has lost writes.
-    /// The record has been moved on.
+    /// A client proved that it holds a later generation than the store's, and the record was moved to it.
+    ///
+    /// This means that the store has lost writes.
     #[non_exhaustive]
     StoreLostWrites {
-        /// Whose session.
+        /// The user.
         subject: &'a str,
-        /// Which session.
+        /// The session.
         session: &'a SessionId,
         /// The generation of the token.
         presented: u32,
-        /// The generation that the store knew.
+        /// The generation in the store.
         stored: u32,
     },
     /// A refresh token was presented late, long after its answer: the answer was lost, or something between drops
@@ -68,25 +70,25 @@ pub enum SessionEvent<'a> {
     /// The session was signed out or revoked.
     #[non_exhaustive]
     Ended {
-        /// Whose session.
+        /// The user.
         subject: &'a str,
-        /// Which session.
+        /// The session.
         session: &'a SessionId,
     },
-    /// All sessions of a subject, or all but one, were ended.
+    /// All sessions of a user, or all except one, were ended.
     #[non_exhaustive]
     AllEnded {
-        /// Whose sessions.
+        /// The user.
         subject: &'a str,
-        /// How many.
+        /// The number of sessions ended.
         count: u64,
     },
 }
 
-/// Listens to what happens to sessions: for an audit log, or a message to the user.
+/// Listens to session events, for example to write an audit log or to notify the user.
 ///
-/// Called on the path of the request; hand slow work to somebody else. Closures that take
-/// `&SessionEvent` implement it.
+/// The listener is called while a request is being served, so slow work belongs on another task or thread. Closures
+/// that take `&SessionEvent` implement this trait.
 ///
 /// # Examples
 ///
@@ -107,7 +109,7 @@ pub enum SessionEvent<'a> {
 /// # Ok::<(), tower_cookie_jwt::ConfigError>(())
 /// ```
 pub trait SessionEvents: Send + Sync + 'static {
-    /// Takes note of `event`.
+    /// Handles an event.
     fn on_event(&self, event: &SessionEvent<'_>);
 }
 
@@ -117,7 +119,9 @@ impl<F: Fn(&SessionEvent<'_>) + Send + Sync + 'static> SessionEvents for F {
     }
 }
 
-/// Writes events to the log with the `tracing` feature, reuse and lost writes at `warn`; the default.
+/// The default listener: logs events with the `tracing` feature, and does nothing without it.
+///
+/// Reuse and lost writes are logged at `WARN`, rotations at `DEBUG`, and other events at `INFO`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TraceEvents;
 
@@ -159,7 +163,7 @@ impl SessionEvents for TraceEvents {
     fn on_event(&self, _: &SessionEvent<'_>) {}
 }
 
-/// Erased listener.
+/// A type-erased listener.
 pub(super) struct Listener(Box<dyn SessionEvents>);
 
 impl Listener {

@@ -1,4 +1,4 @@
-//! The exchange of a refresh token: the rules of the rotation, carried out on the store.
+//! The exchange of a refresh token: applies the rules of rotation to the store.
 
 use std::time::SystemTime;
 
@@ -45,23 +45,25 @@ pub(crate) struct NarrowToken {
     pub(crate) expires_in: u64,
 }
 
-/// Why a refresh token was exchanged for nothing.
+/// Why a refresh token could not be exchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefreshError {
-    /// The token is of no use. With `clear`, neither are the cookies that came with it.
+    /// The token is not accepted. If `clear` is set, the cookies of the request are of no further use and are
+    /// cleared.
     Refused { kind: TokenErrorKind, clear: bool },
-    /// The store, the reloading of claims or the issuer failed, or the answer came too late: ask again.
+    /// The store, the reload of claims or the issuer failed, or the store answered too late. The client may retry.
     Unavailable,
 }
 
 impl RefreshError {
-    /// The session has ended, or ends here.
+    /// The session has ended, or this exchange has ended it.
     pub(crate) const ENDED: Self = Self::Refused { kind: TokenErrorKind::Revoked, clear: true };
-    /// The session ends within the second, or has ended by this node's clock alone.
+    /// The session ends within the second, or has ended by this node's clock but not by the store's.
     const OVER: Self = Self::Refused { kind: TokenErrorKind::Revoked, clear: false };
-    /// This crate signed the token, but not with the secret of this session: that says nothing about the session.
+    /// The token's signature is valid, but its secret is not that of the session. This does not prove that a token of
+    /// the session was stolen, so the session stays as it is.
     const WRONG_SECRET: Self = Self::Refused { kind: TokenErrorKind::BadSignature, clear: false };
-    /// The stored claims are not of the application's type, and there is nothing to reload them with.
+    /// The stored claims cannot be deserialized as the application's type, and no `ReloadClaims` is configured.
     const UNREADABLE: Self = Self::Refused { kind: TokenErrorKind::ClaimsMismatch, clear: false };
 
     pub(crate) fn refusal(self) -> Refusal {
@@ -78,7 +80,7 @@ impl From<Unavailable> for RefreshError {
     }
 }
 
-/// Whether the token carries the secret of the session; compared in constant time.
+/// Returns `true` if the token carries the secret of the session; compares in constant time.
 pub(super) fn has_secret(record: &SessionRecord, token: &RefreshToken) -> bool {
     token.secret.hash().ct_eq(&record.secret_hash).into()
 }
@@ -93,13 +95,16 @@ impl<C> Sessions<C> {
 }
 
 impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
-    /// Exchanges a refresh token whose signature and expiry have been checked: reads, decides, writes and issues,
-    /// again from the start while other writers win.
+    /// Exchanges a refresh token whose signature and expiry have been checked.
+    ///
+    /// Reads the record, decides, issues the tokens and writes, and starts again if another writer won.
     pub(crate) async fn exchange(&self, token: &RefreshToken) -> Result<Box<Grant<C>>, RefreshError> {
         self.exchange_from(0, token).await
     }
 
-    /// Exchanges a refresh token for a response that leaves at once: exchanges and admits until the two agree.
+    /// Exchanges a refresh token for a response without a handler in between.
+    ///
+    /// Starts again if the record has moved on between the exchange and the admission.
     pub(crate) async fn exchange_at_once(&self, token: &RefreshToken) -> Result<Issued, RefreshError> {
         for round in 0..MAX_ROUNDS {
             let grant = self.exchange_from(round, token).await?;
@@ -110,8 +115,10 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         Err(RefreshError::Unavailable)
     }
 
-    /// Each round but the first is a later look at the token: it is older than when it arrived, so what looks like
-    /// reuse need not be.
+    /// Exchanges a refresh token, starting in round `first`.
+    ///
+    /// Only round 0 may detect reuse. By a later round the token has aged since it arrived, and the client may have
+    /// moved on.
     async fn exchange_from(&self, first: usize, token: &RefreshToken) -> Result<Box<Grant<C>>, RefreshError> {
         let id = SessionId::from(&*token.session_id);
         for round in first..MAX_ROUNDS {
@@ -129,7 +136,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         Err(RefreshError::Unavailable)
     }
 
-    /// Carries a decision out; `None` when another writer has won, so that the record must be read again.
+    /// Carries out a decision; returns `None` if another writer won, in which case the record must be read again.
     async fn carry_out(
         &self,
         decision: Decision,
@@ -164,7 +171,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         Ok(())
     }
 
-    /// Whether no access token fits before the absolute expiry of the session any more.
+    /// Returns `true` if the session's absolute expiry leaves no whole second for another access token.
     fn is_nearly_over(&self, record: &SessionRecord) -> bool {
         unix_seconds(record.absolute_expires_at) <= unix_seconds(self.inner().clock.now())
     }
@@ -227,7 +234,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         self.inner().events.raise(event);
     }
 
-    /// Issues the tokens of `record`; `None` when its claims are not of the application's type.
+    /// Issues the tokens of `record`; returns `None` if its claims cannot be deserialized as the application's type.
     fn grant(
         &self,
         decision: Decision,
@@ -249,14 +256,16 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         }
     }
 
-    /// Reloads stored claims that are no longer of the application's type. Without `ReloadClaims` the request is
-    /// refused, and nothing else happens.
+    /// Reloads and stores claims whose stored form can no longer be deserialized as the application's type.
+    ///
+    /// Refuses the request if no `ReloadClaims` is configured. Otherwise returns `None`, so that the record is read
+    /// again.
     async fn rebuild(&self, record: &SessionRecord) -> Result<Option<Box<Grant<C>>>, RefreshError> {
         let inner = self.inner();
         if inner.reload.is_none() {
             return Err(RefreshError::UNREADABLE);
         }
-        // The stored record, not a successor that has not been written.
+        // `record` may be a successor that has not been written.
         let stored = inner.records.read(&record.id).await?.record.ok_or(RefreshError::ENDED)?;
         let claims = self.reload_or_end(&stored).await?.ok_or(RefreshError::ENDED)?;
         let write = Write { record: stored.with_claims(claims), stamps: Stamps::default() };
@@ -266,8 +275,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         }
     }
 
-    /// Reads the record once more before cookies go on a response, and takes back what must not go any more;
-    /// `None` when the session has moved on.
+    /// Reads the record again before cookies are sent, and drops those that must no longer be sent.
     ///
     /// Claims that have changed meanwhile, perhaps by the handler itself, go out as they are now. A node that takes
     /// longer than half a grace period from asking to handing over looks again.
@@ -352,10 +360,11 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         });
     }
 
-    /// Grants an access token with less scope (RFC 6749 §6); `None` when more is asked for than was granted.
+    /// Issues an access token with a narrower scope (RFC 6749 §6).
     ///
-    /// The session keeps its generation, its grant and its cookies. A token that is reused is dealt with as in any
-    /// exchange.
+    /// Returns `None` if `scope` exceeds what the session was granted.
+    ///
+    /// The session keeps its generation, its scopes and its cookies. Reuse is detected as in any exchange.
     pub(crate) async fn narrow(
         &self,
         token: &RefreshToken,
@@ -369,7 +378,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             return Err(RefreshError::WRONG_SECRET);
         }
         match decide(token.generation, &record, store_now, waited, inner.rules) {
-            // The exchange carries both out, and says why.
+            // `exchange` carries out both decisions and returns the reason.
             Decision::Refuse | Decision::Revoke => {
                 return Err(self.exchange(token).await.err().unwrap_or(RefreshError::Unavailable));
             }

@@ -19,17 +19,17 @@ use crate::{
     trace,
 };
 
-/// The tokens of one generation of a session, in the cookies that bring them to the client.
+/// The tokens of one generation of a session, and the cookies that carry them to the client.
 pub(crate) struct Issued {
-    /// The record that they speak of.
+    /// The record that the tokens were issued for.
     record: SessionRecord,
-    /// The access token itself.
+    /// The access token.
     pub(crate) token: String,
     pub(crate) expires_at: SystemTime,
     access: HeaderValue,
-    /// Where the client may not have it yet.
+    /// `None` if the client is known to have it already.
     refresh: Option<HeaderValue>,
-    /// It goes with every access cookie, whose claim it must equal.
+    /// Sent with every access cookie, because it must equal the XSRF claim of the access token.
     xsrf: Option<HeaderValue>,
 }
 
@@ -55,8 +55,9 @@ impl Issued {
         self.record.claims == record.claims && self.record.xsrf_token == record.xsrf_token
     }
 
-    /// Whether cookies issued for `record` would say the same, but for ids and signatures: tokens carry
-    /// times in whole seconds.
+    /// Returns `true` if cookies issued for `record` would be the same, except for token IDs and signatures.
+    ///
+    /// Times are compared in whole seconds, as tokens carry them.
     pub(super) fn says_same_as(&self, record: &SessionRecord) -> bool {
         let said = |record: &SessionRecord| {
             let ends = unix_seconds(record.absolute_expires_at);
@@ -89,16 +90,16 @@ impl Issued {
     }
 }
 
-/// When an access token of a session ends: after its lifetime, but not after the session.
+/// Returns when an access token expires: after its lifetime, or at the session's absolute expiry if that is earlier.
 pub(super) fn access_expiry(lifetimes: &Lifetimes, now: SystemTime, absolute: SystemTime) -> SystemTime {
     later(now, lifetimes.access).min(absolute)
 }
 
 impl<C> Sessions<C> {
-    /// Issues the tokens of the record's generation; a refresh token only with the secret at hand.
+    /// Issues the tokens of the record's generation, with a refresh token only if `secret` is given.
     ///
-    /// Whenever it is asked for one generation, the refresh token says the same: session, generation,
-    /// secret and expiry all come from the record.
+    /// The refresh token of a generation always has the same content: session, generation and expiry come from the
+    /// record, and the secret is that of the session.
     pub(crate) fn issue(
         &self,
         record: &SessionRecord,
@@ -108,10 +109,10 @@ impl<C> Sessions<C> {
         let inner = self.inner();
         let token = self.issue_for_cookie(record, now)?;
         let expires_at = access_expiry(&inner.lifetimes, now, record.absolute_expires_at);
-        // The record alone knows the idle expiry, which moves without a new refresh cookie.
+        // Not the idle expiry: it advances without a new refresh cookie, so only the record keeps it.
         let age = until(record.absolute_expires_at, now);
         let access = inner.cookies.access.set(&token, until(expires_at, now))?;
-        // It lives as long as the refresh cookie: clients need it when the access token has expired.
+        // Lives as long as the refresh cookie, because clients also need it once the access token has expired.
         let xsrf = match &inner.cookies.xsrf {
             Some(spec) => Some(spec.set(&record.xsrf_token, age)?),
             None => None,
@@ -175,7 +176,7 @@ impl<C> Sessions<C> {
         self.inner().issuer.sign(&new, custom)
     }
 
-    /// Clears our cookies, as they are set now and as former policies set them.
+    /// Returns the `Set-Cookie` values that clear this crate's cookies, including those of former policies.
     pub(crate) fn clearing_cookies(&self) -> Vec<HeaderValue> {
         let cookies = &self.inner().cookies;
         [&cookies.access, &cookies.refresh]
@@ -187,7 +188,7 @@ impl<C> Sessions<C> {
     }
 }
 
-/// Logs a mistake of the application that no client can do anything about.
+/// Logs an issue error, which is a mistake of the application, and hides it from the client.
 pub(super) fn cannot_issue(error: IssueError) -> Unavailable {
     trace::cannot_issue(&error);
     Unavailable

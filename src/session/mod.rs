@@ -1,14 +1,18 @@
 //! Sessions: signing in and out, and the rotation of refresh tokens.
 //!
-//! A session is one sign-in on one device. Its record in the store counts *generations*: each
-//! rotation of the refresh token begins a new one. Two questions decide everything, in one pure
-//! table: which generation does the presented token belong to, and is the current one *settled*,
-//! that is, has it been seen from the client for so long that nothing older is still on the way?
+//! A session is one sign-in on one device. Its record in the store counts *generations*: each rotation of the
+//! refresh token begins a new one. A pure function decides what happens to a refresh token, based on two things:
 //!
-//! What follows: an honest client, with any number of tabs, whatever is lost, slow or reordered,
-//! is never revoked and never stuck, as long as no message is on the network for longer than the
-//! grace period. And once a stolen refresh token has been used in a generation that the client does
-//! not hold, the client's next refresh after the grace period revokes the session.
+//! * how the token's generation relates to the current one;
+//! * whether the current generation is *settled*, that is, whether one of its tokens was seen from the client at
+//!   least a grace period ago, so that nothing older can still be in flight.
+//!
+//! This gives two guarantees:
+//!
+//! * A legitimate client is never revoked and never gets stuck, with any number of tabs and whatever is lost, slow or
+//!   reordered, as long as no message spends longer than the grace period on the network.
+//! * Once a stolen refresh token has been used in a generation that the client does not hold, the client's next
+//!   refresh after the grace period revokes the session.
 //!
 //! See [`Sessions`] for an example.
 

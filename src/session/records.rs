@@ -1,7 +1,7 @@
-//! The session records in the store, as the session room uses them.
+//! Access to the session records in the store.
 //!
-//! A failure of the store is logged here, for the operator; further up it is [`Unavailable`], which says no more
-//! than a client may know.
+//! Store errors are logged here, for the operator, and become [`Unavailable`], which tells clients nothing about the
+//! cause.
 
 use std::{fmt, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::{
     trace,
 };
 
-/// The store and the clock of this node.
+/// The store, and the clock of this node.
 pub(crate) struct Records {
     store: Box<dyn ErasedStore>,
     clock: SharedClock,
 }
 
-/// The store, or the reloading of claims, failed; the cause is in the log.
+/// The store or the reload of claims failed; the cause has been logged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unavailable;
 
@@ -31,7 +31,7 @@ impl Records {
         self.store.new_id(subject)
     }
 
-    /// Returns the record of the new session; `None` when the store is full.
+    /// Creates a session and returns its record, or `None` if the store is full.
     pub(super) async fn create(&self, session: NewRecord) -> Result<Option<SessionRecord>, Unavailable> {
         let created = self.store.create(session).await.map_err(failed("creating a session"))?;
         Ok(match created {
@@ -44,7 +44,7 @@ impl Records {
         self.store.read(id).await.map_err(failed("reading a session"))
     }
 
-    /// Reads, and measures how long the store took by this node's clock.
+    /// Reads a record, and measures by this node's clock how long the store took.
     pub(super) async fn read_timed(&self, id: &SessionId) -> Result<(Snapshot, Duration), Unavailable> {
         let asked_at = self.clock.now();
         let snapshot = self.read(id).await?;
@@ -85,5 +85,5 @@ impl fmt::Debug for Records {
     }
 }
 
-/// How often an operation starts again: each round means that another writer won.
+/// The maximum number of attempts at an operation; each further one means that another writer won.
 pub(super) const MAX_ROUNDS: usize = 16;

@@ -1,9 +1,9 @@
 use crate::store::{BoxError, BoxFuture};
 
-/// Gives the present claims of a user when a session is rotated: roles change, accounts close.
+/// Provides a user's current claims when a session is rotated, since roles change and accounts are closed.
 ///
-/// Runs before the rotation is committed, which stores claims and generation together. Closures
-/// that take the subject as a `String` implement it.
+/// The claims are reloaded before the rotation is committed, and are stored together with the new generation.
+/// Closures that take the subject as a `String` implement this trait.
 ///
 /// # Examples
 ///
@@ -16,18 +16,19 @@ use crate::store::{BoxError, BoxFuture};
 /// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
 /// let sessions = Sessions::<User>::builder(keys, MemoryStore::new())
 ///     .with_reload(|subject: String| async move {
-///         // `None` for an account that was closed: the session is revoked.
+///         // `None` for a closed account: the session is revoked.
 ///         Ok((subject == "ada").then(|| User { roles: vec!["customer".into()] }))
 ///     })
 ///     .build()?;
 /// # Ok::<(), tower_cookie_jwt::ConfigError>(())
 /// ```
 pub trait ReloadClaims<C>: Send + Sync + 'static {
-    /// The present claims of `subject`; `None` when it may not stay signed in.
+    /// Returns the current claims of `subject`, or `None` if the user must not stay signed in.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the claims from being known: the request is answered 503 and nothing changes.
+    /// Returns an error if the claims cannot be determined. The request is then answered with 503, and the session
+    /// stays as it is.
     fn reload(&self, subject: &str) -> impl Future<Output = Result<Option<C>, BoxError>> + Send;
 }
 
@@ -41,7 +42,7 @@ where
     }
 }
 
-/// The object-safe twin.
+/// An object-safe version of [`ReloadClaims`].
 pub(super) trait ErasedReload<C>: Send + Sync {
     fn reload<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<Option<C>, BoxError>>;
 }

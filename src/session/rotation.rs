@@ -1,4 +1,4 @@
-//! The rules of the rotation, as plain functions over plain values: no store, no clock, no HTTP.
+//! The rules of rotation, as pure functions without a store, clock or HTTP.
 //!
 //! [`decide`] says what a presented refresh token means, [`successor`], [`sighting`] and [`touched`] what is written to
 //! the record, and [`admit`] which cookies may go on the response. The exhaustive model in `tests/model` compiles this
@@ -19,7 +19,7 @@ use crate::store::{SessionRecord, Stamps};
 /// What the rules depend on besides the record and the time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
-    /// Longer than any message is on the network.
+    /// The grace period: longer than any message spends on the network.
     pub(crate) grace: Duration,
     pub(crate) lost_response: LostResponse,
 }
@@ -39,10 +39,10 @@ pub enum LostResponse {
     Within(Duration),
 }
 
-/// What to do with a refresh token whose secret is right.
+/// What to do about a refresh token whose secret is correct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// The session has ended.
+    /// Refuse the request: the session has ended.
     Refuse,
     /// Advance to the next generation.
     Rotate,
@@ -55,7 +55,7 @@ pub(crate) enum Decision {
     Revoke,
     /// Looks like reuse, but did not when the token arrived: the client must ask again.
     TooLate,
-    /// The store has lost writes: move the record to the presented generation.
+    /// Move the record to the presented generation: the store has lost writes.
     CatchUp,
 }
 

@@ -18,9 +18,10 @@ use crate::{
 };
 use http::HeaderName;
 
-/// The sessions of an application: signs users in and out, and makes the layers.
+/// The sessions of an application: signs users in and out, and creates the layers.
 ///
-/// `C` is the application's own claims. Cheap to clone; the store's type is erased.
+/// `C` is the type of the application's custom claims. The value is cheap to clone, and the type of the store is
+/// erased.
 ///
 /// # Examples
 ///
@@ -37,7 +38,7 @@ use http::HeaderName;
 /// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
 /// let sessions = Sessions::<User>::builder(keys, MemoryStore::new()).build()?;
 ///
-/// // Sign in: the cookies go on the response.
+/// // Sign in, and set the cookies on the response.
 /// let (parts, ()) = Request::post("https://shop.example/login").body(())?.into_parts();
 /// let signed_in = sessions.sign_in(&parts, "ada", User { name: "Ada".into() }).await?;
 /// let mut response = Response::new(());
@@ -99,29 +100,30 @@ impl<C> Sessions<C> {
         &self.inner
     }
 
-    /// Ends a session and says so.
+    /// Ends a session and raises [`SessionEvent::Ended`].
     pub(super) async fn end(&self, record: &SessionRecord) -> Result<(), Unavailable> {
         self.inner.records.remove(&record.id).await?;
         self.inner.events.raise(SessionEvent::Ended { subject: &record.subject, session: &record.id });
         Ok(())
     }
 
-    /// The live sessions of a user, oldest first.
+    /// Returns the live sessions of a user, oldest first.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Unavailable`] when the store fails.
+    /// Returns [`SessionError::Unavailable`] if the store fails.
     pub async fn list(&self, subject: &str) -> Result<Vec<SessionInfo>, SessionError> {
         let records = self.inner.records.list(subject).await?;
         Ok(records.into_iter().map(SessionInfo::from).collect())
     }
 
-    /// Ends one session of `subject`; false when there is none of this id, or when it is somebody
-    /// else's.
+    /// Ends one session of `subject`.
+    ///
+    /// Returns `false` if there is no live session with this ID, or if it belongs to another user.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Unavailable`] when the store fails.
+    /// Returns [`SessionError::Unavailable`] if the store fails.
     pub async fn revoke(&self, subject: &str, session: &str) -> Result<bool, SessionError> {
         let Snapshot { record, now } = self.inner.records.read(&session.into()).await?;
         let own = record.filter(|record| *record.subject == *subject && record.is_live(now));
@@ -131,22 +133,25 @@ impl<C> Sessions<C> {
         Ok(own.is_some())
     }
 
-    /// Ends all sessions of a user, and says how many there were. Access tokens live until they
-    /// expire, unless the session is checked.
+    /// Ends all sessions of a user and returns their number.
+    ///
+    /// Access tokens of these sessions are valid until they expire, unless
+    /// [`with_session_check`](super::SessionsBuilder::with_session_check) is set or the handler calls
+    /// [`is_live`](Self::is_live).
     ///
     /// # Errors
     ///
-    /// [`SessionError::Unavailable`] when the store fails.
+    /// Returns [`SessionError::Unavailable`] if the store fails.
     pub async fn sign_out_everywhere(&self, subject: &str) -> Result<u64, SessionError> {
         self.end_all(subject, None).await
     }
 
-    /// Ends all sessions of the user but the present one, and says how many there were.
+    /// Ends all sessions of the user except the current one, and returns the number of sessions ended.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Token`] when the claims belong to no session of a user, and
-    /// [`SessionError::Unavailable`] when the store fails.
+    /// Returns [`SessionError::Token`] if the claims do not identify a user and a session, and
+    /// [`SessionError::Unavailable`] if the store fails.
     pub async fn sign_out_others(&self, claims: &Claims<C>) -> Result<u64, SessionError> {
         let (id, subject) = session_of(claims).ok_or_else(SessionError::ended)?;
         self.end_all(subject, Some(&id)).await
@@ -159,7 +164,7 @@ impl<C> Sessions<C> {
     }
 }
 
-/// The session and the subject of claims that this crate has issued.
+/// Returns the session and the subject of claims, if they have both, as claims issued by `Sessions` do.
 pub(super) fn session_of<C>(claims: &Claims<C>) -> Option<(SessionId, &str)> {
     Some((claims.session_id()?.into(), claims.subject()?))
 }

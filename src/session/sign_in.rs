@@ -1,4 +1,4 @@
-//! What a user recognizes a device by, from its `User-Agent`.
+//! Signing in and out, and the label by which a user recognizes a device.
 
 use http::{HeaderMap, header::USER_AGENT, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
@@ -16,7 +16,7 @@ use crate::{
     token::{Budget, IssueError, IssueErrorKind, Scopes, to_object, xsrf},
 };
 
-/// What a sign-in grants, for [`Sessions::sign_in_with`].
+/// A sign-in with its claims, scopes and label, for [`Sessions::sign_in_with`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct SignIn<C> {
@@ -28,7 +28,7 @@ pub struct SignIn<C> {
 }
 
 impl<C> SignIn<C> {
-    /// A sign-in of `subject` with the application's `custom` claims.
+    /// Creates a sign-in of `subject` with the application's `custom` claims.
     pub fn new(subject: impl Into<String>, custom: C) -> Self {
         Self {
             subject: subject.into().into_boxed_str(),
@@ -41,29 +41,29 @@ impl<C> SignIn<C> {
 
     /// Grants these scopes.
     ///
-    /// Defaults to none.
+    /// Defaults to no scopes.
     pub fn with_scope(mut self, scope: Scopes) -> Self {
         self.scope = scope;
         self
     }
 
-    /// Labels the session for [`Sessions::list`].
+    /// Sets the label of the session, which [`Sessions::list`] returns.
     ///
-    /// Defaults to browser and system, from the user agent.
+    /// Defaults to the browser and the operating system, as named by the `User-Agent` header.
     pub fn with_label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into().into_boxed_str());
         self
     }
 
-    /// Signs in on a request that another site makes the browser send: the callback of an identity
-    /// provider.
+    /// Skips the origin check, for requests that another site makes the browser send, such as the callback of an
+    /// identity provider.
     ///
     /// Defaults to checking the origin.
     ///
     /// # Security
     ///
-    /// Only where the request proves by itself that this browser began the sign-in, as by `state` or
-    /// `nonce` (RFC 6749 §10.12): else another site signs the user in as somebody else.
+    /// Use this only if the request itself proves that this browser started the sign-in, for example with `state` or
+    /// `nonce` (RFC 6749 §10.12). Otherwise another site can sign the user in to an account of its choosing.
     pub fn with_insecure_origin_bypass(mut self) -> Self {
         self.checks_origin = false;
         self
@@ -71,15 +71,16 @@ impl<C> SignIn<C> {
 }
 
 impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
-    /// Signs a user in, whose password or other proof the caller has checked.
+    /// Signs in a user whose password or other credential the caller has verified.
     ///
-    /// Always makes a new session id, secret and XSRF token (no fixation), and ends a session that the
-    /// request presents. Checks the origin first, so that no other site signs a user in.
+    /// The origin is checked first, so that no other site can sign a user in. Each sign-in creates a new session ID,
+    /// secret and XSRF token, which rules out session fixation, and ends the session that the request presents, if
+    /// any.
     ///
     /// # Errors
     ///
-    /// [`SessionError`] when the request comes from elsewhere, the store fails or is full, or the
-    /// claims cannot be issued: not a JSON object, a registered name, or over the size of a cookie.
+    /// Returns a [`SessionError`] if the request comes from another origin, if the store fails or is full, or if the
+    /// claims cannot be issued: they are not a JSON object, use a registered name, or do not fit into a cookie.
     pub async fn sign_in(
         &self,
         request: &Parts,
@@ -89,11 +90,13 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         self.sign_in_with(request, SignIn::new(subject, custom)).await
     }
 
-    /// As [`sign_in`](Self::sign_in), with scopes or a label.
+    /// Signs in a user with scopes, a label or other options.
+    ///
+    /// [`sign_in`](Self::sign_in) is the equivalent with the default options.
     ///
     /// # Errors
     ///
-    /// As [`sign_in`](Self::sign_in).
+    /// Returns a [`SessionError`] in the same cases as [`sign_in`](Self::sign_in).
     pub async fn sign_in_with(&self, request: &Parts, sign_in: SignIn<C>) -> Result<SignedIn, SessionError> {
         let inner = self.inner();
         if sign_in.checks_origin {
@@ -112,7 +115,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         session.label = label;
         session.idle = inner.lifetimes.idle;
         session.absolute = inner.lifetimes.absolute;
-        // What cannot be issued, or not be read again, must not be stored, nor end another session.
+        // Claims that cannot be issued, or cannot be deserialized again, must neither be stored nor end the
+        // session that the request presents.
         let now = inner.clock.now();
         let trial = self.issue(&session.clone().begin(now), Some(&secret), now)?;
         if !inner.authenticator.verifier.can_read(&trial.token) {
@@ -120,7 +124,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         }
         let presented = self.presented_sessions(&request.headers);
         let record = self.replace(presented, session).await?;
-        // The store's clock may be another, and then the cookies must say what it says.
+        // The store may use another clock, and the cookies must carry its times.
         let issued = match trial.says_same_as(&record) {
             true => trial,
             false => self.issue(&record, Some(&secret), now)?,
@@ -139,14 +143,14 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         })
     }
 
-    /// Signs out the session that the request presents, and clears the cookies in any case.
+    /// Signs out the session that the request presents, and clears the cookies even if it presents none.
     ///
-    /// Needs no XSRF header, so that an expired session can be signed out too; the origin is checked.
+    /// The origin is checked. No XSRF header is required, so that an expired session can be signed out too.
     ///
     /// # Errors
     ///
-    /// [`SessionError`] when the request comes from elsewhere, or when the store fails: the session
-    /// then lives on, so nothing is cleared and the user can try again.
+    /// Returns a [`SessionError`] if the request comes from another origin, or if the store fails. In both cases no
+    /// cookie is cleared, so that the user can try again.
     pub async fn sign_out(&self, request: &Parts) -> Result<SignedOut, SessionError> {
         self.inner().origin.check(request)?;
         let presented = self.presented_sessions(&request.headers);
@@ -154,8 +158,10 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         Ok(SignedOut { cookies: self.clearing_cookies(), clear_site_data: false })
     }
 
-    /// Stores the new session, then ends those that the request presents: when it cannot be stored, the
-    /// user stays signed in. In a full store it takes the place of the former.
+    /// Stores the new session, then ends those that the request presents.
+    ///
+    /// If the store fails, the user stays signed in. If it is full, the presented sessions are ended first to make
+    /// room.
     async fn replace(
         &self,
         presented: Vec<PresentedSession>,
@@ -166,7 +172,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         }
         if let Some(record) = self.inner().records.create(session.clone()).await? {
             if let Err(error) = self.end_presented(presented).await {
-                // Nobody holds its tokens; if it cannot be removed now, it expires.
+                // Its tokens were never sent, so a session that cannot be removed now just expires.
                 let _ = self.inner().records.remove(&record.id).await;
                 return Err(error);
             }
@@ -176,8 +182,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         self.inner().records.create(session).await?.ok_or(SessionError::Full)
     }
 
-    /// The sessions that a request proves to belong to: by refresh tokens, or by an access token that
-    /// is still valid where no refresh token comes along.
+    /// Returns the sessions that the request presents: by its refresh tokens or, if it has none, by an access token
+    /// that is still valid.
     fn presented_sessions(&self, headers: &HeaderMap) -> Vec<PresentedSession> {
         let inner = self.inner();
         let mut budget = Budget::default();
@@ -187,7 +193,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             RefreshCookie::Absent | RefreshCookie::Expired => Vec::new(),
         };
         let mut presented: Vec<_> = tokens.into_iter().map(PresentedSession::ByRefreshToken).collect();
-        // One that was narrowed has no XSRF claim, and does not speak for the whole session.
+        // A narrowed access token has no XSRF claim, and its holder must not be able to end the session.
         if presented.is_empty()
             && let Ok(claims) = inner.authenticator.peek(headers, budget)
             && claims.xsrf_token().is_some()
@@ -231,7 +237,7 @@ impl PresentedSession {
     }
 }
 
-/// "Firefox on Linux", or the beginning of what the client says of itself.
+/// Returns a label such as "Firefox on Linux", or the beginning of the `User-Agent` header if it is unknown.
 pub(super) fn label_from(headers: &HeaderMap) -> String {
     let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let find = |names: &[(&str, &'static str)]| {
@@ -245,7 +251,7 @@ pub(super) fn label_from(headers: &HeaderMap) -> String {
     }
 }
 
-/// In the order in which they give themselves away: most claim to be several.
+/// Browsers by the token in their `User-Agent`. The order matters, since most also contain the tokens of others.
 const BROWSERS: &[(&str, &str)] = &[
     ("Edg", "Edge"),
     ("OPR/", "Opera"),

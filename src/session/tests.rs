@@ -292,7 +292,7 @@ fn a_record_that_says_all_is_not_written() {
     assert_eq!(
         successor(again, 4, &unconfirmed(GRACE), now(), GRACE, IDLE),
         None,
-        "the parent shows nothing"
+        "a parent's token confirms nothing"
     );
     let reissued = session(2, Some(2), 9 * GRACE, GRACE, GRACE);
     for (name, generation, record, is_written) in [
@@ -336,5 +336,5 @@ fn a_label_names_browser_and_system() {
     }
     let mut headers = http::HeaderMap::new();
     headers.insert("user-agent", "x".repeat(5000).parse().expect("a header value"));
-    assert_eq!(super::sign_in::label_from(&headers).len(), 80, "cut");
+    assert_eq!(super::sign_in::label_from(&headers).len(), 80, "truncated");
 }

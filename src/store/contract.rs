@@ -1,5 +1,4 @@
-//! The object-safe twin of [`RefreshStore`], so that `Sessions` needs no type parameter for its
-//! store: one box per store call, which a request with a good token does not make.
+//! The store contract and its object-safe counterpart.
 
 use std::{error::Error as StdError, pin::Pin, sync::Arc, time::SystemTime};
 
@@ -8,42 +7,47 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use super::record::{NewRecord, SessionId, SessionRecord, Stamps};
 use crate::keys::crypto::random;
 
-/// Where sessions are kept: one record per session, changed by compare-and-set.
+/// A session store: one record per session, changed only by compare-and-set.
 ///
-/// Implementations must be linearizable for one session: a read sees every write that finished
-/// before it began. Reads from a replica that is behind break that. For as long as it is behind, a
-/// stolen refresh token may be used without being noticed, and a signed-out session lives on. Where
-/// it is behind for less than the grace period (together with a message's way), no honest user is signed
-/// out by it, but for one: a session that it does not know yet is taken for ended. Where it is behind
-/// for longer, a slow answer may carry a refresh cookie that has been replaced since, and the honest user
-/// who gets it is taken for a thief. Writes that are lost, as by a failover, sign nobody out, but a
-/// signed-out session may live on where the sign-out was lost. An operation that cannot be completed in a few
-/// seconds must fail: the layers then answer 503 and clear nothing.
+/// Implementations must be linearizable per session: a read sees every write that completed before the read began.
+/// Reads from a lagging replica violate this:
 ///
-/// `testing::store_contract` runs the whole contract against an implementation.
+/// * While the replica lags, the use of a stolen refresh token may go undetected, and a signed-out session may stay
+///   live.
+/// * If the lag plus the time a message spends on the network is shorter than the grace period, no legitimate user
+///   is signed out, with one exception: a session that the replica does not know yet is treated as ended.
+/// * If the lag is longer, a slow response may carry a refresh cookie that has since been replaced, and the
+///   legitimate user who receives it is mistaken for a thief.
+///
+/// Losing writes, for example in a failover, does not sign anyone out whose session is still in the store, but a
+/// session whose sign-out was lost is live again. An operation that cannot complete within a few seconds must return
+/// an error: the layers then respond with 503 and clear no cookies.
+///
+/// `testing::store_contract` tests an implementation against the whole contract.
 pub trait RefreshStore: Send + Sync + 'static {
-    /// What the backend reports when it cannot answer. Its text goes to the log: keep secrets out.
+    /// The error returned when the backend cannot complete an operation.
+    ///
+    /// The error is logged, so its text must not contain secrets.
     type Error: StdError + Send + Sync + 'static;
 
-    /// A fresh id for a session of `subject`, unguessable and never used before.
+    /// Returns a new session id for `subject`, unguessable and never used before.
     ///
-    /// Defaults to 128 random bits in base64url. A store that places sessions by their id adds what
-    /// it needs; the text goes into every token.
+    /// Defaults to 128 random bits in base64url. A store that locates sessions by their id can encode what it needs
+    /// in the id; every token contains it.
     fn new_id(&self, subject: &str) -> SessionId {
         let _ = subject;
         SessionId::new(URL_SAFE_NO_PAD.encode(random::<16>()))
     }
 
-    /// Stores a new session, begun at the store's present time, and returns its record as it will be
-    /// read back.
+    /// Creates a session that begins at the store's current time, and returns its record as later reads return it.
     ///
-    /// A full store refuses with [`Created::Full`] and evicts nobody. An id that is in use must not be
-    /// overwritten.
+    /// Returns [`Created::Full`] if the store is full; it must not evict other sessions. An id that is already in use
+    /// must not be overwritten.
     fn create(&self, session: NewRecord) -> impl Future<Output = Result<Created, Self::Error>> + Send;
 
-    /// The record of a session, if there is one, and the store's present time.
+    /// Returns the record of a session, if it exists, and the store's current time.
     ///
-    /// An expired record may or may not be there still: callers check it against the time.
+    /// The record of an expired session may still be returned: callers compare its expiry with the returned time.
     fn read(&self, id: &SessionId) -> impl Future<Output = Result<Snapshot, Self::Error>> + Send;
 
     /// Replaces the stored record by `record` if its version is still `record.version`, with the times that `stamps`
@@ -62,13 +66,13 @@ pub trait RefreshStore: Send + Sync + 'static {
         stamps: Stamps,
     ) -> impl Future<Output = Result<Update, Self::Error>> + Send;
 
-    /// Removes a session for good; true when there was one.
+    /// Removes a session permanently and returns `true` if it existed.
     fn remove(&self, id: &SessionId) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
-    /// The live sessions of `subject`, oldest first.
+    /// Returns the live sessions of `subject`, oldest first.
     fn list(&self, subject: &str) -> impl Future<Output = Result<Vec<SessionRecord>, Self::Error>> + Send;
 
-    /// Removes all sessions of `subject` but `keep`, and says how many there were.
+    /// Removes all sessions of `subject` except `keep` and returns how many were removed.
     fn remove_all(
         &self,
         subject: &str,
@@ -78,11 +82,11 @@ pub trait RefreshStore: Send + Sync + 'static {
 
 /// The outcome of [`RefreshStore::create`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "made once a sign-in, and matched at once")]
+#[expect(clippy::large_enum_variant, reason = "created once per sign-in and matched immediately")]
 pub enum Created {
-    /// The session exists now, with this record.
+    /// The session was created, with this record.
     Done(SessionRecord),
-    /// There is no room for another session.
+    /// The store has no room for another session.
     Full,
 }
 
@@ -96,9 +100,11 @@ impl Update {
 /// The outcome of [`RefreshStore::read`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The record, if there is one.
+    /// The record, if the session exists.
     pub record: Option<SessionRecord>,
-    /// The store's present time: rules are decided by it, so that nodes need not agree on clocks.
+    /// The store's current time.
+    ///
+    /// The rules of rotation are evaluated against this time, so the clocks of the nodes need not agree.
     pub now: SystemTime,
 }
 
@@ -109,7 +115,7 @@ pub enum Update {
     Done(Box<SessionRecord>),
     /// Somebody else has written since the record was read.
     Conflict,
-    /// There is no such session any more.
+    /// The session no longer exists.
     Gone,
 }
 
@@ -157,7 +163,9 @@ pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 type Answer<'a, T> = BoxFuture<'a, Result<T, BoxError>>;
 
-/// [`RefreshStore`] behind a pointer: the same operations, boxed.
+/// The object-safe counterpart of [`RefreshStore`], so that `Sessions` needs no type parameter for its store.
+///
+/// Each store call boxes one future. Requests with a valid access token normally make no store call.
 pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn new_id(&self, subject: &str) -> SessionId;
     fn create(&self, session: NewRecord) -> Answer<'_, Created>;
@@ -168,7 +176,7 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn remove_all<'a>(&'a self, subject: &'a str, keep: Option<&'a SessionId>) -> Answer<'a, u64>;
 }
 
-// Both traits are in scope here, so each call names the one that it means.
+// Both traits are in scope and share method names, so every call is qualified.
 impl<T: RefreshStore> ErasedStore for T {
     fn new_id(&self, subject: &str) -> SessionId {
         RefreshStore::new_id(self, subject)

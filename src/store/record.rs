@@ -9,17 +9,17 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-/// The id of a session, as the `sid` claim carries it.
+/// The id of a session, which its tokens carry in the `sid` claim.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(Arc<str>);
 
 impl SessionId {
-    /// An id with this text.
+    /// Creates an id from its text.
     pub fn new(id: impl Into<String>) -> Self {
         Self(id.into().into())
     }
 
-    /// The text.
+    /// Returns the id as a string slice.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -75,24 +75,24 @@ impl PartialEq<&str> for SessionId {
     }
 }
 
-/// As a string.
+/// Serializes the id as a string.
 impl Serialize for SessionId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
     }
 }
 
-/// All that is stored about one session: one sign-in on one device.
+/// Everything that is stored about one session. A session is one sign-in on one device.
 ///
-/// `Debug` shows neither the secret's hash nor the claims nor the XSRF token.
+/// The `Debug` output contains neither the hash of the secret, nor the claims, nor the XSRF token.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionRecord {
     /// The session's id.
     pub id: SessionId,
-    /// Whom the session belongs to.
+    /// The user the session belongs to.
     pub subject: Box<str>,
-    /// SHA-256 of the session's 128-bit secret, which only its refresh tokens carry.
+    /// The SHA-256 of the session's 128-bit secret, which only its refresh tokens contain.
     pub secret_hash: [u8; 32],
     /// The current generation: how often the session has been advanced.
     pub generation: u32,
@@ -103,7 +103,7 @@ pub struct SessionRecord {
     pub seen: Option<u32>,
     /// When `seen` was last raised.
     pub confirmed_at: Option<SystemTime>,
-    /// When the current generation began.
+    /// The time at which the current generation began.
     pub rotated_at: SystemTime,
     /// No refresh cookie of the current generation is sent later than a grace period after this.
     pub issued_at: SystemTime,
@@ -113,17 +113,17 @@ pub struct SessionRecord {
     pub created_at: SystemTime,
     /// When the client was last seen.
     pub last_seen_at: SystemTime,
-    /// When the session ends unless it is used.
+    /// The time at which the session ends unless it is used before.
     pub idle_expires_at: SystemTime,
-    /// When the session ends however it is used.
+    /// The time at which the session ends even if it is used.
     pub absolute_expires_at: SystemTime,
     /// The granted scopes, separated by spaces.
     pub scope: Box<str>,
     /// The application's claims as JSON.
     pub claims: Box<str>,
-    /// The XSRF token, stable within the session.
+    /// The XSRF token, which stays the same for the whole session.
     pub xsrf_token: Box<str>,
-    /// What the user recognizes the device by, from the user agent.
+    /// A label by which the user can recognize the device, derived from the user agent.
     pub label: Box<str>,
     /// What later versions of this crate add, behind a byte that says which version: a store keeps it as it is.
     pub extension: Box<[u8]>,
@@ -155,9 +155,9 @@ pub struct Stamps {
 pub struct NewRecord {
     /// The session's id.
     pub id: SessionId,
-    /// Whom the session belongs to.
+    /// The user the session belongs to.
     pub subject: Box<str>,
-    /// SHA-256 of the session's secret.
+    /// The SHA-256 of the session's secret.
     pub secret_hash: [u8; 32],
     /// The granted scopes, separated by spaces.
     pub scope: Box<str>,
@@ -165,19 +165,21 @@ pub struct NewRecord {
     pub claims: Box<str>,
     /// The XSRF token.
     pub xsrf_token: Box<str>,
-    /// What the user recognizes the device by.
+    /// A label by which the user can recognize the device.
     pub label: Box<str>,
     /// What later versions of this crate add: a store keeps it as it is.
     pub extension: Box<[u8]>,
     /// How long the session lives without being used.
     pub idle: Duration,
-    /// How long the session lives in all.
+    /// How long the session lives in total.
     pub absolute: Duration,
 }
 
 impl NewRecord {
-    /// The parts of a new session that have no default; scope, claims, XSRF token and label are
-    /// empty, the lifetimes 14 and 90 days.
+    /// Creates the values of a new session from those that have no default.
+    ///
+    /// The scope, the XSRF token and the label default to the empty string, the claims to an empty JSON object, and
+    /// the idle and absolute lifetimes to 14 and 90 days.
     pub fn new(id: SessionId, subject: impl Into<String>, secret_hash: [u8; 32]) -> Self {
         Self {
             id,
@@ -193,7 +195,7 @@ impl NewRecord {
         }
     }
 
-    /// The record of the new session, were it created at `now`, by the store's clock.
+    /// Returns the record of the session if it begins at `now`, by the store's clock.
     pub fn begin(self, now: SystemTime) -> SessionRecord {
         let absolute_expires_at = crate::clock::later(now, self.absolute);
         SessionRecord {
@@ -222,7 +224,7 @@ impl NewRecord {
 }
 
 impl SessionRecord {
-    /// Whether the session has not ended by `now`.
+    /// Returns `true` if the session has not ended by `now`.
     pub fn is_live(&self, now: SystemTime) -> bool {
         now < self.expires_at()
     }
@@ -275,18 +277,19 @@ impl SessionRecord {
         self
     }
 
-    /// The version as SQL has it; one that it cannot have is NULL, which equals no stored one.
+    /// Returns the version as an SQL integer, or `None` if it does not fit: NULL equals no stored version.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(super) fn signed_version(&self) -> Option<i64> {
         self.version.try_into().ok()
     }
 
-    /// How sessions are listed: oldest first.
+    /// Orders sessions from oldest to newest, with the id as the tie-breaker.
     pub(super) fn by_sign_in(&self, other: &Self) -> Ordering {
         (self.created_at, &self.id).cmp(&(other.created_at, &other.id))
     }
 
-    /// When the session ends unless it is used: never after its absolute expiry.
+    /// Returns the time at which the session ends unless it is used before: the earlier of the idle and the absolute
+    /// expiry.
     pub fn expires_at(&self) -> SystemTime {
         self.idle_expires_at.min(self.absolute_expires_at)
     }

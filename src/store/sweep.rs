@@ -1,11 +1,11 @@
-//! When expired sessions are removed: beside the requests, never in the way of one.
+//! Scheduling of the background removal of expired sessions, which never delays a request.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// The sweeps of one store, shared by its clones: one at a time, and one a minute at the most.
+/// Schedules the sweeps of one store and its clones: one at a time, and at most one per minute.
 #[derive(Clone, Default)]
 pub(crate) struct Sweeps(Arc<Mutex<State>>);
 
@@ -16,11 +16,11 @@ struct State {
 }
 
 impl Sweeps {
-    /// Sweeps in a task of its own if it is time to, while `batch` says that there may be more.
+    /// Spawns a task that sweeps if one is due, and calls `batch` until it returns `false`.
     ///
     /// # Panics
     ///
-    /// Outside of a Tokio runtime.
+    /// Panics if called outside a Tokio runtime.
     pub(crate) fn start<F, Fut>(&self, batch: F)
     where
         F: Fn() -> Fut + Send + 'static,
@@ -29,7 +29,7 @@ impl Sweeps {
         if !self.begin(Instant::now()) {
             return;
         }
-        // Made here: a task that is dropped before it was ever polled has ended, too.
+        // Created outside the task, so that it is also dropped if the task is never polled.
         let running = Running(self.clone());
         tokio::spawn(async move {
             let _running = running;
@@ -49,12 +49,12 @@ impl Sweeps {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No panic can leave the two values at odds.
+        // A panic cannot leave the two fields inconsistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A sweep under way; it has ended when this is dropped, by a panic or a runtime's end as well.
+/// Marks a sweep as running until it is dropped, including by a panic or a runtime shutdown.
 struct Running(Sweeps);
 
 impl Drop for Running {
@@ -64,7 +64,7 @@ impl Drop for Running {
 }
 
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Between two batches, so that requests get their turn.
+/// The pause between two batches, which leaves room for requests.
 const PAUSE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
@@ -77,15 +77,15 @@ mod tests {
     fn one_sweep_runs_at_a_time_and_one_a_minute() {
         let sweeps = Sweeps::default();
         let start = Instant::now();
-        assert!(sweeps.begin(start), "the first is due at once");
-        assert!(!sweeps.begin(start + 2 * INTERVAL), "a second waits for the end of the first");
+        assert!(sweeps.begin(start), "the first is due immediately");
+        assert!(!sweeps.begin(start + 2 * INTERVAL), "the second waits for the first to end");
         drop(Running(sweeps.clone()));
         assert!(!sweeps.begin(start + INTERVAL - Duration::from_millis(1)), "a minute has not passed");
         assert!(sweeps.clone().begin(start + INTERVAL), "a minute has passed");
     }
 
     #[tokio::test]
-    async fn a_sweep_goes_on_while_there_may_be_more() {
+    async fn a_sweep_continues_until_a_batch_finds_no_more() {
         let batches = Arc::new(AtomicUsize::new(0));
         let sweeps = Sweeps::default();
         let counted = Arc::clone(&batches);

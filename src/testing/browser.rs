@@ -18,15 +18,15 @@ use crate::{
 
 mod request;
 
-/// A browser over a Tower service, for the tests of an application.
+/// A simulated browser over a Tower service, for testing applications.
 ///
-/// It keeps cookies as browsers do (RFC 6265bis): it drops what they drop, sends what they send, and
-/// adds the `Origin` and `Sec-Fetch-*` headers by which a server tells its own pages from others.
-/// Redirects are not followed, there is no public suffix list, and a cookie without `SameSite` is
-/// `Lax` from the start (Chromium sends it with cross-site forms for two more minutes).
+/// It handles cookies as browsers do (RFC 6265bis): it rejects the cookies that they reject, sends those that they
+/// send, and adds the `Origin` and `Sec-Fetch-*` headers by which a server distinguishes its own pages from others.
+/// Redirects are not followed, there is no public suffix list, and a cookie without `SameSite` is treated as `Lax`
+/// immediately (Chromium sends it with cross-site forms during its first two minutes).
 ///
-/// Clones are tabs: they share the cookies. [`separate`](Self::separate) starts another browser.
-/// `B` is the request body that the service takes; see [`with_request_body`](Self::with_request_body).
+/// Clones behave like tabs: they share the cookies. [`separate`](Self::separate) creates another browser. `B` is the
+/// request body type of the service; see [`with_request_body`](Self::with_request_body).
 ///
 /// # Examples
 ///
@@ -68,7 +68,7 @@ pub struct Browser<S, B = String> {
 }
 
 impl<S> Browser<S> {
-    /// A browser without cookies that shows a page of `https://shop.example`, served by `service`.
+    /// Creates a browser without cookies that shows a page of `https://shop.example`, served by `service`.
     pub fn new(service: S) -> Self {
         Self {
             service,
@@ -83,9 +83,9 @@ impl<S> Browser<S> {
 }
 
 impl<S, B> Browser<S, B> {
-    /// Sends request bodies of type `T`, for services that take no `Request<String>`.
+    /// Sets the type of request bodies, for services that do not accept `Request<String>`.
     ///
-    /// Defaults to [`String`], which an axum `Router` and every service generic over its body takes.
+    /// Defaults to [`String`], which an axum `Router` and every service that is generic over its body accept.
     #[must_use]
     pub fn with_request_body<T>(self) -> Browser<S, T> {
         Browser {
@@ -99,9 +99,9 @@ impl<S, B> Browser<S, B> {
         }
     }
 
-    /// Sends requests to `service` instead: another node, or the application with other settings.
+    /// Sends requests to `service` instead, such as another node or the application with other settings.
     ///
-    /// The cookies stay, and tabs share them also with the former service.
+    /// The cookies are kept, and are still shared with the clones that use the previous service.
     #[must_use]
     pub fn with_service<T>(self, service: T) -> Browser<T, B> {
         Browser {
@@ -115,20 +115,21 @@ impl<S, B> Browser<S, B> {
         }
     }
 
-    /// Shows a page of `text`, an origin such as `https://shop.example:8443`, and asks it.
+    /// Sets the origin of the page that the browser shows, which is also the server that it sends requests to, such
+    /// as `https://shop.example:8443`.
     ///
-    /// Defaults to `https://shop.example`. The cookies stay, each for its host and scheme.
+    /// The cookies are kept, each for its own host and scheme. Defaults to `https://shop.example`.
     ///
     /// # Panics
     ///
-    /// If `text` is not `http` or `https`, a host, and perhaps a port.
+    /// Panics if `text` does not consist of the scheme `http` or `https`, a host, and optionally a port.
     #[must_use]
     pub fn with_origin(mut self, text: &str) -> Self {
         self.origin = origin(text);
         self
     }
 
-    /// Lets cookies expire by `clock`.
+    /// Sets the clock by which cookies expire.
     ///
     /// Defaults to [`SystemClock`](crate::SystemClock).
     #[must_use]
@@ -137,13 +138,14 @@ impl<S, B> Browser<S, B> {
         self
     }
 
-    /// Names the cookie and the header that [`with_xsrf`](BrowserRequest::with_xsrf) copies between.
+    /// Sets the names of the cookie that [`with_xsrf`](BrowserRequest::with_xsrf) copies and of the header that it
+    /// sets.
     ///
     /// Defaults to `XSRF-TOKEN` and `X-XSRF-TOKEN`.
     ///
     /// # Panics
     ///
-    /// If `header` is no header name.
+    /// Panics if `header` is not a valid header name.
     #[must_use]
     pub fn with_xsrf_names(mut self, cookie: &str, header: &str) -> Self {
         self.xsrf_cookie = cookie.to_owned();
@@ -151,7 +153,7 @@ impl<S, B> Browser<S, B> {
         self
     }
 
-    /// Another browser, or another profile of this one: the same settings, and cookies of its own.
+    /// Creates a separate browser with the same settings and an empty cookie jar.
     #[must_use]
     pub fn separate(&self) -> Self
     where
@@ -160,10 +162,10 @@ impl<S, B> Browser<S, B> {
         Self { jar: Arc::default(), ..self.clone() }
     }
 
-    /// Stores the cookies of `response`, as [`send`](BrowserRequest::send) does by itself.
+    /// Stores the cookies of `response`, which [`send`](BrowserRequest::send) does automatically.
     ///
-    /// It goes with [`send_without_storing`](BrowserRequest::send_without_storing), whose responses
-    /// remember what was asked. Any other is taken as an answer to `/`.
+    /// This is meant for responses of [`send_without_storing`](BrowserRequest::send_without_storing), which contain
+    /// the context of their request. Any other response is treated as the response to a request for `/`.
     pub fn store<T>(&self, response: &Response<T>) {
         let exchange = response.extensions().get().cloned().unwrap_or_else(|| self.home());
         for line in response.headers().get_all(SET_COOKIE) {
@@ -173,38 +175,38 @@ impl<S, B> Browser<S, B> {
         }
     }
 
-    /// The value of the cookie that the browser holds for this origin, on whatever path.
+    /// Returns the value of a cookie that the browser holds for its origin, on any path.
     ///
-    /// Of several it is the one that goes out first.
+    /// If there are several, returns the one that would be sent first.
     pub fn cookie(&self, name: &str) -> Option<String> {
         self.jar().held(&self.origin, name, self.now())
     }
 
-    /// Whether the browser holds this cookie for this origin, on whatever path.
+    /// Returns `true` if the browser holds a cookie with this name for its origin, on any path.
     pub fn has_cookie(&self, name: &str) -> bool {
         self.cookie(name).is_some()
     }
 
-    /// The value of the cookie in `document.cookie` of the page `/`: not if it is `HttpOnly`.
+    /// Returns the value of a cookie in `document.cookie` on the page `/`, which does not contain `HttpOnly` cookies.
     pub fn script_cookie(&self, name: &str) -> Option<String> {
         self.jar().readable(&self.origin, name, self.now())
     }
 
-    /// Takes a `Set-Cookie` line as if an answer to `/` had brought it; returns whether it was accepted.
+    /// Processes a `Set-Cookie` line as if received in the response to `/`, and returns `true` if it was accepted.
     pub fn set_cookie(&self, line: &str) -> bool {
         self.jar().store(line, &self.home(), self.now())
     }
 
-    /// Takes a `Set-Cookie` line from a neighbour under other control, `evil.shop.example` for
-    /// `shop.example` and its subdomains; returns whether it was accepted.
+    /// Processes a `Set-Cookie` line from a malicious sibling host, and returns `true` if it was accepted.
     ///
-    /// With `Domain=shop.example` the cookie is then sent to this origin as well. That is how cookies
-    /// are planted ("tossed"), and what the `__Host-` prefix prevents. IP addresses have no neighbours.
+    /// The host is `evil.shop.example` for `shop.example` and its subdomains; IP addresses have none. With
+    /// `Domain=shop.example`, the cookie is then also sent to the browser's own origin. This attack, cookie tossing,
+    /// is what the `__Host-` prefix prevents.
     pub fn toss(&self, line: &str) -> bool {
         self.origin.neighbour().is_some_and(|evil| self.jar().store(line, &Exchange::home(evil), self.now()))
     }
 
-    /// Removes all cookies of this name that reach this origin.
+    /// Removes all cookies with this name that would be sent to the browser's origin.
     pub fn remove_cookie(&self, name: &str) {
         self.jar().remove(&self.origin, name);
     }
@@ -214,7 +216,7 @@ impl<S, B> Browser<S, B> {
         self.jar().clear();
     }
 
-    /// Removes the cookies without `Max-Age` and `Expires`, as closing the browser does.
+    /// Removes the cookies that have neither `Max-Age` nor `Expires`, as closing a browser does.
     pub fn expire_session_cookies(&self) {
         self.jar().end_session();
     }
@@ -253,13 +255,13 @@ impl<S: Clone, B: Default> Browser<S, B> {
         self.request(Method::DELETE, path)
     }
 
-    /// Begins a request for `path`, a path with an optional query, as `fetch` in a page of this origin.
+    /// Begins a request for `path`, a path with an optional query, as `fetch` on a page of the browser's origin does.
     ///
     /// # Panics
     ///
-    /// If `path` does not begin with `/` or is no path.
+    /// Panics if `path` does not begin with `/` or is not a valid path.
     pub fn request(&self, method: Method, path: &str) -> BrowserRequest<S, B> {
-        assert!(path.starts_with('/'), "`{path}` is no path: it must begin with `/`");
+        assert!(path.starts_with('/'), "`{path}` is not a valid path: it must begin with `/`");
         BrowserRequest::new(self.clone(), method, checked(path))
     }
 }
@@ -278,7 +280,7 @@ impl<S: Clone, B> Clone for Browser<S, B> {
     }
 }
 
-/// Shows the names of the cookies, never their values.
+/// Formats the names of the cookies, never their values.
 impl<S, B> fmt::Debug for Browser<S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let jar = self.jar();
@@ -292,7 +294,7 @@ impl<S, B> fmt::Debug for Browser<S, B> {
 #[track_caller]
 fn origin(text: &str) -> Origin {
     Origin::parse(text).unwrap_or_else(|| {
-        panic!("`{text}` is no origin: give scheme and host, such as `https://shop.example`")
+        panic!("`{text}` is not a valid origin: use a scheme and a host, such as `https://shop.example`")
     })
 }
 

@@ -6,7 +6,7 @@ use std::{
 
 use crate::clock::Clock;
 
-/// A clock that a test drives by hand. Clones show the same time.
+/// A clock that a test sets by hand. Clones share the same time.
 ///
 /// # Examples
 ///
@@ -25,23 +25,23 @@ pub struct TestClock {
 }
 
 impl TestClock {
-    /// A clock that stands at 2026-01-01T00:00:00Z.
+    /// Creates a clock that is stopped at 2026-01-01T00:00:00Z.
     pub fn new() -> Self {
         Self::at(UNIX_EPOCH + Duration::from_secs(1_767_225_600))
     }
 
-    /// A clock that stands at `now`.
+    /// Creates a clock that is stopped at `now`.
     pub fn at(now: SystemTime) -> Self {
         Self { now: Arc::new(Mutex::new(now)) }
     }
 
-    /// Moves the time on; it ends at the last time that the platform can express.
+    /// Advances the clock, which stays unchanged if the platform cannot represent the new time.
     pub fn advance(&self, by: Duration) {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         *now = now.checked_add(by).unwrap_or(*now);
     }
 
-    /// Sets the time, back as well.
+    /// Sets the clock to `now`, which may be earlier than its current time.
     pub fn set(&self, now: SystemTime) {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }

@@ -1,4 +1,4 @@
-//! The cookie jar of a browser: RFC 6265bis, without a public suffix list.
+//! The cookie jar of a browser, according to RFC 6265bis but without a public suffix list.
 
 use std::{
     cmp::Reverse,
@@ -11,27 +11,27 @@ use http::Uri;
 
 use crate::clock::{from_epoch, later};
 
-/// Cookies in the order of their creation. No `Debug`: it would show values.
+/// Cookies in the order of their creation. Does not implement `Debug`, which would reveal values.
 #[derive(Default)]
 pub(super) struct Jar {
     cookies: Vec<Stored>,
 }
 
 impl Jar {
-    /// Does with one `Set-Cookie` line what a browser does (RFC 6265bis §5.7); whether it was accepted.
+    /// Processes a `Set-Cookie` line as a browser does (RFC 6265bis §5.7), and returns `true` if it was accepted.
     pub(super) fn store(&mut self, line: &str, exchange: &Exchange, now: SystemTime) -> bool {
         let Some(cookie) = Stored::parse(line, exchange, now) else {
             return false;
         };
         self.cookies.retain(|kept| kept.is_live(now));
-        // "Leave secure cookies alone": whoever speaks plain http must not replace or shadow them.
+        // "Leave Secure Cookies Alone": a response over plain http must not replace or shadow them.
         let from_secure = exchange.origin.is_trustworthy();
         if !from_secure && self.cookies.iter().any(|kept| kept.secure && cookie.shadows(kept)) {
             return false;
         }
         let live = cookie.is_live(now);
         match self.cookies.iter().position(|kept| kept.is_replaced_by(&cookie)) {
-            // In its place: the creation time stays.
+            // Keeping the position keeps the creation time.
             Some(at) if live => self.cookies[at] = cookie,
             Some(at) => drop(self.cookies.remove(at)),
             None if live => self.cookies.push(cookie),
@@ -40,7 +40,8 @@ impl Jar {
         true
     }
 
-    /// What goes out with a request, as `name=value`: longer paths first, then older cookies.
+    /// Returns the cookies to send with a request, as `name=value`, ordered by longer path and then by earlier
+    /// creation.
     pub(super) fn sent(&self, exchange: &Exchange, now: SystemTime) -> Vec<String> {
         let sent = |cookie: &Stored| {
             cookie.is_live(now)
@@ -52,13 +53,13 @@ impl Jar {
         self.ordered(sent).map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect()
     }
 
-    /// What a page at `/` of `origin` finds in `document.cookie`.
+    /// Returns the value of a cookie in `document.cookie` on the page `/` of `origin`.
     pub(super) fn readable(&self, origin: &Origin, name: &str, now: SystemTime) -> Option<String> {
         let readable = |cookie: &Stored| !cookie.http_only && path_matches("/", &cookie.path);
         self.find(origin, name, now, readable)
     }
 
-    /// What the jar holds for `origin`, on whatever path.
+    /// Returns the value of a cookie that the jar holds for `origin`, on any path.
     pub(super) fn held(&self, origin: &Origin, name: &str, now: SystemTime) -> Option<String> {
         self.find(origin, name, now, |_| true)
     }
@@ -98,7 +99,7 @@ impl Jar {
         self.cookies.clear();
     }
 
-    /// Drops what has no expiry of its own.
+    /// Removes the cookies without an expiry.
     pub(super) fn end_session(&mut self) {
         self.cookies.retain(|cookie| cookie.expires.is_some());
     }
@@ -118,7 +119,7 @@ struct Stored {
 }
 
 impl Stored {
-    /// The cookie that `line` describes, unless a browser ignores it (RFC 6265bis §5.6 and §5.7).
+    /// Parses a `Set-Cookie` line, or returns `None` if a browser would ignore it (RFC 6265bis §5.6 and §5.7).
     fn parse(line: &str, exchange: &Exchange, now: SystemTime) -> Option<Self> {
         if line.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
             return None;
@@ -132,7 +133,7 @@ impl Stored {
         let host = exchange.origin.host();
         let attribute = parsed.domain().map(|domain| domain.to_ascii_lowercase()).filter(|it| !it.is_empty());
         let (domain, host_only) = match attribute {
-            // Stands in for the public suffix list: a name without a dot is one.
+            // A substitute for the public suffix list: every name without a dot is a public suffix.
             Some(domain) if !domain.contains('.') => (domain == host).then_some((domain, true))?,
             Some(domain) => domain_matches(host, &domain).then_some((domain, false))?,
             None => (host.to_owned(), true),
@@ -199,7 +200,7 @@ impl Stored {
     }
 }
 
-/// The request that cookies go out with, and whose response brings new ones.
+/// The properties of a request that determine which cookies it sends and which its response may set.
 #[derive(Clone)]
 pub(super) struct Exchange {
     pub(super) origin: Origin,
@@ -208,21 +209,21 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// A page of `origin` asks for `/`.
+    /// Returns a same-site request for `/` of `origin`.
     pub(super) fn home(origin: Origin) -> Self {
         Self { origin, path: "/".to_owned(), context: Context::SameSite }
     }
 }
 
-/// From where a request comes, as far as `SameSite` and `Partitioned` care (RFC 6265bis §5.2).
+/// The origin of a request as far as it matters to `SameSite` and `Partitioned` (RFC 6265bis §5.2).
 #[derive(Clone, Copy)]
 pub(super) enum Context {
     SameSite,
-    /// Another site's page is left for this one.
+    /// A navigation from a page of another site.
     CrossSiteNavigation {
         safe: bool,
     },
-    /// Another site's page stays.
+    /// A request by a page of another site that stays open.
     CrossSite,
 }
 
@@ -251,7 +252,7 @@ impl Context {
     }
 }
 
-/// Under whose top-level page a `Partitioned` cookie was set.
+/// The top-level site under which a `Partitioned` cookie was set.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Partition {
     None,
@@ -259,13 +260,13 @@ enum Partition {
     Foreign,
 }
 
-/// RFC 6265bis §5.1.3, both in lower case.
+/// Implements the domain match of RFC 6265bis §5.1.3. Both names must be lower case.
 fn domain_matches(host: &str, domain: &str) -> bool {
     let below = || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
     host == domain || !is_ip(host) && below()
 }
 
-/// RFC 6265bis §5.1.4.
+/// Implements the path match of RFC 6265bis §5.1.4.
 fn path_matches(path: &str, cookie_path: &str) -> bool {
     path.strip_prefix(cookie_path)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || cookie_path.ends_with('/'))
@@ -282,7 +283,8 @@ fn has_prefix(name: &str, prefix: &str) -> bool {
     name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
-/// `Max-Age` goes before `Expires`, and neither reaches further than 400 days (RFC 6265bis §5.5).
+/// Returns the time of expiry. `Max-Age` takes precedence over `Expires`, and both are limited to 400 days (RFC
+/// 6265bis §5.5).
 fn expiry(parsed: &Cookie<'_>, now: SystemTime) -> Option<SystemTime> {
     let seconds = |count: i64| Duration::from_secs(u64::try_from(count).unwrap_or(0));
     let limit = later(now, MAX_AGE);
@@ -300,7 +302,7 @@ const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 #[cfg(test)]
 mod tests;
 
-/// Scheme, host and port, normalised as browsers do.
+/// A scheme, host and port, normalized as in browsers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     scheme: String,
@@ -336,17 +338,17 @@ impl Origin {
         &self.host
     }
 
-    /// Host and port, without a port that is the default.
+    /// Returns the host and the port; the default port is omitted.
     pub(super) fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// As the `Origin` header has it.
+    /// Returns the origin in the format of the `Origin` header.
     pub(super) fn text(&self) -> String {
         format!("{}://{}", self.scheme, self.authority)
     }
 
-    /// Whether `Secure` cookies and `Sec-Fetch-*` are sent there: https, and this very machine.
+    /// Returns `true` if browsers send `Secure` cookies and `Sec-Fetch-*` to this origin: https and loopback.
     pub(super) fn is_trustworthy(&self) -> bool {
         self.scheme == "https"
             || self.host == "localhost"
@@ -355,7 +357,8 @@ impl Origin {
             || self.host.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback())
     }
 
-    /// `evil.shop.example` for `https://www.shop.example`: a host on the same site, under other control.
+    /// Returns a host on the same site that is under different control, such as `evil.shop.example` for
+    /// `https://www.shop.example`.
     pub(super) fn neighbour(&self) -> Option<Self> {
         if is_ip(&self.host) {
             return None;

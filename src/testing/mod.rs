@@ -1,8 +1,7 @@
-//! For the tests of applications and of stores.
+//! Utilities for testing applications and stores.
 //!
-//! [`TestClock`] is a clock that a test drives by hand, [`Browser`] a cookie jar over any Tower
-//! service, and [`store_contract`] checks an implementation of
-//! [`RefreshStore`](crate::store::RefreshStore).
+//! [`TestClock`] is a clock that a test sets by hand, [`Browser`] wraps any Tower service with a cookie jar, and
+//! [`store_contract`] tests an implementation of [`RefreshStore`](crate::store::RefreshStore).
 
 mod browser;
 mod clock;

@@ -1,8 +1,8 @@
-/// The signature checks that are left for a request.
+/// The number of signature checks that remain for a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     left: u8,
-    /// A check was wanted and not to be had: some token has not been judged.
+    /// Whether a check was refused, so that a token has not been evaluated.
     overdrawn: bool,
 }
 
@@ -17,12 +17,12 @@ impl Budget {
         self.left
     }
 
-    /// Whether a token has not been judged since this was last asked.
+    /// Returns whether a check has been refused since the last call, and resets the flag.
     pub(crate) fn take_overdrawn(&mut self) -> bool {
         std::mem::take(&mut self.overdrawn)
     }
 
-    /// Takes one check; false when there is none to take.
+    /// Spends one check, or returns `false` if none is left.
     pub(super) fn spend(&mut self) -> bool {
         match self.left.checked_sub(1) {
             Some(left) => self.left = left,
@@ -32,13 +32,13 @@ impl Budget {
     }
 }
 
-/// Signature checks spent on one request in all, however many tokens and keys there are.
+/// The maximum number of signature checks per request, regardless of the number of tokens and keys.
 const MAX_SIGNATURE_CHECKS: u8 = 4;
 
-/// The tokens of one request that have cost a signature check: each value is checked once.
+/// The tokens of a request that have already cost a signature check, so that each value is checked only once.
 ///
-/// There are never more than checks, so however many cookies a request carries, looking at each stays
-/// cheap.
+/// There are at most as many as there are checks, so looking up a token stays cheap however many cookies a request
+/// carries.
 pub(crate) struct Seen<'h> {
     tokens: [&'h [u8]; MAX_SIGNATURE_CHECKS as usize],
     len: usize,
@@ -49,7 +49,9 @@ impl<'h> Seen<'h> {
         Self { tokens: [&[]; MAX_SIGNATURE_CHECKS as usize], len: 0 }
     }
 
-    /// Runs `check` on a token that has not been seen, and remembers it if that has cost a check.
+    /// Runs `check` unless the token has been seen, and remembers the token if a check was spent on it.
+    ///
+    /// Returns `None` for a token that has been seen.
     pub(crate) fn first_time<T>(
         &mut self,
         token: &'h [u8],

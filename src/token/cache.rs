@@ -1,10 +1,10 @@
-//! Tokens that have been verified before: the signature of a token does not change its mind.
+//! A cache of accepted tokens and their claims.
 //!
-//! What can change is asked on each hit: the time (`exp`, `nbf`) by the verifier, the keys by the ring's
-//! epoch. Everything else that a verifier demands is fixed for as long as it lives, and each verifier has
-//! a cache of its own, so nothing that one accepts counts for another.
+//! A valid signature stays valid. What can change is checked on every hit: `exp` and `nbf` against the time, and the
+//! keys by the epoch of the ring. A verifier's other requirements are fixed for its lifetime, and each verifier has a
+//! separate cache, so a token that one verifier accepted is not accepted by another.
 //!
-//! Only tokens that were accepted are kept. Garbage costs a look and leaves nothing behind.
+//! Only accepted tokens are cached. An invalid token costs one lookup and takes no space.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -20,21 +20,21 @@ use super::claims::Verified;
 
 /// A bounded map from whole tokens to their verified claims.
 ///
-/// Shards keep threads out of each other's way. Each evicts by second chance (CLOCK): a token that has
-/// been asked for since the hand came by stays, so a stream of tokens that come once pushes out its own
-/// kind and not the users at work.
+/// It is divided into shards to reduce lock contention. Each shard evicts by the second-chance algorithm (CLOCK): an
+/// entry that was used since the hand last passed it is kept. A stream of tokens that are used once therefore evicts
+/// other such tokens, not those of active users.
 pub(super) struct TokenCache<C> {
     shards: [RwLock<Shard<C>>; SHARDS],
-    /// Nobody can choose tokens that fall into one place.
+    /// Random, so that an attacker cannot choose tokens whose hashes collide.
     seeds: [u64; 4],
-    /// Bytes that one shard may hold.
+    /// The capacity of each shard in bytes.
     shard_bytes: usize,
 }
 
 struct Shard<C> {
-    /// By the hash of the token: it is as good as random, and must not be hashed once more.
+    /// Keyed by the hash of the token, which is not hashed again.
     entries: HashMap<u64, Entry<C>, BuildHasherDefault<Hashed>>,
-    /// The hashes of all entries, in the order that the hand goes round.
+    /// The hashes of all entries, in the order in which the hand visits them.
     ring: Vec<u64>,
     hand: usize,
     bytes: usize,
@@ -43,7 +43,7 @@ struct Shard<C> {
 struct Entry<C> {
     token: Box<[u8]>,
     verified: Arc<Verified<C>>,
-    /// Asked for since the hand came by.
+    /// Whether the entry was used since the hand last passed it.
     used: AtomicBool,
 }
 
@@ -60,7 +60,7 @@ impl<C> TokenCache<C> {
         self.shard_bytes * SHARDS
     }
 
-    /// What the very same token was found to say, where that still `stands`.
+    /// Returns the claims cached for exactly this token, if `stands` returns `true` for them.
     pub(super) fn get(
         &self,
         token: &[u8],
@@ -72,21 +72,21 @@ impl<C> TokenCache<C> {
         let hash = self.hash(token);
         let shard = self.shard(hash).read().unwrap_or_else(PoisonError::into_inner);
         let entry = shard.entries.get(&hash)?;
-        // Bytes are compared only once 64 seeded bits agree: how long that takes tells nothing about
-        // tokens that one does not hold.
+        // The comparison need not take constant time: it is reached only if 64 seeded hash bits match, so its timing
+        // reveals nothing about tokens that the client does not have.
         //
-        // The claims come first: while they are fetched from memory, so is the token.
+        // Checking the claims first lets the loads of the claims and of the token from memory overlap.
         if !stands(&entry.verified) || *entry.token != *token {
             return None;
         }
-        // Written at most once a round of the hand, so that readers do not fight for the line.
+        // Stored only if unset, so that readers do not contend for the cache line.
         if !entry.used.load(Ordering::Relaxed) {
             entry.used.store(true, Ordering::Relaxed);
         }
         Some(entry.verified.clone())
     }
 
-    /// Keeps what `token` was found to say.
+    /// Caches the verified claims of `token`, evicting other entries if necessary.
     pub(super) fn insert(&self, token: &[u8], verified: Arc<Verified<C>>) {
         let weight = weight::<C>(token);
         if weight > self.shard_bytes {
@@ -100,9 +100,10 @@ impl<C> TokenCache<C> {
         shard.add(hash, entry);
     }
 
-    /// The end of a token is its signature, which no two tokens that were accepted share: to hash that
-    /// alone costs the same for short tokens and long ones. Whoever cannot sign cannot choose it, so seeded
-    /// multiplications are mixing enough.
+    /// Hashes the end of the token, which is part of its signature.
+    ///
+    /// Accepted tokens differ in their signatures, and hashing only these costs the same for tokens of any length.
+    /// Signatures cannot be chosen without the key, so seeded multiplications mix well enough.
     fn hash(&self, token: &[u8]) -> u64 {
         let mut end = [0; HASHED];
         let known = &token[token.len().saturating_sub(HASHED)..];
@@ -114,7 +115,7 @@ impl<C> TokenCache<C> {
     }
 
     fn shard(&self, hash: u64) -> &RwLock<Shard<C>> {
-        // The map looks at the lowest and the highest bits.
+        // The hash map uses the lowest and the highest bits, so the shard is selected by the middle ones.
         &self.shards[(hash >> 32) as usize % SHARDS]
     }
 }
@@ -130,7 +131,7 @@ impl<C> Shard<C> {
         self.entries.insert(hash, entry);
     }
 
-    /// Evicts until at most `bytes` are left.
+    /// Evicts entries until the shard uses at most `bytes`.
     fn make_room(&mut self, bytes: usize) {
         while self.bytes > bytes {
             if self.hand >= self.ring.len() {
@@ -162,7 +163,7 @@ impl<C> Shard<C> {
     }
 }
 
-/// What an entry takes, about: its token, its claims as they stand in memory, and the tables' share.
+/// Returns the approximate size of an entry in bytes: the token, its parsed claims, and its share of the tables.
 fn weight<C>(token: &[u8]) -> usize {
     OVERHEAD + size_of::<Verified<C>>() + token.len() * CLAIMS_FACTOR
 }
@@ -173,13 +174,13 @@ impl<C> fmt::Debug for TokenCache<C> {
     }
 }
 
-/// The product of both, its upper half folded onto the lower.
+/// Multiplies two words and folds the upper half of the product onto the lower half.
 fn fold(one: u64, other: u64) -> u64 {
     let product = u128::from(one) * u128::from(other);
     (product >> 64) as u64 ^ product as u64
 }
 
-/// Passes on a hash that has been made already.
+/// A [`Hasher`] that returns the key, which is already a hash.
 #[derive(Default)]
 struct Hashed(u64);
 
@@ -197,13 +198,15 @@ impl Hasher for Hashed {
     }
 }
 
-/// 2⁶⁴ divided by the golden ratio: spreads what few bits tell apart.
+/// 2⁶⁴ divided by the golden ratio, which spreads differences in few bits over the whole word.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 const SHARDS: usize = 32;
-/// Characters of the signature: 144 bits, of which some that an Ed25519 signature leaves zero.
+/// The number of hashed characters at the end of a signature: 144 bits, a few of which are always zero in Ed25519
+/// signatures.
 const HASHED: usize = 24;
+/// The approximate bytes per entry that depend neither on the token nor on the type of the claims.
 const OVERHEAD: usize = 160;
-/// The token itself, and its claims as separate texts.
+/// Estimates the size of the token together with its claims, as a multiple of the token's length.
 const CLAIMS_FACTOR: usize = 3;
 
 #[cfg(test)]
@@ -215,7 +218,7 @@ mod tests {
         Arc::new(Verified::new(Epoch::default(), Registered::default(), 7))
     }
 
-    /// As long as many a real one, and different from its beginning to its end.
+    /// Returns a token of a realistic length that differs from the others throughout.
     fn token(number: usize) -> Vec<u8> {
         format!("{number:08}").repeat(60).into_bytes()
     }
@@ -246,15 +249,15 @@ mod tests {
             assert!(held(&cache) <= bytes, "{} of {bytes}", held(&cache));
             for shard in &cache.shards {
                 let shard = shard.read().expect("no panic");
-                assert_eq!(shard.entries.len(), shard.ring.len(), "each entry has its place");
+                assert_eq!(shard.entries.len(), shard.ring.len(), "each entry is in the ring once");
                 let sum: usize = shard.entries.values().map(|entry| weight::<u32>(&entry.token)).sum();
-                assert_eq!(shard.bytes, sum, "the count is right");
+                assert_eq!(shard.bytes, sum, "the byte count is correct");
             }
         }
     }
 
     #[test]
-    fn a_token_that_is_used_outlives_a_stream_of_those_that_are_not() {
+    fn tokens_in_use_outlive_a_stream_of_unused_tokens() {
         let cache = filled(1 << 20, 0..32);
         for number in 1000..20_000 {
             cache.insert(&token(number), verified());
@@ -267,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_too_large_for_a_shard_is_not_kept_and_evicts_nobody() {
+    fn a_token_too_large_for_a_shard_is_not_cached_and_evicts_nothing() {
         let cache = filled(100_000, 0..10);
         let before = held(&cache);
         cache.insert(&vec![b'x'; 4000], verified());
@@ -275,18 +278,18 @@ mod tests {
     }
 
     #[test]
-    fn only_the_very_same_token_is_found() {
+    fn only_the_identical_token_is_found() {
         let cache = filled(1 << 20, 0..10);
         let mut other = token(3);
         other[0] ^= 1;
         assert!(get(&cache, &token(3)).is_some());
-        assert!(get(&cache, &other).is_none(), "the end is the same, the beginning is not");
+        assert!(get(&cache, &other).is_none(), "same end, different beginning");
         assert!(get(&cache, &token(3)[1..]).is_none());
         assert!(get(&cache, b"").is_none());
     }
 
     #[test]
-    fn a_token_that_comes_again_takes_its_former_place() {
+    fn inserting_a_token_again_replaces_its_entry() {
         let cache = filled(1 << 20, 0..10);
         let before = held(&cache);
         for number in 0..10 {
@@ -296,14 +299,14 @@ mod tests {
     }
 
     #[test]
-    fn tokens_fall_into_all_shards_alike_by_the_end_of_their_signature() {
+    fn tokens_are_spread_evenly_over_the_shards_by_the_end_of_their_signature() {
         let cache = TokenCache::new(8 << 20);
         for number in 0..3200_u32 {
-            // Even counters, which no signature is.
+            // Sequential numbers are far less random than signatures.
             cache.insert(format!("{number:024}").as_bytes(), verified());
         }
         let counts = cache.shards.each_ref().map(|shard| shard.read().expect("no panic").entries.len());
-        assert_eq!(counts.iter().sum::<usize>(), 3200, "there is room for all");
+        assert_eq!(counts.iter().sum::<usize>(), 3200, "nothing was evicted");
         assert!(counts.iter().all(|count| (40..=200).contains(count)), "{counts:?}");
     }
 

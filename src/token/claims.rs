@@ -15,22 +15,23 @@ use super::{
 };
 use crate::{clock::from_epoch, keys::Epoch};
 
-/// Where a request's token was found.
+/// The part of a request in which its token was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Source {
-    /// `Authorization: Bearer` (RFC 6750 §2.1).
+    /// The `Authorization: Bearer` header (RFC 6750 §2.1).
     Bearer,
     /// The `X-Access-Token` header.
     AccessTokenHeader,
-    /// The access cookie: ambient, so unsafe requests must prove themselves (`XsrfLayer`).
+    /// The access cookie. Browsers attach it to any request, so unsafe requests also need an XSRF token
+    /// (`XsrfLayer`).
     Cookie,
 }
 
-/// The verified claims of a token: the registered ones by accessor, the application's own as `C`.
+/// The verified claims of a token: registered claims through accessors, the application's custom claims as `C`.
 ///
-/// Cheap to clone, and without `C: Clone`. The layers put it into the request's extensions; the
-/// `axum` feature makes it an extractor.
+/// Cheap to clone, even if `C` is not `Clone`. The layers insert it into the request's extensions, and with the
+/// `axum` feature it is an extractor.
 ///
 /// # Examples
 ///
@@ -50,16 +51,18 @@ pub enum Source {
 pub struct Claims<C> {
     verified: Arc<Verified<C>>,
     source: Source,
-    /// False for claims that a refresh has just granted: the client does not hold their token yet.
+    /// `false` for claims that a refresh has just granted, since the client does not have their token yet.
     presented: bool,
 }
 
-/// What the cache asks on each hit comes first, so that it is found where the reference count is.
+/// The verified content of a token.
+///
+/// The fields that the cache reads on every hit come first, to share a cache line with the reference count.
 #[repr(C)]
 pub(crate) struct Verified<C: ?Sized> {
-    /// By which keys; what is known of a token counts while they are in use.
+    /// The epoch of the keys that verified the token. The claims may be reused only while it lasts.
     pub(crate) epoch: Epoch,
-    /// The store knows that the client holds the cookies of this generation.
+    /// Whether the store has recorded this generation as confirmed.
     pub(super) confirmed: AtomicBool,
     pub(crate) registered: Registered,
     pub(crate) custom: C,
@@ -71,11 +74,11 @@ impl<C> Verified<C> {
     }
 }
 
-/// Verified claims whose application type has been erased.
+/// Verified claims with a type-erased application type.
 pub(crate) type ErasedClaims = Arc<Verified<dyn Any + Send + Sync>>;
 
 impl<C> Claims<C> {
-    /// Claims that have been verified, of a token that was found here.
+    /// Creates the claims of a verified token that was found in `source`.
     pub(super) const fn of(verified: Arc<Verified<C>>, source: Source) -> Self {
         Self { verified, source, presented: true }
     }
@@ -84,15 +87,16 @@ impl<C> Claims<C> {
         &self.verified.registered
     }
 
-    /// The same claims, granted by a refresh: the request counts as authenticated by cookie.
+    /// Marks the claims as granted by a refresh. The request counts as authenticated by a cookie.
     pub(crate) fn granted(mut self) -> Self {
         self.source = Source::Cookie;
         self.presented = false;
         self
     }
 
-    /// Whether the store has recorded that the client holds the cookies of this generation. All claims of one
-    /// token share the answer for as long as the token is cached.
+    /// Returns `true` if the store is known to have recorded this generation as confirmed.
+    ///
+    /// The flag is shared by all claims of the same token for as long as the token is cached.
     pub(crate) fn is_confirmed(&self) -> bool {
         self.verified.confirmed.load(Ordering::Relaxed)
     }
@@ -111,116 +115,119 @@ impl<C> Claims<C> {
         self.presented && self.source == Source::Cookie
     }
 
-    /// The application's own claims.
+    /// Returns the application's custom claims.
     pub fn custom(&self) -> &C {
         &self.verified.custom
     }
 
-    /// Where the token was found.
+    /// Returns the part of the request in which the token was found.
     pub const fn source(&self) -> Source {
         self.source
     }
 
-    /// `sub`: whom the token is about.
+    /// Returns `sub`, the user or other party that the token is about.
     pub fn subject(&self) -> Option<&str> {
         self.registered().subject()
     }
 
-    /// `iss`: who issued the token.
+    /// Returns `iss`, the issuer of the token.
     pub fn issuer(&self) -> Option<&str> {
         self.registered().issuer()
     }
 
-    /// `aud`: whom the token is for; empty when it does not say.
+    /// Returns `aud`, the audiences that the token is for; empty if the claim is absent.
     pub fn audience(&self) -> impl Iterator<Item = &str> {
         self.registered().audience()
     }
 
-    /// `exp`: when the token expires.
+    /// Returns `exp`, the time at which the token expires.
     pub fn expires_at(&self) -> SystemTime {
         from_epoch(self.registered().expires_at.0)
     }
 
-    /// `exp` in whole seconds since the epoch.
+    /// Returns `exp` in whole seconds since the Unix epoch.
     pub fn expires_at_unix(&self) -> u64 {
         self.registered().expires_at.0.as_secs()
     }
 
-    /// `nbf`: when the token becomes valid.
+    /// Returns `nbf`, the time at which the token becomes valid.
     pub fn not_before(&self) -> Option<SystemTime> {
         self.registered().not_before.map(|date| from_epoch(date.0))
     }
 
-    /// `iat`: when the token was issued.
+    /// Returns `iat`, the time at which the token was issued.
     pub fn issued_at(&self) -> Option<SystemTime> {
         self.registered().issued_at.map(|date| from_epoch(date.0))
     }
 
-    /// `auth_time`: when the user signed in (OpenID Connect Core §2).
+    /// Returns `auth_time`, the time at which the user signed in (OpenID Connect Core §2).
     pub fn authenticated_at(&self) -> Option<SystemTime> {
         self.registered().authenticated_at.map(|date| from_epoch(date.0))
     }
 
-    /// `jti`: the id of the token.
+    /// Returns `jti`, the id of the token.
     pub fn token_id(&self) -> Option<&str> {
         self.registered().token_id()
     }
 
-    /// `sid`: the session that the token belongs to.
+    /// Returns `sid`, the id of the session that the token belongs to.
     pub fn session_id(&self) -> Option<&str> {
         self.registered().session_id()
     }
 
-    /// `gen`: how often the session had been rotated when the token was issued.
+    /// Returns `gen`, the number of times the session had been rotated when the token was issued.
     pub fn generation(&self) -> Option<u32> {
         self.registered().generation
     }
 
-    /// Whether the token was granted exactly this scope (`scope`, RFC 8693 §4.2).
+    /// Returns `true` if the `scope` claim contains exactly this scope (RFC 8693 §4.2).
     pub fn has_scope(&self, scope: &str) -> bool {
         self.scope().is_some_and(|list| scope::list_contains(list, scope))
     }
 
-    /// Demands a scope.
+    /// Checks that the token was granted a scope.
     ///
     /// # Errors
     ///
-    /// [`InsufficientScope`] when the token was not granted it.
+    /// Returns an [`InsufficientScope`] error if the `scope` claim does not contain it.
     pub fn require_scope(&self, scope: &str) -> Result<(), InsufficientScope> {
         if self.has_scope(scope) { Ok(()) } else { Err(InsufficientScope::of(scope)) }
     }
 
-    /// `scope` as a set; empty when the token does not say.
+    /// Returns the scopes of the `scope` claim as a set; empty if the claim is absent.
     pub fn scopes(&self) -> Scopes {
         Scopes::granted(self.scope().unwrap_or_default())
     }
 
-    /// `scope` as it stands in the token: the granted scopes, separated by spaces.
+    /// Returns the `scope` claim verbatim: the granted scopes, separated by spaces.
     pub fn scope(&self) -> Option<&str> {
         self.registered().scope()
     }
 
-    /// The XSRF token of the session, to be given to the page's own script. For a page that is
-    /// compressed and reflects input, take [`masked_xsrf_token`](Self::masked_xsrf_token).
+    /// Returns the XSRF token of the session, to be given to the page's own script.
+    ///
+    /// For pages that are compressed and reflect input, use [`masked_xsrf_token`](Self::masked_xsrf_token).
     pub fn xsrf_token(&self) -> Option<&str> {
         self.registered().xsrf_token()
     }
 
-    /// The XSRF token under a fresh one-time pad, different on each call: for a hidden field or a
-    /// `<meta>` of a page, where BREACH could guess a value that stays the same.
+    /// Returns the XSRF token masked with a fresh one-time pad.
     ///
-    /// `None` when there is none, or when another issuer made it in another shape.
+    /// The value differs on each call. Use it in a hidden field or a `<meta>` element of a page, where the BREACH
+    /// attack could guess a constant value.
+    ///
+    /// Returns `None` if there is no XSRF token, or if it has another format, as tokens of other issuers may.
     pub fn masked_xsrf_token(&self) -> Option<String> {
         self.xsrf_token().and_then(xsrf::mask)
     }
 
-    /// Checks an XSRF token that came by another way than the header, such as a form field.
+    /// Checks an XSRF token that was not sent in the header but, for example, in a form field.
     ///
-    /// Accepts the plain and the masked shape, and compares in constant time.
+    /// Accepts the token both plain and masked, and compares it in constant time.
     ///
     /// # Errors
     ///
-    /// [`XsrfError`] when the value is not that of the session, is empty, or the claim is absent.
+    /// Returns an [`XsrfError`] if the value does not match the session's, if it is empty, or if the claim is absent.
     pub fn verify_xsrf(&self, presented: &str) -> Result<(), XsrfError> {
         xsrf::verify(self.registered(), presented.as_bytes()).map_err(XsrfError::new)
     }
@@ -231,7 +238,7 @@ impl<C: Send + Sync + 'static> Claims<C> {
         self.verified.clone()
     }
 
-    /// Whether these are the very claims that were erased.
+    /// Returns `true` if `erased` was created from these claims, not just from equal ones.
     pub(crate) fn is(&self, erased: &ErasedClaims) -> bool {
         std::ptr::addr_eq(Arc::as_ptr(&self.verified), Arc::as_ptr(erased))
     }

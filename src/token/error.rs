@@ -1,8 +1,8 @@
 use std::{error::Error as StdError, fmt, time::Duration};
 
-/// Why a token was refused.
+/// The error returned when a token is not accepted.
 ///
-/// Says what was wrong, never what would have been right, and carries nothing of the token.
+/// It says what is wrong, never what would be accepted, and contains no part of the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenError {
     kind: TokenErrorKind,
@@ -14,37 +14,37 @@ pub struct TokenError {
 pub enum TokenErrorKind {
     /// The request carries no token.
     Missing,
-    /// Not a compact JWS of a JSON object, or a registered claim or header parameter of a wrong
-    /// type or given twice.
+    /// The token is not a compact JWS of a JSON object, or a registered claim or header parameter has the wrong type
+    /// or occurs twice.
     Malformed,
-    /// Longer than [`MAX_TOKEN_LEN`](super::MAX_TOKEN_LEN); refused before any cryptography.
+    /// The token is longer than [`MAX_TOKEN_LEN`](super::MAX_TOKEN_LEN). It is rejected before any cryptography.
     TooLarge,
-    /// No accepted key has the token's `kid` and `alg`.
+    /// No accepted key matches the token's `kid` and `alg`.
     UnknownKey,
-    /// A key fits, but the signature is not its.
+    /// A key matches the token's `kid` and `alg`, but the signature does not match.
     BadSignature,
-    /// `typ` names another kind of token (RFC 8725 §3.11).
+    /// The token's `typ` is not one of the accepted types (RFC 8725 §3.11).
     WrongType,
-    /// `exp` has passed.
+    /// The time in `exp` has passed.
     Expired,
-    /// `nbf` is still ahead.
+    /// The time in `nbf` is in the future.
     NotYetValid,
-    /// `iss` is absent or another's.
+    /// The `iss` claim is absent or names another issuer.
     WrongIssuer,
-    /// `aud` is absent or names others.
+    /// The `aud` claim is absent or does not contain the expected audience.
     WrongAudience,
-    /// Everything is in order, but the application's own claims are not of its type `C`.
+    /// The token is otherwise valid, but the application's custom claims do not deserialize to its type `C`.
     ClaimsMismatch,
-    /// Several cookies of one name verify and belong to different sessions.
+    /// Several cookies with the same name are valid but belong to different sessions.
     Ambiguous,
-    /// The keys of the issuer have not been learnt yet, or not for too long: nobody can tell.
+    /// The issuer's keys have not been fetched yet, or not recently enough, so the token cannot be checked.
     KeysUnavailable,
-    /// The session was signed out, revoked or has ended, as its store says.
+    /// According to the store, the session was signed out, was revoked, or has ended.
     Revoked,
 }
 
 impl TokenError {
-    /// What was wrong.
+    /// Returns the kind of the error.
     pub const fn kind(&self) -> TokenErrorKind {
         self.kind
     }
@@ -66,16 +66,16 @@ impl fmt::Display for TokenError {
             TokenErrorKind::Missing => "the request carries no token",
             TokenErrorKind::Malformed => "the token is malformed",
             TokenErrorKind::TooLarge => "the token is too large",
-            TokenErrorKind::UnknownKey => "no accepted key fits the token",
-            TokenErrorKind::BadSignature => "the token's signature does not verify",
-            TokenErrorKind::WrongType => "the token is of another type",
+            TokenErrorKind::UnknownKey => "no accepted key matches the token",
+            TokenErrorKind::BadSignature => "the token's signature does not match",
+            TokenErrorKind::WrongType => "the token is of a type that is not accepted",
             TokenErrorKind::Expired => "the token has expired",
             TokenErrorKind::NotYetValid => "the token is not valid yet",
-            TokenErrorKind::WrongIssuer => "the token is of another issuer",
+            TokenErrorKind::WrongIssuer => "the token is from another issuer",
             TokenErrorKind::WrongAudience => "the token is for another audience",
-            TokenErrorKind::ClaimsMismatch => "the token's claims are not those of this application",
-            TokenErrorKind::Ambiguous => "the request carries tokens of different sessions",
-            TokenErrorKind::KeysUnavailable => "the keys of the issuer are not known just now",
+            TokenErrorKind::ClaimsMismatch => "the token's claims do not match those of this application",
+            TokenErrorKind::Ambiguous => "the request carries tokens from different sessions",
+            TokenErrorKind::KeysUnavailable => "the issuer's keys are currently unavailable",
             TokenErrorKind::Revoked => "the session has ended",
         })
     }
@@ -83,7 +83,9 @@ impl fmt::Display for TokenError {
 
 impl StdError for TokenError {}
 
-/// Why a token could not be issued: a mistake of the application, not of a request.
+/// The error returned when a token cannot be issued.
+///
+/// The cause is a mistake in the application, not in a request.
 #[derive(Debug)]
 pub struct IssueError {
     kind: IssueErrorKind,
@@ -96,24 +98,24 @@ pub struct IssueError {
 pub enum IssueErrorKind {
     /// The key ring has no active key, or the provider failed to sign.
     CannotSign,
-    /// The application's claims cannot be serialized, or not as a JSON object.
+    /// The application's claims do not serialize to a JSON object.
     ClaimsNotAnObject,
     /// A field of the application's claims has the name of a registered claim.
     Collision(String),
-    /// The token would not verify: the application's claims serialize to something from which they
-    /// do not deserialize, or the key ring does not accept its own signature.
+    /// The token would not be accepted: the application's claims do not deserialize from their serialized form, or
+    /// the key ring rejects its own signature.
     NotReadable,
-    /// The expiry is not after the present time, or beyond the year 9999.
+    /// The expiry is not in the future, or it is after the year 9999.
     InvalidExpiry,
-    /// Name and value of the cookie are over 4096 bytes, so browsers would drop it (RFC 6265bis §5.6).
+    /// The cookie's name and value exceed 4096 bytes, so browsers would reject it (RFC 6265bis §5.6).
     CookieTooLarge {
-        /// Length of name plus value in bytes.
+        /// The length of name and value together, in bytes.
         len: usize,
     },
 }
 
 impl IssueError {
-    /// What was wrong.
+    /// Returns the kind of the error.
     pub const fn kind(&self) -> &IssueErrorKind {
         &self.kind
     }
@@ -141,15 +143,15 @@ impl fmt::Display for IssueError {
                 )
             }
             IssueErrorKind::NotReadable => f.write_str(
-                "the token could not be read again: the application's claims do not deserialize from what they \
+                "the token could not be read back: the application's claims must deserialize from what they \
                  serialize to",
             ),
             IssueErrorKind::InvalidExpiry => {
-                f.write_str("the expiry must lie ahead, and before the year 10000")
+                f.write_str("the expiry must be in the future and before the year 10000")
             }
             IssueErrorKind::CookieTooLarge { len } => write!(
                 f,
-                "the cookie would have {len} bytes, but browsers drop those over 4096; put less into the claims"
+                "the cookie has {len} bytes, but browsers reject cookies over 4096 bytes; put less into the claims"
             ),
         }
     }
@@ -161,7 +163,7 @@ impl StdError for IssueError {
     }
 }
 
-/// The user signed in too long ago for what was asked (RFC 9470).
+/// The error returned when a request requires a more recent sign-in (RFC 9470).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StaleSignIn {
     max_age: Duration,
@@ -172,7 +174,7 @@ impl StaleSignIn {
         Self { max_age }
     }
 
-    /// How long ago the user may have signed in.
+    /// Returns the maximum time that may have passed since the sign-in.
     pub const fn max_age(&self) -> Duration {
         self.max_age
     }

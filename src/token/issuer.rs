@@ -18,13 +18,12 @@ use crate::{
     keys::KeyRing,
 };
 
-/// `typ` of access tokens (RFC 9068 §2.1).
+/// The `typ` of access tokens (RFC 9068 §2.1).
 pub(crate) const ACCESS_TYPE: &str = "at+jwt";
 
 /// Signs tokens with the active key of a [`KeyRing`].
 ///
-/// Applications that use `Sessions` need none; it is for authorization servers of their own and
-/// for tests.
+/// Applications that use `Sessions` do not need one. It is meant for custom authorization servers and for tests.
 ///
 /// # Examples
 ///
@@ -52,9 +51,9 @@ pub struct Issuer {
     clock: SharedClock,
 }
 
-/// What a token is to say besides the application's own claims.
+/// The contents of a new token except the application's custom claims.
 ///
-/// `Debug` does not show the token id and the XSRF token.
+/// The `Debug` output contains neither the token id nor the XSRF token.
 #[derive(Clone)]
 #[must_use]
 pub struct NewToken {
@@ -76,7 +75,9 @@ pub(crate) enum Expiry {
 }
 
 impl NewToken {
-    /// An access token about `subject` that expires after `lifetime`, counted in whole seconds.
+    /// Creates the contents of an access token about `subject` that expires after `lifetime`.
+    ///
+    /// The expiry is rounded down to a whole second.
     pub fn access(subject: impl Into<String>, lifetime: Duration) -> Self {
         Self::of_type(ACCESS_TYPE, Expiry::After(lifetime)).with_subject(subject)
     }
@@ -100,7 +101,7 @@ impl NewToken {
         self
     }
 
-    /// Sets `jti`.
+    /// Sets `jti`, the id of the token.
     ///
     /// Defaults to none.
     pub fn with_token_id(mut self, id: impl Into<String>) -> Self {
@@ -108,7 +109,7 @@ impl NewToken {
         self
     }
 
-    /// Sets `sid`.
+    /// Sets `sid`, the id of the session.
     ///
     /// Defaults to none.
     pub fn with_session_id(mut self, id: impl Into<String>) -> Self {
@@ -124,7 +125,7 @@ impl NewToken {
         self
     }
 
-    /// Sets `scope`.
+    /// Sets `scope`, the granted scopes.
     ///
     /// Defaults to none.
     pub fn with_scope(mut self, scope: Scopes) -> Self {
@@ -134,13 +135,13 @@ impl NewToken {
 
     /// Sets the XSRF claim.
     ///
-    /// Defaults to none: the token then serves unsafe requests only as a bearer token.
+    /// Defaults to none. For unsafe requests, the token can then be used only as a bearer token, not in a cookie.
     pub fn with_xsrf_token(mut self, value: impl Into<String>) -> Self {
         self.xsrf_token = Some(value.into().into_boxed_str());
         self
     }
 
-    /// Sets `auth_time`, when the user signed in.
+    /// Sets `auth_time`, the time at which the user signed in.
     ///
     /// Defaults to none.
     pub const fn with_authenticated_at(mut self, time: SystemTime) -> Self {
@@ -150,7 +151,7 @@ impl NewToken {
 }
 
 impl Issuer {
-    /// An issuer that signs with the active key of `keys`, also after it has been replaced.
+    /// Creates an issuer that always signs with the current active key of `keys`, even after [`KeyRing::replace`].
     pub fn new(keys: KeyRing) -> Self {
         Self {
             keys,
@@ -161,7 +162,7 @@ impl Issuer {
         }
     }
 
-    /// Writes `iss`.
+    /// Sets `iss`, the issuer named in the tokens.
     ///
     /// Defaults to none.
     #[must_use]
@@ -170,7 +171,7 @@ impl Issuer {
         self
     }
 
-    /// Writes `aud`.
+    /// Sets `aud`, the audience of the tokens.
     ///
     /// Defaults to none.
     #[must_use]
@@ -179,7 +180,7 @@ impl Issuer {
         self
     }
 
-    /// Writes the XSRF token into the claim of this name.
+    /// Sets the name of the claim that holds the XSRF token.
     ///
     /// Defaults to `xsrfToken`.
     #[must_use]
@@ -188,7 +189,7 @@ impl Issuer {
         self
     }
 
-    /// Takes the time from `clock`.
+    /// Sets the clock that determines `iat` and `exp`.
     ///
     /// Defaults to the operating system's clock.
     #[must_use]
@@ -201,12 +202,12 @@ impl Issuer {
         self.keys.can_sign()
     }
 
-    /// Signs a token with the application's `custom` claims beside the registered ones.
+    /// Issues a token with the claims of `token` and the application's `custom` claims.
     ///
     /// # Errors
     ///
-    /// [`IssueError`] when the ring cannot sign, `custom` is no JSON object, a field of it has the
-    /// name of a registered claim, or the expiry is out of range.
+    /// Returns an [`IssueError`] if the key ring cannot sign, if `custom` does not serialize to a JSON object, if one
+    /// of its fields has the name of a registered claim, or if the expiry is out of range.
     pub fn issue<C: Serialize>(&self, token: &NewToken, custom: &C) -> Result<String, IssueError> {
         let custom = to_object(custom)?;
         self.sign(token, custom)
@@ -219,7 +220,7 @@ impl Issuer {
         let key = keys.active().ok_or(IssueError::new(IssueErrorKind::CannotSign))?;
         let header = Header { alg: key.algorithm().as_str(), kid: key.id(), typ: token.typ };
         let (header, claims) = (json_of(&header), json_of(&claims));
-        // Base64 takes a third more than the bytes, the signature most of the rest.
+        // Base64 adds a third, and the signature takes up most of the remaining space.
         let mut text = String::with_capacity(2 * (header.len() + claims.len()));
         URL_SAFE_NO_PAD.encode_string(header, &mut text);
         text.push('.');
@@ -230,8 +231,7 @@ impl Issuer {
         Ok(text)
     }
 
-    /// An application's claim never overwrites a registered one, nor the other way round; neither does
-    /// the XSRF claim.
+    /// Rejects name collisions between the application's claims, the XSRF claim and the registered claims.
     pub(crate) fn check_names(&self, custom: &Map<String, Value>) -> Result<(), IssueError> {
         if RESERVED.contains(&&*self.xsrf_claim) {
             return Err(IssueError::new(IssueErrorKind::Collision(self.xsrf_claim.to_string())));
@@ -267,7 +267,7 @@ struct Header<'a> {
     typ: &'a str,
 }
 
-/// The application's claims and the registered ones, whose names differ, in one object.
+/// The application's claims and the registered claims as one object; their names are known not to collide.
 struct ClaimsSet<'a> {
     issuer: &'a Issuer,
     token: &'a NewToken,
@@ -304,10 +304,11 @@ fn put<M: SerializeMap>(map: &mut M, name: &str, value: Option<impl Serialize>) 
 }
 
 fn json_of(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("names are texts, and values texts, numbers or JSON")
+    serde_json::to_vec(value).expect("keys are strings, and values are strings, numbers or JSON")
 }
 
-/// The application's claims as an object; `()` and other nulls are an empty one.
+/// Converts the application's claims to an object. `()` and other values that serialize to `null` become an empty
+/// one.
 pub(crate) fn to_object<C: Serialize>(custom: &C) -> Result<Map<String, Value>, IssueError> {
     match serde_json::to_value(custom) {
         Ok(Value::Object(object)) => Ok(object),

@@ -1,4 +1,4 @@
-//! The parts of a compact JWS (RFC 7515 §7.1), and its JOSE header, parsed once and strictly.
+//! Strict parsing of compact JWSs (RFC 7515 §7.1) and their JOSE headers.
 
 use std::{borrow::Cow, sync::OnceLock};
 
@@ -12,15 +12,15 @@ use serde::{
 use super::error::TokenErrorKind;
 use crate::keys::Algorithm;
 
-/// Longest token in bytes that is looked at; a longer one is refused before any cryptography.
+/// The maximum length of a token in bytes. Longer tokens are rejected before any cryptography.
 pub const MAX_TOKEN_LEN: usize = 8 * 1024;
 
-/// The parts of a compact serialization (RFC 7515 §7.1), still encoded.
+/// The parts of a compact JWS (RFC 7515 §7.1), still base64url-encoded.
 pub(super) struct Encoded<'t> {
     pub(super) header: &'t [u8],
     pub(super) payload: &'t [u8],
     pub(super) signature: &'t [u8],
-    /// What is signed: header and payload with the dot between.
+    /// The signing input: header and payload, separated by a dot.
     pub(super) message: &'t [u8],
 }
 
@@ -29,20 +29,20 @@ pub(super) fn split(token: &[u8]) -> Option<Encoded<'_>> {
     let last = memrchr(b'.', token)?;
     let payload = token.get(first + 1..last)?;
     if memchr(b'.', payload).is_some() {
-        return None; // four parts
+        return None; // more than three parts
     }
     Some(Encoded { header: &token[..first], payload, signature: &token[last + 1..], message: &token[..last] })
 }
 
 pub(super) fn decode(part: &[u8]) -> Result<Vec<u8>, TokenErrorKind> {
-    // Room that is zeroed here comes cheaper than from the allocator.
+    // Faster than `Engine::decode`, which asks the allocator for zeroed memory.
     let mut decoded = Vec::with_capacity(decoded_len_estimate(part.len()));
-    // Strict: no padding, no trailing bits, no white space (RFC 7515 §2).
+    // Strict: no padding, no trailing bits, no whitespace (RFC 7515 §2).
     URL_SAFE_NO_PAD.decode_vec(part, &mut decoded).map_err(|_| TokenErrorKind::Malformed)?;
     Ok(decoded)
 }
 
-/// Lets `read` have what the part says, decoded to the stack, where nearly all payloads find room.
+/// Decodes a part and passes it to `read`. Most payloads fit into a buffer on the stack.
 pub(super) fn with_decoded<T>(
     part: &[u8],
     read: impl FnOnce(&[u8]) -> Result<T, TokenErrorKind>,
@@ -55,13 +55,15 @@ pub(super) fn with_decoded<T>(
     read(&room[..len])
 }
 
-/// Bytes of a payload; a multiple of three, which four characters stand for.
+/// The size of the stack buffer in bytes: a multiple of three, as four characters encode three bytes.
 const ROOM: usize = 768;
 
-/// What of the header matters for the choice of a key. `jku`, `x5u`, `jwk` and `x5c` are known only
-/// so that they cannot be given twice: they are never followed.
+/// The header parameters that select a key.
+///
+/// The others, such as `jku`, `x5u`, `jwk` and `x5c`, are declared only so that duplicates are rejected. They are
+/// never used or followed.
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "known so that `crit`, or a second one of the others, is refused")]
+#[expect(dead_code, reason = "declared so that `crit`, and duplicates of the others, are rejected")]
 struct Wire<'a> {
     #[serde(borrow)]
     alg: Cow<'a, str>,
@@ -99,16 +101,17 @@ impl<'a> Header<'a> {
             return Err(TokenErrorKind::Malformed);
         }
         let wire: Wire<'a> = serde_json::from_slice(json).map_err(|_| TokenErrorKind::Malformed)?;
-        // An algorithm that does not exist here is one that no key has.
+        // No key has an algorithm that is not supported.
         let algorithm = Algorithm::from_name(&wire.alg).ok_or(TokenErrorKind::UnknownKey)?;
         Ok(Self { algorithm, typ: wire.typ, kid: wire.kid })
     }
 }
 
-/// Headers of tokens that a verifier has accepted: the tokens of one key all have the same, byte for byte.
+/// The parsed headers of tokens whose signature was valid, as tokens signed with the same key usually have identical
+/// headers.
 ///
-/// What is known of one is what parsing it again would say. Only headers whose signature was good get in,
-/// and none gets out: after so many key changes in the life of a verifier, new ones are parsed each time.
+/// Entries stay correct forever, since parsing the same header again would give the same result, and are never
+/// removed. Once all slots are taken, new headers are parsed each time.
 #[derive(Default)]
 pub(super) struct KnownHeaders([OnceLock<KnownHeader>; 8]);
 
@@ -119,7 +122,7 @@ struct KnownHeader {
 }
 
 impl KnownHeaders {
-    /// The algorithm and the key id of a header of accepted tokens.
+    /// Returns the algorithm and the key id of a remembered header.
     pub(super) fn get(&self, encoded: &[u8]) -> Option<(Algorithm, Option<&str>)> {
         let mut known = self.0.iter().map_while(OnceLock::get);
         let found = known.find(|known| *known.encoded == *encoded)?;
@@ -130,17 +133,17 @@ impl KnownHeaders {
         let Some(free) = self.0.iter().find(|slot| slot.get().is_none()) else {
             return;
         };
-        // Another thread may take the place first, perhaps for the same header: the next token tries again.
+        // Another thread may have taken the slot, perhaps for the same header. The next token tries again.
         let _ = free.set(KnownHeader { encoded: encoded.into(), algorithm, kid: kid.map(Into::into) });
     }
 }
 
-/// Whether the text begins as an object; derived types would take an array as well.
+/// Returns `true` if the JSON text starts as an object. Derived `Deserialize` implementations accept arrays, too.
 pub(super) fn is_object(json: &[u8]) -> bool {
     json.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
 }
 
-/// Compares `typ` values as media types: without case, and `application/` may be left out (RFC 7515 §4.1.9).
+/// Compares `typ` values as media types: case-insensitively and with `application/` optional (RFC 7515 §4.1.9).
 pub(super) fn same_media_type(one: &str, other: &str) -> bool {
     const PREFIX: &str = "application/";
     fn strip(name: &str) -> &str {
@@ -152,7 +155,7 @@ pub(super) fn same_media_type(one: &str, other: &str) -> bool {
     strip(one).eq_ignore_ascii_case(strip(other))
 }
 
-/// A string that must be one when the parameter is there: `null` is another type.
+/// Deserializes an optional parameter that must be a string if it is present, not `null`.
 fn present_text<'de: 'a, 'a, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Cow<'a, str>>, D::Error> {
@@ -161,7 +164,7 @@ fn present_text<'de: 'a, 'a, D: Deserializer<'de>>(
     Text::deserialize(deserializer).map(|text| Some(text.0))
 }
 
-/// Any `crit` refuses: no extension is understood here (RFC 7515 §4.1.11).
+/// Rejects any `crit` parameter, as no extensions are supported (RFC 7515 §4.1.11).
 fn refuse<'de, D: Deserializer<'de>>(_: D) -> Result<(), D::Error> {
     Err(D::Error::custom("crit"))
 }

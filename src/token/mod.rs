@@ -1,12 +1,12 @@
-//! Tokens: verifying, issuing, and the typed claims that come out.
+//! Verification and issuing of JSON Web Tokens with typed claims.
 //!
-//! A token is a compact JWS whose payload holds the registered claims and the application's own
-//! fields side by side. [`Verifier`] reads one header, checks one signature and parses the payload
-//! once; its answer is [`Claims`] or a [`TokenError`] whose kind a caller can act on.
+//! A token is a compact JWS whose payload is one JSON object with both the registered claims and the application's
+//! custom claims. A [`Verifier`] parses the header, checks the signature and parses the payload once, and returns
+//! either [`Claims`] or a [`TokenError`] whose kind says what is wrong with the token.
 //!
 //! # Examples
 //!
-//! The default set-up, and what it refuses:
+//! The default configuration:
 //!
 //! ```
 //! use std::time::Duration;
@@ -23,7 +23,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Tokens of another issuer, for this audience only and with less tolerance for clocks:
+//! A specific issuer and audience, with less tolerance for clock skew:
 //!
 //! ```
 //! use std::time::Duration;

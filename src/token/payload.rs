@@ -1,9 +1,10 @@
-//! The claims set as it stands in a token: registered claims and the application's own fields side
-//! by side in one object, read in one pass.
+//! Single-pass parsing of a token's claims set.
 //!
-//! The application's type is deserialized from a view of the object that leaves the registered
-//! claims out; they are picked up on the way. So its type may deny unknown fields or collect the
-//! rest into a map, and gives back on the next rotation exactly what it was given.
+//! The claims set is one JSON object that contains both the registered claims and the application's fields.
+//!
+//! The application's type is deserialized from a view of the object without the registered claims, which are
+//! collected on the way. The type may therefore deny unknown fields, or flatten the rest into a map, and serializes
+//! to the same fields at the next rotation.
 
 use std::{fmt, str, sync::Arc};
 
@@ -23,33 +24,34 @@ use super::{
 };
 use crate::keys::Epoch;
 
-/// The names that the application's own claims may not have, besides the XSRF claim's.
+/// The names that the application's claims must not have, in addition to the name of the XSRF claim.
 pub(crate) const RESERVED: [&str; 11] =
     ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "sid", "gen", "scope"];
 
-/// Why a claims set could not be read.
+/// The reason why a claims set cannot be read.
 pub(super) enum Unreadable {
-    /// Not a JSON object, or a registered claim is of another type or given twice, or `exp` is missing.
+    /// It is not a JSON object, a registered claim has the wrong type or occurs twice, or `exp` is missing.
     Malformed,
-    /// The registered claims are in order; the application's own are not of its type.
+    /// The registered claims are valid, but the application's claims do not deserialize to its type.
     ClaimsMismatch(Box<Registered>),
 }
 
-/// Reads registered claims and the application's own, to where they stay: they are large.
+/// Reads the registered claims and the application's claims.
 ///
-/// When only the latter fail, the registered claims are returned all the same, so that "expired"
-/// is not hidden behind a changed type.
+/// They are returned in their `Arc`, as they are too large to move around. If only the application's claims cannot be
+/// read, the error contains the registered claims, so that an expired token is reported as such even if the type has
+/// changed.
 pub(super) fn read<'de, C: Deserialize<'de>>(
     json: &'de [u8],
     xsrf_claim: &str,
     epoch: Epoch,
 ) -> Result<Arc<Verified<C>>, Unreadable> {
-    // Once for the whole, and not for each string.
+    // Validating the whole text at once is cheaper than validating each string.
     let json = str::from_utf8(json).map_err(|_| Unreadable::Malformed)?;
     if let Ok(both) = read_in_one_pass(json, xsrf_claim, epoch) {
         return Ok(both);
     }
-    // Off the hot path: find out which of the two is at fault.
+    // Not on the hot path: parse again to find out which claims are invalid.
     match read_in_one_pass::<IgnoredAny>(json, xsrf_claim, epoch) {
         Ok(verified) => Err(Unreadable::ClaimsMismatch(Box::new(verified.registered.clone()))),
         Err(_) => Err(Unreadable::Malformed),
@@ -72,7 +74,7 @@ fn read_in_one_pass<'de, C: Deserialize<'de>>(
     Ok(Arc::new(Verified::new(epoch, registered, custom)))
 }
 
-/// A deserializer of the claims set that shows only the application's own claims.
+/// A deserializer of the claims set that exposes only the application's claims.
 struct Own<'r, 'de, D> {
     deserializer: D,
     parsed: &'r mut ParsedClaims<'de>,
@@ -93,7 +95,7 @@ impl<'de, D> Own<'_, 'de, D> {
     }
 }
 
-/// How the application's type wants to be visited.
+/// The data model type that the application's type asks for.
 #[derive(Clone, Copy)]
 enum Shape {
     Map,
@@ -168,7 +170,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for OwnVisitor<'_, 'de, V> {
             Shape::Enum => self.visitor.visit_enum(MapAccessDeserializer::new(&mut own))?,
             Shape::Unit => self.visitor.visit_unit()?,
         };
-        // The application's type may have stopped early; the registered claims behind still count.
+        // The application's type may have stopped early, but registered claims may follow.
         while own.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(value)
     }
@@ -198,7 +200,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for OwnMap<'_, 'de, A> {
 }
 
 impl<'de, A: MapAccess<'de>> OwnMap<'_, 'de, A> {
-    /// Takes the value of a registered claim; false when `name` is the application's.
+    /// Reads the value if `name` is a registered claim, and returns `false` if it is the application's.
     fn take(&mut self, name: &str) -> Result<bool, A::Error> {
         let Self { map, parsed, xsrf_claim, .. } = self;
         match name {
@@ -220,7 +222,7 @@ impl<'de, A: MapAccess<'de>> OwnMap<'_, 'de, A> {
     }
 }
 
-/// Fills `slot` with the next value: a second one of the name is refused (RFC 7519 §4).
+/// Reads the next value into `slot`, and rejects a duplicate (RFC 7519 §4).
 fn once<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
     map: &mut A,
     slot: &mut Option<T>,

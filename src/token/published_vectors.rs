@@ -1,8 +1,7 @@
-//! Published vectors, read from the folder that `VECTORS_DIR` names: Wycheproof's JWS and JWK files and
-//! the RFC 7515 and RFC 7520 examples. They are checked where the signature is, below the claims: most
-//! payloads are no JSON objects.
+//! Tests against published vectors: the JWS and JWK files of Wycheproof and the examples of RFC 7515 and RFC 7520.
 //!
-//! `tests/run vectors` runs them.
+//! The vectors are read from the directory in the environment variable `VECTORS_DIR`. Only signatures are checked,
+//! not claims, because most payloads are not JSON objects. `tests/run vectors` runs the tests.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -13,7 +12,7 @@ use super::verifier::Verifier;
 use crate::keys::{Algorithm, Key, KeyRing};
 
 fn read(path: &str) -> Value {
-    let folder = std::env::var_os("VECTORS_DIR").expect("VECTORS_DIR names the folder of the vectors");
+    let folder = std::env::var_os("VECTORS_DIR").expect("VECTORS_DIR names the directory of the vectors");
     let path = PathBuf::from(folder).join(path);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).expect("vectors are JSON")
@@ -23,7 +22,7 @@ fn field(jwk: &Value, name: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(jwk[name].as_str()?).ok()
 }
 
-/// The key for verifying, as our constructors take it; `None` for what they refuse or do not know.
+/// Creates the verifying key with this crate's constructors; `None` if they reject or do not support it.
 fn key(jwk: &Value, algorithm: Option<&str>) -> Option<Key> {
     let verifies = jwk["key_ops"].as_array().is_none_or(|operations| {
         operations.iter().any(|operation| operation == "verify" || operation == "sign")
@@ -59,7 +58,7 @@ fn accepts(keys: impl IntoIterator<Item = Key>, jws: &str) -> bool {
     KeyRing::verify_only(keys).is_ok_and(|ring| Verifier::<()>::new(ring).check_jws(jws).is_ok())
 }
 
-/// What a strict verifier says where the published result is debatable.
+/// Returns the results of a strict verifier for the cases whose published result is debatable.
 fn overrides(file: &str) -> BTreeMap<u64, bool> {
     let all = read("wycheproof/overrides.json");
     let cases = all["cases"].as_array().expect("cases");
@@ -79,8 +78,8 @@ fn wycheproof(file: &str, keys_of: impl Fn(&Value) -> Vec<Key>) -> (usize, Vec<S
             let id = test["tcId"].as_u64().expect("an id");
             let accepted = test["jws"].as_str().is_some_and(|jws| accepts(keys_of(jwk), jws));
             let published = test["result"] == "valid";
-            // Where a bare signature check differs from the published result, either answer is sound:
-            // our constructors refuse most of the weak keys that such a check does not look at.
+            // Where a bare signature check differs from the published result, either outcome is acceptable:
+            // this crate's constructors reject most of the weak keys, which such a check does not look at.
             let expected =
                 overrides.get(&id).is_some_and(|strict| accepted == *strict) || accepted == published;
             seen += 1;
@@ -133,7 +132,7 @@ fn published_vectors_of_rfc_7520() {
     for (file, supported) in [
         ("jws/4_1.rsa_v15_signature", true),
         ("jws/4_2.rsa-pss_signature", true),
-        ("jws/4_3.ecdsa_signature", false), // ES512 does not exist here
+        ("jws/4_3.ecdsa_signature", false), // ES512 is not supported
         ("jws/4_4.hmac-sha2_integrity_protection", true),
         ("curve25519/jws", true),
     ] {

@@ -1,7 +1,7 @@
-//! The registered claims of a token: as they are parsed, and as they are kept.
+//! The registered claims of a token, in the form in which they are parsed and the form in which they are stored.
 //!
-//! They stay in memory for as long as a token is cached, and are allocated and freed with each token that is not,
-//! so they are kept in few allocations.
+//! The stored form uses few allocations: it stays in memory for as long as a token is cached, and is allocated and
+//! freed for each token that is not.
 
 use std::{borrow::Cow, fmt, ops::Deref, time::Duration};
 
@@ -12,7 +12,7 @@ use serde::{
 
 use crate::clock::END_OF_YEAR_9999;
 
-/// The registered claims of a token and those that this crate adds.
+/// The registered claims of a token, including those that this crate adds.
 #[derive(Clone, Default)]
 #[repr(C)]
 pub(crate) struct Registered {
@@ -21,7 +21,7 @@ pub(crate) struct Registered {
     pub(crate) issued_at: Option<NumericDate>,
     pub(crate) authenticated_at: Option<NumericDate>,
     pub(crate) generation: Option<u32>,
-    /// All texts, one behind the other.
+    /// All strings, concatenated.
     texts: Box<str>,
     issuer: Option<Span>,
     subject: Option<Span>,
@@ -32,14 +32,14 @@ pub(crate) struct Registered {
     xsrf_token: Option<Span>,
 }
 
-/// Where a text stands among the others, in bytes.
+/// The byte range of a string in `texts`.
 #[derive(Clone, Copy)]
 struct Span {
     start: usize,
     end: usize,
 }
 
-/// Nearly every token has one audience at the most.
+/// The strings of `aud`. Most tokens have at most one audience, which needs no allocation.
 #[derive(Clone)]
 enum Spans {
     One(Span),
@@ -75,7 +75,7 @@ impl Registered {
         self.text(self.scope)
     }
 
-    /// The XSRF token; an empty one proves nothing and is none.
+    /// Returns the XSRF token, or `None` if it is empty, as an empty token proves nothing.
     pub(crate) fn xsrf_token(&self) -> Option<&str> {
         self.text(self.xsrf_token).filter(|value| !value.is_empty())
     }
@@ -86,7 +86,7 @@ impl Registered {
 }
 
 impl Registered {
-    /// The claims as they are kept; `None` without `exp`, which every token must have.
+    /// Converts parsed claims to their stored form, or returns `None` if `exp`, which is required, is absent.
     pub(super) fn keep(parsed: ParsedClaims<'_>) -> Option<Self> {
         let expires_at = parsed.expires_at?;
         let mut texts = String::with_capacity(parsed.text_len());
@@ -131,7 +131,7 @@ impl Default for Spans {
     }
 }
 
-/// The registered claims as they stand in the text, and those that this crate adds.
+/// The registered claims as parsed from the payload, including those that this crate adds.
 #[derive(Default)]
 pub(super) struct ParsedClaims<'de> {
     pub(super) issuer: Option<Text<'de>>,
@@ -149,7 +149,7 @@ pub(super) struct ParsedClaims<'de> {
 }
 
 impl ParsedClaims<'_> {
-    /// Bytes of all texts together.
+    /// Returns the total length of all strings in bytes.
     pub(super) fn text_len(&self) -> usize {
         let Self { issuer, subject, token_id, session_id, scope, xsrf_token, audience, .. } = self;
         let texts = [issuer, subject, token_id, session_id, scope, xsrf_token].into_iter().flatten();
@@ -158,7 +158,7 @@ impl ParsedClaims<'_> {
     }
 }
 
-/// A NumericDate (RFC 7519 §2): an integer or a fraction, not negative, not after the year 9999.
+/// A NumericDate (RFC 7519 §2) from the epoch to the year 9999, with or without a fraction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NumericDate(pub(crate) Duration);
 
@@ -186,20 +186,20 @@ impl<'de> Deserialize<'de> for NumericDate {
             }
 
             fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<NumericDate, E> {
-                // The comparison is false for anything that is no number.
+                // Negated, so that NaN is rejected too.
                 if !(seconds >= 0.0 && seconds < (END_OF_YEAR_9999 + 1) as f64) {
                     return Err(E::custom("date out of range"));
                 }
                 Duration::try_from_secs_f64(seconds).map(NumericDate).map_err(E::custom)
             }
         }
-        // Asks for a number, not for anything: `arbitrary_precision` of serde_json, which another
-        // crate may enable, would else present numbers as maps.
+        // Not `deserialize_any`: with the `arbitrary_precision` feature of serde_json, which another crate may
+        // enable, it presents numbers as maps.
         deserializer.deserialize_f64(DateVisitor)
     }
 }
 
-/// A text, or the name of a member; borrowed unless it has escapes.
+/// A string value or member name, borrowed unless it contains escapes.
 pub(super) struct Text<'de>(pub(super) Cow<'de, str>);
 
 impl Deref for Text<'_> {
@@ -234,7 +234,7 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 }
 
-/// `aud`: one string or an array of strings (RFC 7519 §4.1.3).
+/// The value of `aud`: one string or an array of strings (RFC 7519 §4.1.3).
 pub(super) enum Audience<'de> {
     One(Text<'de>),
     Several(Vec<Text<'de>>),

@@ -2,7 +2,7 @@ use std::{fmt, mem, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
-/// A set of scopes, as the `scope` claim lists them: separated by spaces (RFC 6749 §3.3, RFC 8693 §4.2).
+/// A set of scopes, written as a space-separated list in the `scope` claim (RFC 6749 §3.3, RFC 8693 §4.2).
 ///
 /// # Examples
 ///
@@ -24,11 +24,12 @@ pub struct Scopes {
 }
 
 impl Scopes {
-    /// The scopes in a space-separated list; the order does not matter, repeated ones count once.
+    /// Parses a space-separated list of scopes. Order and duplicates do not matter.
     ///
     /// # Errors
     ///
-    /// [`InvalidScope`] when a character is not allowed in a scope (RFC 6749 §3.3).
+    /// Returns an [`InvalidScope`] error if the list contains a character that is not allowed in a scope
+    /// (RFC 6749 §3.3).
     pub fn new(list: impl AsRef<str>) -> Result<Self, InvalidScope> {
         let list = list.as_ref();
         let allowed = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ';
@@ -38,12 +39,12 @@ impl Scopes {
         Ok(Self::granted(list))
     }
 
-    /// The scopes that something demands: at least one, for none would let everybody pass.
+    /// Parses a list of required scopes. It must not be empty, as every token meets an empty requirement.
     pub(crate) fn demanded(list: &str) -> Result<Self, InvalidScope> {
         Self::new(list).and_then(|scopes| if scopes.is_empty() { Err(InvalidScope(())) } else { Ok(scopes) })
     }
 
-    /// The scopes of a signed list: what an issuer granted, it granted.
+    /// Parses the list of a verified token, without restricting the characters that the issuer used.
     pub(crate) fn granted(list: &str) -> Self {
         let mut scopes: Vec<&str> = list.split(' ').filter(|scope| !scope.is_empty()).collect();
         scopes.sort_unstable();
@@ -51,27 +52,27 @@ impl Scopes {
         Self { text: scopes.join(" ").into_boxed_str() }
     }
 
-    /// Whether the set holds exactly this scope.
+    /// Returns `true` if the set contains exactly this scope.
     pub fn contains(&self, scope: &str) -> bool {
         self.iter().any(|granted| granted == scope)
     }
 
-    /// Whether every scope of this set is one of `other`.
+    /// Returns `true` if `other` contains every scope of this set.
     pub fn is_subset(&self, other: &Self) -> bool {
         self.iter().all(|scope| other.contains(scope))
     }
 
-    /// Whether there is no scope at all.
+    /// Returns `true` if the set contains no scopes.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// The scopes in alphabetical order.
+    /// Returns an iterator over the scopes in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.text.split(' ').filter(|scope| !scope.is_empty())
     }
 
-    /// The space-separated list, in alphabetical order.
+    /// Returns the scopes as a space-separated list in alphabetical order.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -96,7 +97,8 @@ impl Extend<Self> for Scopes {
     }
 }
 
-/// The union of sets; `Result<Scopes, InvalidScope>` collects single names that are parsed on the way.
+/// Collects the union of several sets. An iterator of parsed names can be collected into a
+/// `Result<Scopes, InvalidScope>`.
 impl FromIterator<Self> for Scopes {
     fn from_iter<I: IntoIterator<Item = Self>>(sets: I) -> Self {
         let mut union = Self::default();
@@ -111,7 +113,7 @@ impl AsRef<str> for Scopes {
     }
 }
 
-/// As the space-separated list, in alphabetical order.
+/// Serializes the scopes as a space-separated list in alphabetical order.
 impl Serialize for Scopes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.text)
@@ -124,26 +126,27 @@ impl fmt::Display for Scopes {
     }
 }
 
-/// A scope with a character that scopes may not have (RFC 6749 §3.3), or none where one is demanded.
+/// The error returned when a scope contains a character that is not allowed (RFC 6749 §3.3), or when no scope is
+/// given although one is required.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidScope(());
 
 impl fmt::Display for InvalidScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a scope is empty, or holds a character that is not allowed")
+        f.write_str("a scope is empty, or contains a character that is not allowed (RFC 6749, section 3.3)")
     }
 }
 
 impl std::error::Error for InvalidScope {}
 
-/// The request's token was not granted enough: a scope, a role, or what else was demanded.
+/// The error returned when a token does not meet a requirement, such as a scope or a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InsufficientScope {
     scope: Option<Box<str>>,
 }
 
 impl InsufficientScope {
-    /// For a demand that is no scope, such as a role.
+    /// Creates the error for a requirement that is not a scope, such as a role.
     pub(crate) const fn new() -> Self {
         Self { scope: None }
     }
@@ -152,7 +155,7 @@ impl InsufficientScope {
         Self { scope: Some(scope.into()) }
     }
 
-    /// The scope that was demanded, where it was one.
+    /// Returns the required scope, or `None` if the requirement was not a scope.
     pub fn scope(&self) -> Option<&str> {
         self.scope.as_deref()
     }
@@ -160,13 +163,13 @@ impl InsufficientScope {
 
 impl fmt::Display for InsufficientScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the token was not granted enough")
+        f.write_str("the token does not grant the required permission")
     }
 }
 
 impl std::error::Error for InsufficientScope {}
 
-/// Whether a space-separated list, as it stands in a token, holds exactly `scope`.
+/// Returns `true` if a space-separated list contains exactly `scope`.
 pub(super) fn list_contains(list: &str, scope: &str) -> bool {
     !scope.is_empty() && list.split(' ').any(|granted| granted == scope)
 }

@@ -25,13 +25,13 @@ use crate::{
     keys::{Algorithm, Epoch, KeyRing},
 };
 
-/// Verifies tokens and returns their claims, the application's own as `C`.
+/// Verifies tokens and returns their claims, with the application's custom claims as `C`.
 ///
-/// Accepts tokens of the types `at+jwt` and `JWT`, and tokens without a type. Issuer and audience are checked when
-/// they are configured: a token must then have them (RFC 8725 §3.8 and §3.9).
+/// By default, tokens of the types `at+jwt` and `JWT` and tokens without a type are accepted. Issuer and audience are
+/// checked only if they are configured; a token must then have the claims (RFC 8725 §3.8 and §3.9).
 ///
 /// Cheap to clone. A request's token is verified at most once per verifier, however many layers use clones of it.
-/// Accepted tokens are cached within a bound; see [`with_cache_bytes`](VerifierBuilder::with_cache_bytes).
+/// Accepted tokens are kept in a bounded cache; see [`with_cache_bytes`](VerifierBuilder::with_cache_bytes).
 ///
 /// # Examples
 ///
@@ -52,11 +52,10 @@ use crate::{
 /// ```
 pub struct Verifier<C> {
     policy: Arc<Policy>,
-    /// Shared by clones.
     memory: Arc<Memory<C>>,
 }
 
-/// What a verifier has seen, so that it need not look as closely again.
+/// The caches of a verifier, shared by its clones.
 struct Memory<C> {
     tokens: TokenCache<C>,
     headers: KnownHeaders,
@@ -68,7 +67,7 @@ impl<C> Memory<C> {
     }
 }
 
-/// Everything but the application's type.
+/// The settings of a verifier, which do not depend on the application's type.
 struct Policy {
     id: VerifierId,
     keys: KeyRing,
@@ -81,7 +80,7 @@ struct Policy {
     clock: SharedClock,
 }
 
-/// Tells verifiers apart; clones of one are the same.
+/// Identifies a verifier. Clones have the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VerifierId(u64);
 
@@ -93,14 +92,14 @@ impl VerifierId {
 }
 
 impl<C> Verifier<C> {
-    /// Creates a verifier with the default settings: it accepts what the keys of `keys` have signed.
+    /// Creates a verifier with the default settings, which accepts tokens signed with the keys of `keys`.
     ///
-    /// Issuer and audience are not checked; see [`builder`](Self::builder).
+    /// It does not check issuer and audience; use [`builder`](Self::builder) to configure them.
     pub fn new(keys: KeyRing) -> Self {
         Self::with_policy(Policy::new(keys), DEFAULT_CACHE_BYTES)
     }
 
-    /// Begins a verifier with other settings than the defaults.
+    /// Returns a builder for a verifier with custom settings.
     pub fn builder(keys: KeyRing) -> VerifierBuilder<C> {
         VerifierBuilder { policy: Policy::new(keys), cache_bytes: DEFAULT_CACHE_BYTES, claims: PhantomData }
     }
@@ -114,9 +113,7 @@ impl<C> Verifier<C> {
     }
 }
 
-/// Builds a [`Verifier`].
-///
-/// Made by [`Verifier::builder`].
+/// A builder for a [`Verifier`], created by [`Verifier::builder`].
 ///
 /// # Examples
 ///
@@ -143,7 +140,7 @@ pub struct VerifierBuilder<C> {
 }
 
 impl<C> VerifierBuilder<C> {
-    /// Requires that `iss` is exactly this (RFC 8725 §3.8).
+    /// Requires `iss` to be exactly this issuer (RFC 8725 §3.8).
     ///
     /// Defaults to accepting any issuer.
     pub fn with_issuer(mut self, issuer: impl Into<String>) -> Self {
@@ -151,7 +148,7 @@ impl<C> VerifierBuilder<C> {
         self
     }
 
-    /// Requires that `aud` is exactly this or lists it (RFC 8725 §3.9).
+    /// Requires `aud` to be or to contain exactly this audience (RFC 8725 §3.9).
     ///
     /// Defaults to accepting any audience.
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
@@ -159,17 +156,16 @@ impl<C> VerifierBuilder<C> {
         self
     }
 
-    /// Accepts only tokens whose `typ` is one of these, compared as media types (RFC 7515 §4.1.9). Tokens without
-    /// `typ` are then refused.
+    /// Accepts only tokens whose `typ` is one of these, compared as media types (RFC 7515 §4.1.9).
     ///
-    /// Defaults to `at+jwt`, `JWT`, and tokens without `typ`.
+    /// Tokens without `typ` are then rejected. Defaults to `at+jwt`, `JWT`, and tokens without `typ`.
     pub fn with_types<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
         self.policy.types = types.into_iter().map(|name| name.into().into_boxed_str()).collect();
         self.policy.without_type = false;
         self
     }
 
-    /// Tolerates this much clock skew on `exp` and `nbf`.
+    /// Sets the clock skew that is tolerated when checking `exp` and `nbf`.
     ///
     /// Defaults to 30 seconds.
     pub const fn with_leeway(mut self, leeway: Duration) -> Self {
@@ -177,7 +173,7 @@ impl<C> VerifierBuilder<C> {
         self
     }
 
-    /// Reads the XSRF token from the claim of this name.
+    /// Sets the name of the claim that holds the XSRF token.
     ///
     /// Defaults to `xsrfToken`.
     pub fn with_xsrf_claim(mut self, name: impl Into<String>) -> Self {
@@ -185,7 +181,7 @@ impl<C> VerifierBuilder<C> {
         self
     }
 
-    /// Takes the time from `clock`.
+    /// Sets the clock against which `exp` and `nbf` are checked.
     ///
     /// Defaults to the operating system's clock.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
@@ -193,13 +189,14 @@ impl<C> VerifierBuilder<C> {
         self
     }
 
-    /// Caches accepted tokens and their claims in about this many bytes; 0 disables the cache.
+    /// Sets the approximate size in bytes of the cache for accepted tokens and their claims; 0 disables it.
     ///
-    /// A cached token costs neither a signature check nor parsing. `exp` and `nbf` are checked every time, and when
-    /// the keys change, the cache is emptied. Memory is allocated as tokens arrive; the least used ones are evicted
-    /// first. Requests with the same token share one `C`, so it must not hold state of a request.
+    /// A cached token costs neither a signature check nor parsing. `exp` and `nbf` are still checked every time, and
+    /// cached results are no longer used once the keys change. Memory is allocated as tokens arrive, and tokens that
+    /// were not used recently are evicted first. Requests with the same token share one `C`, so it must not hold
+    /// state of a request.
     ///
-    /// Defaults to 8 MiB: a few thousand tokens of half a KiB.
+    /// Defaults to 8 MiB, enough for a few thousand tokens of half a KiB.
     pub const fn with_cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
         self
@@ -209,14 +206,15 @@ impl<C> VerifierBuilder<C> {
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] that says how to fix it when the issuer or the audience is empty, when there is no
-    /// type to accept, or when the XSRF claim has no name or that of a registered claim.
+    /// Returns a [`ConfigError`] if the issuer or the audience is empty, if the list of accepted types is empty, or
+    /// if the name of the XSRF claim is empty or that of a registered claim.
     pub fn build(self) -> Result<Verifier<C>, ConfigError> {
         let Policy { issuer, audience, types, without_type, xsrf_claim, .. } = &self.policy;
         for (name, value) in [("issuer", issuer), ("audience", audience)] {
             if value.as_deref() == Some("") {
                 return Err(ConfigError::new(format!(
-                    "the {name} is empty, so no token would be accepted; name it, or leave out `with_{name}` to accept any"
+                    "the {name} is empty, so no token would be accepted; set it, or leave out `with_{name}` to accept \
+                     any"
                 )));
             }
         }
@@ -231,17 +229,18 @@ impl<C> VerifierBuilder<C> {
 }
 
 impl<C: DeserializeOwned> Verifier<C> {
-    /// Verifies one token, as if it had come as a bearer token.
+    /// Verifies a token. The claims have [`Source::Bearer`] as their source.
     ///
     /// # Errors
     ///
-    /// [`TokenError`] whose kind says what was wrong.
+    /// Returns a [`TokenError`] if the token is not accepted; its kind says why.
     pub fn verify(&self, token: &str) -> Result<Claims<C>, TokenError> {
         self.verify_within(token.as_bytes(), Source::Bearer, &mut Budget::default()).map_err(TokenError::new)
     }
 
-    /// Whether a token that has just been issued could be read again, whatever the time is. The cache does
-    /// not learn of it: nobody may ever present it.
+    /// Returns `true` if a newly issued token could be verified, apart from its dates, issuer and audience.
+    ///
+    /// The token is not cached, as no client may ever present it.
     pub(crate) fn can_read(&self, token: &str) -> bool {
         let checked = self.policy.check_jws(token.as_bytes(), &mut Budget::default(), &self.memory.headers);
         checked.is_ok_and(|(payload, epoch)| {
@@ -250,9 +249,9 @@ impl<C: DeserializeOwned> Verifier<C> {
         })
     }
 
-    /// Verifies one of a request's tokens within what is left of its signature checks.
+    /// Verifies one of a request's tokens within the signature checks that remain for the request.
     ///
-    /// The signature is checked before the claims: a token that is `Expired` is one that we accepted.
+    /// The signature is checked before the claims, so a token reported as `Expired` has a valid signature.
     pub(crate) fn verify_within(
         &self,
         token: &[u8],
@@ -266,7 +265,9 @@ impl<C: DeserializeOwned> Verifier<C> {
         }
     }
 
-    /// Never inlined: where nearly all tokens are recalled, its room on the stack would be in the way.
+    /// Verifies a token that is not in the cache.
+    ///
+    /// Not inlined, to keep its large stack frame out of the fast path, on which the token is cached.
     #[inline(never)]
     fn verify_anew(
         &self,
@@ -280,8 +281,9 @@ impl<C: DeserializeOwned> Verifier<C> {
         Ok(verified)
     }
 
-    /// The claims of a token that has been accepted before, if it would still be: anything else is
-    /// judged as if it had never been seen.
+    /// Returns the claims of a cached token that is still acceptable.
+    ///
+    /// Any other token is verified from scratch.
     fn recall(&self, token: &[u8], now: Duration) -> Option<Arc<Verified<C>>> {
         self.memory.tokens.get(token, |verified| {
             self.policy.keys.is_in(verified.epoch)
@@ -305,7 +307,7 @@ impl Policy {
         }
     }
 
-    /// Verifies the signature of a compact JWS, and gives its payload, still encoded, and by which keys.
+    /// Verifies the signature of a compact JWS, and returns its encoded payload and the epoch of the keys.
     fn check_jws<'t>(
         &self,
         token: &'t [u8],
@@ -387,7 +389,7 @@ impl Policy {
         }
     }
 
-    /// The registered claims against this policy and the present time, since the epoch (RFC 7519 §4.1).
+    /// Checks the registered claims against this policy and `now`, the time since the Unix epoch (RFC 7519 §4.1).
     fn check(&self, registered: &Registered, now: Duration) -> Result<(), TokenErrorKind> {
         if let Some(issuer) = &self.issuer
             && registered.issuer() != Some(issuer)
@@ -402,7 +404,7 @@ impl Policy {
         self.check_dates(registered, now)
     }
 
-    /// What time changes: `exp` and `nbf`.
+    /// Checks `exp` and `nbf`, the only claims whose validity changes with time.
     fn check_dates(&self, registered: &Registered, now: Duration) -> Result<(), TokenErrorKind> {
         if now >= registered.expires_at.0.saturating_add(self.leeway) {
             return Err(TokenErrorKind::Expired);
@@ -442,7 +444,7 @@ impl<C> fmt::Debug for VerifierBuilder<C> {
     }
 }
 
-/// Refuses names that would hide a registered claim.
+/// Rejects an empty name and the names of registered claims.
 fn check_xsrf_claim(name: &str) -> Result<(), ConfigError> {
     if RESERVED.contains(&name) || name.is_empty() {
         return Err(ConfigError::new(
@@ -460,7 +462,7 @@ const DEFAULT_CACHE_BYTES: usize = 8 << 20;
 
 #[cfg(test)]
 impl<C> Verifier<C> {
-    /// The payload of a correctly signed JWS, whatever it holds.
+    /// Returns the payload of a JWS with a valid signature, without checking its claims.
     pub(super) fn check_jws(&self, token: &str) -> Result<Vec<u8>, TokenErrorKind> {
         let known = KnownHeaders::default();
         let (payload, _) = self.policy.check_jws(token.as_bytes(), &mut Budget::default(), &known)?;

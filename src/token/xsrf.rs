@@ -1,4 +1,4 @@
-//! The XSRF token: its making, masking and comparing.
+//! Generating, masking and comparing XSRF tokens.
 
 use std::{error::Error as StdError, fmt};
 
@@ -8,21 +8,24 @@ use subtle::ConstantTimeEq;
 use super::registered::Registered;
 use crate::keys::crypto::random;
 
-/// Bytes of randomness in a token of ours: 144 bits.
+/// The number of random bytes in an XSRF token of this crate: 144 bits.
 const RAW_LEN: usize = 18;
-/// Characters of a token of ours.
+/// The length of an XSRF token of this crate in characters.
 const LEN: usize = 24;
-/// Characters of a masked token: the pad, then pad XOR value.
+/// The length of a masked token in characters: the pad, followed by the value XORed with the pad.
 const MASKED_LEN: usize = 2 * LEN;
 
-/// A fresh token: 24 characters of base64url without padding, so that a client which
-/// percent-decodes or copies the raw cookie sends the same text.
+/// Generates a random XSRF token of 24 characters.
+///
+/// It is base64url without padding, so clients send the same text whether or not they percent-decode the cookie.
 pub(crate) fn generate() -> String {
     URL_SAFE_NO_PAD.encode(random::<RAW_LEN>())
 }
 
-/// The token under a fresh one-time pad; different on each call, it defeats BREACH on pages that
-/// embed it. `None` for a value that is not one of ours.
+/// Masks a token with a fresh one-time pad.
+///
+/// The result differs on each call, which defeats the BREACH attack on pages that embed it. Returns `None` if the
+/// value does not have the format of this crate's tokens.
 pub(crate) fn mask(value: &str) -> Option<String> {
     let value = decode(value.as_bytes())?;
     let pad = random::<RAW_LEN>();
@@ -30,7 +33,7 @@ pub(crate) fn mask(value: &str) -> Option<String> {
     Some(URL_SAFE_NO_PAD.encode(pad) + &URL_SAFE_NO_PAD.encode(masked))
 }
 
-/// The rule behind [`Claims::verify_xsrf`] and the layer's header check.
+/// Checks a presented XSRF token against the claim, for both `Claims::verify_xsrf` and `XsrfLayer`.
 pub(crate) fn verify(registered: &Registered, presented: &[u8]) -> Result<(), XsrfErrorKind> {
     let claim = registered.xsrf_token().ok_or(XsrfErrorKind::NoClaim)?;
     if presented.is_empty() {
@@ -39,10 +42,10 @@ pub(crate) fn verify(registered: &Registered, presented: &[u8]) -> Result<(), Xs
     if matches(claim, presented) { Ok(()) } else { Err(XsrfErrorKind::Mismatch) }
 }
 
-/// Whether `presented` proves knowledge of `claim`; in constant time.
+/// Returns `true` if `presented` proves knowledge of `claim`. Takes constant time.
 ///
-/// As long as the claim, it is compared as it is; 48 characters against a claim of 24 are unmasked
-/// first; anything else, and an empty claim, is no proof.
+/// A value of the claim's length is compared directly. If the claim has 24 characters, a value of 48 is unmasked
+/// first. No other value matches, and nothing matches an empty claim.
 fn matches(claim: &str, presented: &[u8]) -> bool {
     if claim.is_empty() {
         return false;
@@ -56,8 +59,9 @@ fn matches(claim: &str, presented: &[u8]) -> bool {
     false
 }
 
-/// Compares texts of one length in constant time: eight bytes at once, as each comparison is a call that no
-/// optimizer may see through.
+/// Compares strings of the same length in constant time.
+///
+/// It compares eight bytes at a time, because each `ct_eq` is a call that the optimizer must not see through.
 fn same(one: &[u8], other: &[u8]) -> bool {
     let (words, rest) = one.as_chunks();
     let (other_words, other_rest) = other.as_chunks();
@@ -77,7 +81,7 @@ fn decode(text: &[u8]) -> Option<[u8; RAW_LEN]> {
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
 
-/// Why an XSRF token was refused.
+/// The error returned when a request does not prove that it comes from the site's own page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct XsrfError {
     kind: XsrfErrorKind,
@@ -87,18 +91,18 @@ pub struct XsrfError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum XsrfErrorKind {
-    /// The request does not carry the XSRF token.
+    /// The request carries no XSRF token.
     Missing,
-    /// The value is not that of the session, or two different ones were sent.
+    /// The value does not match the session's, or the request carries two different values.
     Mismatch,
-    /// The token that authenticated the request has no XSRF claim, so nothing can be proven.
+    /// The token that authenticated the request has no XSRF claim to compare with.
     NoClaim,
-    /// No `CookieJwtLayer` ran before the `XsrfLayer`: a mistake in the application's set-up.
+    /// No `CookieJwtLayer` ran before the `XsrfLayer`, which is a mistake in the application.
     LayerMissing,
 }
 
 impl XsrfError {
-    /// What was wrong.
+    /// Returns the kind of the error.
     pub const fn kind(&self) -> XsrfErrorKind {
         self.kind
     }
@@ -112,7 +116,7 @@ impl fmt::Display for XsrfError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             XsrfErrorKind::Missing => "the request carries no XSRF token",
-            XsrfErrorKind::Mismatch => "the XSRF token is not that of the session",
+            XsrfErrorKind::Mismatch => "the XSRF token does not match the session",
             XsrfErrorKind::NoClaim => "the access token has no XSRF claim",
             XsrfErrorKind::LayerMissing => "no CookieJwtLayer ran before the XsrfLayer",
         })

@@ -137,7 +137,7 @@ mod sqlite {
         let error = store.update(&record).await.expect_err("another process is writing").to_string();
         // The sweep after the sign-in may have the one connection that writes, and wait as well.
         let reasons =
-            ["the session database is busy", "no connection to the session database came free in time"];
+            ["the session database is busy", "timed out waiting for a connection to the session database"];
         assert!(reasons.contains(&error.as_str()), "{error}");
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
         assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));

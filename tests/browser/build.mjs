@@ -1,4 +1,4 @@
-// Puts the client applications into dist/, from where the test server serves them.
+// Builds the client applications into dist/, from which the test server serves them.
 
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -10,7 +10,7 @@ const here = import.meta.dirname;
 const dist = join(here, "dist");
 const modules = join(here, "node_modules");
 
-/** Building takes long: only when the sources or the pinned versions have changed. */
+/** Builds the Angular client, which is slow, only if the sources or the pinned versions have changed. */
 function buildAngular() {
   const source = join(here, "clients", "angular");
   const files = ["angular.json", "tsconfig.json", ...readdirSync(join(source, "src")).map((file) => join("src", file))];

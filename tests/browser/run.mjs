@@ -1,8 +1,8 @@
-// Runs all checks in a real browser: `tests/run browser` installs and builds what this needs.
+// Runs the checks in a real browser. `tests/run browser` installs and builds what they need.
 //
-//   node tests/browser/run.mjs                    all
-//   node tests/browser/run.mjs page tabs          these groups
-//   ONLY="a word" node tests/browser/run.mjs      the checks whose sentence has it
+//   node tests/browser/run.mjs                    runs all checks
+//   node tests/browser/run.mjs page tabs          runs these groups
+//   ONLY="a word" node tests/browser/run.mjs      runs the checks whose name contains the text
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -10,18 +10,18 @@ import { Checks } from "./lib/checks.mjs";
 import { close, launch } from "./lib/browser.mjs";
 
 /**
- * Lanes run side by side: these groups mostly wait for tokens to expire. The attacks keep the machine busy, and
- * a grace period of a second would not outlast that: they come afterwards.
+ * Lanes run concurrently, because their groups mostly wait for tokens to expire. The other groups run afterwards:
+ * the attacks keep the machine so busy that a request could take longer than a grace period of one second.
  */
 const LANES = [["page", "cookies", "uploads", "jars"], ["clients", "tabs", "live"], ["recipes", "proxy"]];
 const AFTERWARDS = ["attacks"];
 
-process.setMaxListeners(0); // each server that a group starts listens for our exit
+process.setMaxListeners(0); // each server adds a listener for the exit of this process
 mkdirSync(join(import.meta.dirname, "shots"), { recursive: true });
 const groups = [...LANES.flat(), ...AFTERWARDS];
 const named = process.argv.slice(2);
 const unknown = named.filter((name) => !groups.includes(name));
-if (unknown.length > 0) throw new Error(`no group ${unknown.join(", ")}; there are: ${groups.join(", ")}`);
+if (unknown.length > 0) throw new Error(`unknown group ${unknown.join(", ")}: choose from ${groups.join(", ")}`);
 
 const checks = new Checks(process.env.ONLY);
 const browser = await launch();

@@ -1,5 +1,4 @@
-//! A global allocator that counts per thread: plain cells, so that counting does not distort the
-//! times as atomics would.
+//! A global allocator that counts allocations per thread. It uses plain cells, since atomics would distort the times.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -16,12 +15,12 @@ thread_local! {
     static LIVE_BYTES: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Allocations and reallocations of this thread so far.
+/// Returns the number of allocations and reallocations by this thread so far.
 pub(crate) fn allocations() -> u64 {
     ALLOCATIONS.get()
 }
 
-/// Bytes that this thread has allocated and not freed.
+/// Returns the number of bytes that this thread has allocated and not freed.
 pub(crate) fn live_bytes() -> i64 {
     LIVE_BYTES.get()
 }
@@ -31,9 +30,9 @@ fn count(allocations: u64, bytes: i64) {
     LIVE_BYTES.set(LIVE_BYTES.get() + bytes);
 }
 
-// Each call is handed to the system's as it came, so its contract is ours; the cells are constants without
-// a destructor, so counting never allocates.
-#[expect(unsafe_code, reason = "no safe way leads to a global allocator")]
+// SAFETY: Each call is forwarded unchanged to `System`, which upholds the contract. The cells are initialized by
+// constants and have no destructor, so counting never allocates.
+#[expect(unsafe_code, reason = "`GlobalAlloc` is an unsafe trait")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size() as i64);

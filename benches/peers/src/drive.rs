@@ -1,4 +1,4 @@
-//! Calls services whose futures are ready at once.
+//! Calls services whose futures are immediately ready.
 
 use std::{
     convert::Infallible,
@@ -14,7 +14,7 @@ use tower::{Service, service_fn};
 
 use crate::fixture::Requests;
 
-/// The service inside: looks at the extensions, answers with an empty body.
+/// Returns the inner service, which reads the extensions and responds with an empty body.
 pub(crate) fn inner()
 -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync {
     service_fn(|request: Request| async move {
@@ -23,21 +23,21 @@ pub(crate) fn inner()
     })
 }
 
-/// What a contender answers; peers differ in the status of a refusal.
+/// The response of a candidate. The status of a refusal differs between peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Passed,
     Refused,
 }
 
-/// Sends a request of `requests` at each call, after a check that the answer is `expected`.
+/// Returns a function that sends the next of `requests`, after checking that the response is `expected`.
 pub(crate) fn drive<S>(mut service: S, mut requests: Requests, expected: Answer) -> impl FnMut() -> Response
 where
     S: Service<Request, Response = Response, Error: Debug>,
 {
     let status = call(&mut service, requests.next()).status();
     let answer = if status == StatusCode::OK { Answer::Passed } else { Answer::Refused };
-    assert_eq!(answer, expected, "the contender does what it is measured for: {status}");
+    assert_eq!(answer, expected, "the candidate must do what it is measured for, but responded {status}");
     move || call(&mut service, requests.next())
 }
 

@@ -1,4 +1,4 @@
-//! The token, the keys and the requests that all contenders get.
+//! The token, the keys and the requests used for all candidates.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,12 +18,12 @@ pub(crate) const COOKIE: &str = "__Host-access";
 pub(crate) const XSRF_TOKEN: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4";
 pub(crate) const SUBJECT: &str = "6f1c2b7e-2f1d-4b7e-9d44-0a6d6f0c5b11";
 pub(crate) const SCOPE: &str = "orders:read orders:write profile";
-/// How many different tokens the tables with many of them use.
+/// The number of different tokens in the tables with many tokens.
 pub(crate) const MANY: usize = 2048;
-/// Length of the HS256 token.
+/// The length of the HS256 token in bytes.
 pub(crate) const TOKEN_LEN: usize = 532;
 
-/// What a hand-written middleware parses: ten claims.
+/// The ten claims that a hand-written middleware parses.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Claims {
@@ -40,7 +40,7 @@ pub(crate) struct Claims {
     pub(crate) roles: Vec<String>,
 }
 
-/// The claims of session `session`. The token is five minutes old, as most are that a server sees.
+/// Returns the claims of session `session`. The token is five minutes old, like most tokens that a server receives.
 pub(crate) fn claims(session: usize) -> Claims {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs();
     Claims {
@@ -57,7 +57,7 @@ pub(crate) fn claims(session: usize) -> Claims {
     }
 }
 
-/// As long as ours are.
+/// Returns a session id of the same length as those of the library.
 pub(crate) fn session_id(session: usize) -> String {
     format!("AbCdEfGhIjKlMnOp{session:06}")
 }
@@ -73,7 +73,7 @@ pub(crate) fn many_tokens() -> Vec<String> {
     (0..MANY).map(|session| token(Algorithm::HS256, session)).collect()
 }
 
-/// The HS256 token with another signature.
+/// Returns the HS256 token with a different signature.
 pub(crate) fn forged_token() -> String {
     let token = token(Algorithm::HS256, 0);
     let (rest, signature) = token.rsplit_once('.').expect("it has three parts");
@@ -91,7 +91,7 @@ pub(crate) fn encoding_key(algorithm: Algorithm) -> EncodingKey {
     .expect("the key is well-formed")
 }
 
-/// The public key of an asymmetric algorithm.
+/// Returns the public key of an asymmetric algorithm.
 pub(crate) fn public_pem(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::RS256 => include_str!("../../../tests/api/keys/rsa2048.pub.pem"),
@@ -120,29 +120,29 @@ pub(crate) fn validation(algorithm: Algorithm) -> Validation {
     validation
 }
 
-/// Requests that are made by turns.
+/// A set of requests to cycle through.
 #[derive(Clone)]
 pub(crate) struct Requests {
     method: Method,
     headers: HeaderMap,
-    /// The `Cookie` header of each.
+    /// The `Cookie` header of each request.
     cookies: Vec<Box<[u8]>>,
     next: usize,
 }
 
 impl Requests {
-    /// Requests with this access cookie among others.
+    /// Creates requests with this access cookie among others.
     pub(crate) fn with_cookie(token: &str) -> Self {
         Self::with_cookies([token])
     }
 
-    /// As [`with_cookie`](Self::with_cookie), another token each time.
+    /// Creates requests with these access cookies in turn, each among other cookies.
     pub(crate) fn with_cookies<T: AsRef<str>>(tokens: impl IntoIterator<Item = T>) -> Self {
         let cookies = |token: &str| format!("{COOKIE_BEFORE}; {COOKIE}={token}; {COOKIE_AFTER}");
         Self::from_cookies(tokens.into_iter().map(|token| cookies(token.as_ref())))
     }
 
-    /// Requests with this `Cookie` header.
+    /// Creates requests with this `Cookie` header.
     pub(crate) fn with_cookie_header(cookies: &str) -> Self {
         Self::from_cookies([cookies.to_owned()])
     }
@@ -151,7 +151,7 @@ impl Requests {
         Self::with_cookie_header(&format!("{COOKIE_BEFORE}; {COOKIE_AFTER}"))
     }
 
-    /// Requests with `Authorization: Bearer`.
+    /// Creates requests with `Authorization: Bearer`.
     pub(crate) fn with_bearer(token: &str) -> Self {
         let mut requests = Self::without_token();
         requests.headers.insert(header::AUTHORIZATION, shared(format!("Bearer {token}").as_bytes()));
@@ -163,9 +163,9 @@ impl Requests {
         self
     }
 
-    /// The next request. With many tokens they come in an order that no prefetcher guesses.
+    /// Returns the next request. Many tokens are used in an order that no prefetcher can predict.
     ///
-    /// Its cookies have just been written to memory, as those that a server has just read.
+    /// The cookies are written to memory first, like those of a request that a server has just read.
     pub(crate) fn next(&mut self) -> Request {
         self.next = (self.next + 769) % self.cookies.len();
         let mut request = Request::new(Body::empty());
@@ -181,7 +181,7 @@ impl Requests {
     }
 }
 
-/// What a browser sends besides cookies, about.
+/// Returns the headers that a browser typically sends besides cookies.
 fn other_headers() -> HeaderMap {
     let fields = [
         ("host", "shop.example"),
@@ -196,7 +196,7 @@ fn other_headers() -> HeaderMap {
     fields.map(|(name, value): (HeaderName, _)| (name, shared(value))).collect()
 }
 
-/// A value as servers make them: a part of the buffer that was read.
+/// Creates a header value as servers do, as a slice of the buffer that was read.
 fn shared(value: &[u8]) -> HeaderValue {
     let buffer = Bytes::copy_from_slice(value);
     HeaderValue::from_maybe_shared(buffer.slice(..)).expect("a header value")

@@ -1,4 +1,4 @@
-//! How large services and their futures are: what every task that serves a request carries along.
+//! The sizes of services and their futures, which every task that serves a request holds.
 
 use std::convert::Infallible;
 
@@ -15,8 +15,7 @@ use tower::{Layer, Service};
 
 /// Prints the table.
 pub(crate) fn print() {
-    let remark =
-        "In bytes. The future of `from_fn` is small because it boxes what it holds, on each request.";
+    let remark = "In bytes. The future of `from_fn` is small because it boxes its contents on every request.";
     table::begin("Size of a service and of its future", remark, &["", "service", "future"]);
     let sessions = ours::sessions(Cache::On);
     row("the bare service", inner());

@@ -1,4 +1,4 @@
-//! How the costs grow.
+//! How the cost scales with tokens, cookies, keys and sessions.
 
 use crate::{
     counting,
@@ -21,9 +21,9 @@ use tower_cookie_jwt::{
     store::{Created, NewRecord, RefreshStore, SessionRecord, Snapshot, Update},
 };
 
-/// Prints the tables of these names, all of them without any.
+/// Prints the chosen tables, or all of them if none is chosen.
 pub(crate) fn print(chosen: &[&str]) {
-    // Memory first: what others have freed would hide what the sessions take.
+    // Memory is measured first: memory freed by the other tables would hide what the sessions need.
     let parts: [(&str, fn()); 5] = [
         ("memory", memory),
         ("tokens", tokens),
@@ -38,7 +38,7 @@ pub(crate) fn print(chosen: &[&str]) {
     }
 }
 
-/// Contenders of one table, by size.
+/// The candidates of one table, by size.
 struct Series {
     title: String,
     remark: &'static str,
@@ -65,7 +65,7 @@ fn print_all(suite: Suite, all: &[Series]) {
     }
 }
 
-/// A cost beyond that of the request and the inner service.
+/// Adds a candidate whose cost is measured net of the request and the inner service.
 fn add<C>(suite: &mut Suite, verifier: Verifier<C>, requests: Requests, expected: Answer) -> Id
 where
     C: for<'de> Deserialize<'de> + Send + Sync + 'static,
@@ -95,11 +95,11 @@ fn tokens() {
     print_all(suite, &all);
 }
 
-/// An application that wants no claims of its own: what grows is the library's work alone.
+/// An application without custom claims, so that only the library's work grows.
 #[derive(Deserialize)]
 struct Nothing {}
 
-/// The longest token of at most this size.
+/// Returns the longest token of at most this size.
 fn token_of(size: usize, claims: fn(usize) -> Value) -> String {
     let token = |padding| {
         let mut header = Header::new(Algorithm::HS256);
@@ -146,7 +146,7 @@ fn cookies() {
             let verifier = ours::verifier(Algorithm::HS256, Cache::On);
             (count as f64, add(&mut suite, verifier, requests, Answer::Passed))
         });
-        let title = format!("Number of cookies, ours {place}");
+        let title = format!("Number of cookies, access cookie {place}");
         let remark = "One `Cookie` header, HS256, CookieJwt, cache hit.";
         all.push(Series { title, remark, unit: "cookies", rows: rows.into() });
     }
@@ -155,12 +155,11 @@ fn cookies() {
 
 fn keys() {
     let mut suite = Suite::default();
-    let with_ids =
-        ring_series(&mut suite, "Keys in the ring, each with an id, the token's the last", true, false);
-    let first = ring_series(&mut suite, "Keys in the ring without ids, the token's the first", false, true);
-    let mut last =
-        ring_series(&mut suite, "Keys in the ring without ids, the token's the last", false, false);
-    last.remark = "A request is good for four signature checks: behind four other keys the token is refused.";
+    let with_ids = ring_series(&mut suite, "Keys in the ring with ids, matching key last", true, false);
+    let first = ring_series(&mut suite, "Keys in the ring without ids, matching key first", false, true);
+    let mut last = ring_series(&mut suite, "Keys in the ring without ids, matching key last", false, false);
+    last.remark =
+        "At most four signatures are checked per request: if four keys precede its own, a token is refused.";
     print_all(suite, &[with_ids, first, last]);
 }
 
@@ -175,7 +174,7 @@ fn ring_series(suite: &mut Suite, title: &str, ids: bool, first: bool) -> Series
         let expected = if beyond_budget { Answer::Refused } else { Answer::Passed };
         (count as f64, add(suite, verifier, requests.clone(), expected))
     });
-    let remark = "HS256, CookieJwt, first sight.";
+    let remark = "HS256, CookieJwt, uncached token.";
     Series { title: title.to_owned(), remark, unit: "keys", rows: rows.into() }
 }
 
@@ -190,7 +189,7 @@ fn ring_key(is_the_tokens: bool, has_id: bool, index: usize) -> Key {
 fn sessions() {
     let outcomes: Vec<_> = SESSIONS.map(measure_store).into();
     let operations = [
-        "`sign_in`, and removal of the session",
+        "`sign_in` and removal of the session",
         "`MemoryStore::create` and `remove`",
         "`MemoryStore::read`",
         "`MemoryStore::read` and `update`",
@@ -242,7 +241,7 @@ fn measure_store(count: usize) -> (usize, Outcome, [Id; 5]) {
     (count, suite.run(), ids)
 }
 
-/// Places all over the table, in no order that a cache could follow.
+/// Indexes spread over the whole table, in an order that no cache can predict.
 #[derive(Clone, Copy)]
 struct Turns {
     next: usize,
@@ -266,10 +265,10 @@ fn sign_in(store: MemoryStore, user: usize) -> impl FnMut() {
     }
 }
 
-/// What a million real sign-ins leave behind.
+/// Measures the memory that up to a million real sign-ins occupy.
 fn memory() {
-    let columns = ["sessions", "bytes allocated a session", "resident", "resident at most"];
-    table::begin("Memory of `MemoryStore`", "After as many sign-ins of different users.", &columns);
+    let columns = ["sessions", "bytes allocated per session", "resident", "peak resident"];
+    table::begin("Memory of `MemoryStore`", "After one sign-in each of that many users.", &columns);
     let store = MemoryStore::new();
     let sessions = our_sessions(store.clone());
     let parts = sign_in_request();
@@ -287,9 +286,9 @@ fn memory() {
     }
 }
 
-/// A figure of this process from the kernel, in MiB.
+/// Returns a memory figure of this process as reported by the kernel, in MiB.
 fn status(field: &str) -> String {
-    let status = std::fs::read_to_string("/proc/self/status").expect("the tables are made on Linux");
+    let status = std::fs::read_to_string("/proc/self/status").expect("the benchmarks run on Linux");
     let kib = status.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB"));
     let kib: f64 = kib.and_then(|kib| kib.parse().ok()).expect("a number of kB");
     format!("{:.0} MiB", kib / 1024.0)

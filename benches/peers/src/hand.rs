@@ -1,4 +1,4 @@
-//! What people write today: axum's `from_fn` and `jsonwebtoken::decode`.
+//! The usual hand-written middleware, with axum's `from_fn` and `jsonwebtoken::decode`.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ impl Keys {
     }
 }
 
-/// With the `cookie` crate: the one that counts as 1.00.
+/// The variant with the `cookie` crate, which is the reference (1.00).
 pub(crate) async fn with_cookie(
     State(keys): State<Arc<Keys>>,
     mut request: Request,
@@ -42,7 +42,7 @@ pub(crate) async fn with_cookie(
     Ok(next.run(request).await)
 }
 
-/// With axum-extra's `CookieJar`.
+/// The variant with axum-extra's `CookieJar`.
 pub(crate) async fn with_cookie_jar(
     State(keys): State<Arc<Keys>>,
     mut request: Request,
@@ -55,7 +55,7 @@ pub(crate) async fn with_cookie_jar(
     Ok(next.run(request).await)
 }
 
-/// Anonymous visitors are welcome.
+/// The variant that also admits anonymous visitors.
 pub(crate) async fn optional(
     State(keys): State<Arc<Keys>>,
     mut request: Request,

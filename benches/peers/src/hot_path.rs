@@ -1,4 +1,4 @@
-//! What a request costs: times and allocations beyond the inner service's.
+//! The cost of a request: time and allocations, net of the inner service.
 
 use crate::{
     drive::{Answer, drive, inner},
@@ -14,7 +14,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto::aws_lc::DEFAULT_PROVIDER};
 use tower::Layer;
 
-const HEAD: [&str; 4] = ["", "time", "allocations", "against hand-written"];
+const HEAD: [&str; 4] = ["", "time", "allocations", "relative to hand-written"];
 const OK: Answer = Answer::Passed;
 const REFUSED: Answer = Answer::Refused;
 
@@ -26,7 +26,7 @@ pub(crate) fn print() {
     hot.print(&outcome);
 }
 
-/// The contenders of each table, with their names.
+/// The candidates of each table, with their names.
 struct HotPath {
     hand_written: Id,
     valid: Vec<(String, Id)>,
@@ -36,7 +36,7 @@ struct HotPath {
     algorithms: Vec<Signed>,
 }
 
-/// An algorithm's rows.
+/// The rows of one algorithm.
 struct Signed {
     algorithm: Algorithm,
     raw: Id,
@@ -60,13 +60,13 @@ impl HotPath {
     }
 
     fn print(&self, outcome: &Outcome) {
-        let title = format!("Signed-in requests, HS256, a token of {TOKEN_LEN} bytes");
+        let title = format!("Signed-in requests, HS256, {TOKEN_LEN}-byte token");
         self.print_table(outcome, &title, &self.valid);
-        let title = format!("The same with {} tokens by turns", fixture::MANY);
+        let title = format!("Signed-in requests, cycling through {} tokens", fixture::MANY);
         table::begin(&title, "", &HEAD);
         print_rows(outcome, &self.many, self.many[0].1);
         self.print_table(outcome, "Refused requests", &self.refused);
-        self.print_table(outcome, "Requests without a token where visitors are welcome", &self.anonymous);
+        self.print_table(outcome, "Requests without a token, optional mode", &self.anonymous);
         for signed in &self.algorithms {
             signed.print(outcome);
         }
@@ -81,7 +81,7 @@ impl HotPath {
 impl Signed {
     fn print(&self, outcome: &Outcome) {
         let title = format!("{:?}", self.algorithm);
-        table::begin(&title, "", &["", "time", "allocations", "against the signature check"]);
+        table::begin(&title, "", &["", "time", "allocations", "relative to the signature check"]);
         print_rows(outcome, &self.rows, self.raw);
     }
 }
@@ -99,7 +99,7 @@ fn print_rows(outcome: &Outcome, rows: &[(String, Id)], one: Id) {
 
 fn valid(suite: &mut Suite) -> Vec<(String, Id)> {
     let token = fixture::token(Algorithm::HS256, 0);
-    assert_eq!(token.len(), TOKEN_LEN, "the token that the figures are about");
+    assert_eq!(token.len(), TOKEN_LEN, "the length stated in the title");
     let get = Requests::with_cookie(&token);
     let post = get.clone().post();
     let bearer = Requests::with_bearer(&token);
@@ -131,7 +131,7 @@ fn valid(suite: &mut Suite) -> Vec<(String, Id)> {
         suite.add(base_bearer, drive(others::oauth2_resource_server(), bearer, OK)),
     ));
     rows.push(row(
-        "tower-http `csrf`, POST: the origin check alone",
+        "tower-http `csrf`, POST, the origin check only",
         suite.add(base_post, drive(others::csrf(), post.clone(), OK)),
     ));
     for cache in [Cache::Off, Cache::On] {
@@ -171,8 +171,7 @@ fn all_layers_post(suite: &mut Suite, cache: Cache, base: Id, post: &Requests) -
 
 fn refused(suite: &mut Suite) -> Vec<(String, Id)> {
     let mut rows = Vec::new();
-    for (what, token) in [("garbage", "garbage".to_owned()), ("a forged signature", fixture::forged_token())]
-    {
+    for (what, token) in [("garbage", "garbage".to_owned()), ("forged signature", fixture::forged_token())] {
         let get = Requests::with_cookie(&token);
         let post = get.clone().post();
         let bearer = Requests::with_bearer(&token);
@@ -218,7 +217,7 @@ fn signed(suite: &mut Suite, algorithm: Algorithm) -> Signed {
 
     let service = from_fn_with_state(hand::keys(algorithm), hand::with_cookie).layer(inner());
     let mut rows = vec![
-        row("the signature check alone, by `jsonwebtoken`'s aws-lc-rs provider", raw),
+        row("signature check only, with `jsonwebtoken`'s aws-lc-rs provider", raw),
         row("hand-written", suite.add(base, drive(service, get.clone(), OK))),
     ];
     for cache in [Cache::Off, Cache::On] {
@@ -228,7 +227,7 @@ fn signed(suite: &mut Suite, algorithm: Algorithm) -> Signed {
     Signed { algorithm, raw, rows }
 }
 
-/// The check with a key and a signature that are ready to use.
+/// Returns the bare signature check, with the key and the signature already parsed.
 fn raw_check(algorithm: Algorithm, token: &str) -> impl FnMut() -> bool + use<> {
     let (message, signature) = token.rsplit_once('.').expect("it has three parts");
     let message = message.as_bytes().to_vec();

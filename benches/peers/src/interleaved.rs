@@ -1,6 +1,6 @@
-//! Contenders that take turns: whatever slows the machine down for a while slows all of them.
+//! Interleaved measurement of all candidates, so that a temporary slowdown of the machine affects all of them.
 //!
-//! Times are those of the thread on its core: it does not count while others have it.
+//! Times are CPU times of the thread, which exclude the time that other threads use the core.
 
 use std::{hint::black_box, time::Duration};
 
@@ -9,62 +9,63 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::counting::allocations;
 
 const ROUNDS: usize = 51;
-/// So long that each of many tokens comes a dozen times, as on a server that goes on serving the same
-/// users: the first time, others' memory is in the way.
+/// Long enough that each of many tokens is used a dozen times, as on a server that keeps serving the same users. The
+/// first use is slower, because the memory of other candidates still fills the processor's caches.
 const SLICE: Duration = Duration::from_millis(24);
-/// So long, and so often that each of many tokens has come many times; but not for ever.
+/// The warm-up lasts at least this long, and until each of many tokens has been used many times, up to a limit.
 const WARM_UP: Duration = Duration::from_millis(100);
 const WARM_UP_CALLS: u128 = 40_000;
 const WARM_UP_LIMIT: Duration = Duration::from_millis(400);
 const COUNTED: u64 = 512;
 
-/// A contender, by its place in the [`Suite`].
+/// The index of a candidate in a [`Suite`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Id(usize);
 
 #[derive(Default)]
 pub(crate) struct Suite {
-    contenders: Vec<Contender>,
+    candidates: Vec<Candidate>,
 }
 
-struct Contender {
+struct Candidate {
     base: Option<Id>,
-    /// Makes this many calls.
+    /// Performs the given number of calls.
     run: Box<dyn FnMut(u64)>,
     calls: u64,
 }
 
-/// What a whole suite took.
+/// The results of a suite.
 pub(crate) struct Outcome {
     rows: Vec<Row>,
 }
 
 struct Row {
-    /// Nanoseconds a call, one for each round, without the base's of the same round.
+    /// The nanoseconds per call in each round, net of those of the base in the same round.
     rounds: Vec<f64>,
     allocations: f64,
 }
 
 impl Suite {
-    /// Adds what others are measured beyond: a request and the inner service alone.
+    /// Adds a baseline, such as a request to the bare inner service, whose cost is subtracted from that of
+    /// candidates.
     pub(crate) fn base<T>(&mut self, call: impl FnMut() -> T + 'static) -> Id {
         self.push(None, call)
     }
 
-    /// Adds a contender whose cost is what it takes beyond `base`.
+    /// Adds a candidate whose cost is measured net of `base`.
     pub(crate) fn add<T>(&mut self, base: Id, call: impl FnMut() -> T + 'static) -> Id {
         self.push(Some(base), call)
     }
 
-    /// Measures all of them in turns.
+    /// Measures all candidates, interleaved.
     pub(crate) fn run(mut self) -> Outcome {
-        let counts: Vec<f64> = self.contenders.iter_mut().map(Contender::prepare).collect();
+        let counts: Vec<f64> = self.candidates.iter_mut().map(Candidate::prepare).collect();
         let mut times = vec![Vec::with_capacity(ROUNDS); counts.len()];
         for round in 0..ROUNDS {
-            // Another one begins each round, so that no contender always follows the same neighbour.
+            // Each round begins with a different candidate, which varies what runs before each of them.
             for turn in 0..counts.len() {
                 let index = (turn + round * 7) % counts.len();
-                times[index].push(self.contenders[index].time());
+                times[index].push(self.candidates[index].time());
             }
         }
         let rows = (0..counts.len()).map(|index| self.row(index, &times, &counts)).collect();
@@ -77,12 +78,12 @@ impl Suite {
                 black_box(call());
             }
         });
-        self.contenders.push(Contender { base, run, calls: 1 });
-        Id(self.contenders.len() - 1)
+        self.candidates.push(Candidate { base, run, calls: 1 });
+        Id(self.candidates.len() - 1)
     }
 
     fn row(&self, index: usize, times: &[Vec<f64>], counts: &[f64]) -> Row {
-        match self.contenders[index].base {
+        match self.candidates[index].base {
             None => Row { rounds: times[index].clone(), allocations: counts[index] },
             Some(Id(base)) => Row {
                 rounds: times[index].iter().zip(&times[base]).map(|(all, base)| all - base).collect(),
@@ -92,8 +93,8 @@ impl Suite {
     }
 }
 
-impl Contender {
-    /// Warms up, finds out how many calls fill a slice, and counts the allocations of a call.
+impl Candidate {
+    /// Warms up, determines how many calls fill a slice, and returns the allocations per call.
     fn prepare(&mut self) -> f64 {
         let began = now();
         let mut calls = 0;
@@ -117,31 +118,31 @@ impl Contender {
     }
 }
 
-/// The time that this thread has had a core.
+/// Returns the CPU time of this thread.
 fn now() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
 }
 
 impl Outcome {
-    /// Nanoseconds a call: the median of the rounds.
+    /// Returns the median over all rounds of the nanoseconds per call.
     pub(crate) fn nanoseconds(&self, id: Id) -> f64 {
         median(self.rows[id.0].rounds.clone())
     }
 
-    /// How many times as long as `other` it takes: the median of the rounds' ratios.
+    /// Returns the median over all rounds of the time of `id` divided by that of `other`.
     pub(crate) fn ratio(&self, id: Id, other: Id) -> f64 {
         let rounds = self.rows[id.0].rounds.iter().zip(&self.rows[other.0].rounds);
         median(rounds.map(|(one, other)| one / other).collect())
     }
 
-    /// Allocations a call.
+    /// Returns the allocations per call.
     pub(crate) fn allocations(&self, id: Id) -> f64 {
         self.rows[id.0].allocations
     }
 }
 
-/// The middle one of `values`.
+/// Returns the median of `values`.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

@@ -1,4 +1,4 @@
-//! The servers that `loopback.sh` sends requests to, and what to send.
+//! The servers that `loopback.sh` measures, and the headers of its requests.
 
 use crate::{
     fixture::{self, COOKIE, XSRF_TOKEN},
@@ -9,7 +9,7 @@ use axum::{Router, middleware::from_fn_with_state, routing::get};
 use jsonwebtoken::Algorithm;
 use tokio::net::TcpListener;
 
-/// What requests of a signed-in user carry.
+/// Returns the value of a header that the requests of a signed-in user contain.
 pub(crate) fn header(name: &str) -> String {
     match name {
         "cookie" => format!(
@@ -17,18 +17,18 @@ pub(crate) fn header(name: &str) -> String {
             fixture::token(Algorithm::HS256, 0)
         ),
         "xsrf" => XSRF_TOKEN.to_owned(),
-        _ => panic!("one of cookie, xsrf"),
+        _ => panic!("unknown header: choose cookie or xsrf"),
     }
 }
 
-/// Serves until it is killed, on a free port of 127.0.0.1 that it prints.
-pub(crate) fn serve(contender: &str) {
+/// Serves on a free port of 127.0.0.1, which it prints, until the process is killed.
+pub(crate) fn serve(candidate: &str) {
     let hand = || from_fn_with_state(hand::keys(Algorithm::HS256), hand::with_cookie);
-    match contender {
+    match candidate {
         "bare" => listen(router()),
         "hand" => listen(router().layer(hand())),
         "ours" => listen(router().layer(ours::sessions(Cache::On).layer())),
-        _ => panic!("one of bare, hand, ours"),
+        _ => panic!("unknown candidate: choose bare, hand or ours"),
     }
 }
 
@@ -39,7 +39,7 @@ fn router() -> Router {
     Router::new().route("/", get(hello).post(hello))
 }
 
-/// On one thread: the script pins it to one core.
+/// Serves on a single thread, which the script pins to one core.
 fn listen(router: Router) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

@@ -1,7 +1,7 @@
-//! What a request costs in `tower-cookie-jwt`, beside its peers and beside the limit.
+//! Measures the cost of a request with `tower-cookie-jwt`, with its peers, and at the theoretical limit.
 //!
-//! One token, one set of claims, one process; the contenders take turns in short slices, and the
-//! tables give medians over many rounds. Compare figures of one run only.
+//! All candidates use the same token and claims in one process. They are interleaved in short slices, and the tables
+//! contain medians over many rounds. Only figures from the same run are comparable.
 
 mod counting;
 mod drive;
@@ -24,7 +24,7 @@ fn main() {
         ["hot-path"] => hot_path::print(),
         ["growth", ref parts @ ..] => growth::print(parts),
         ["size"] => future_size::print(),
-        ["serve", contender] => loopback::serve(contender),
+        ["serve", candidate] => loopback::serve(candidate),
         ["header", name] => println!("{}", loopback::header(name)),
         _ => {
             eprintln!(

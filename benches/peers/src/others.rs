@@ -1,4 +1,4 @@
-//! The peers, set up as their documentation says, for HS256.
+//! The peers, set up for HS256 as their documentation recommends.
 
 use std::{convert::Infallible, hint::black_box, sync::Arc};
 
@@ -22,12 +22,12 @@ use crate::{
     fixture::{AUDIENCE, COOKIE, Claims, ISSUER, KEY_ID, SECRET},
 };
 
-/// What runs inside of jwt-authorizer, which is for axum 0.7.
+/// Returns the inner service of jwt-authorizer, which is built for axum 0.7.
 pub(crate) fn axum07() -> impl Service<Request, Response = Response, Error = Infallible> {
     inner07().map_response(|response: axum07::response::Response| response.map(Body::new))
 }
 
-/// jwt-authorizer, by cookie.
+/// Returns jwt-authorizer, reading the cookie.
 pub(crate) fn jwt_authorizer() -> impl Service<Request, Response = Response, Error = Infallible> {
     let validation = jwt_authorizer::Validation::new().iss(&[ISSUER]).aud(&[AUDIENCE]);
     let authorizer = JwtAuthorizer::<Claims>::from_secret(SECRET)
@@ -48,12 +48,12 @@ fn inner07()
     })
 }
 
-/// A router with one route, as the extractors of axum-jwt-auth need it.
+/// Returns a router with one route, which the extractors of axum-jwt-auth require.
 pub(crate) fn router() -> Router {
     Router::new().route("/", get(|| async { "" }))
 }
 
-/// axum-jwt-auth, by cookie.
+/// Returns axum-jwt-auth, reading the cookie.
 pub(crate) fn axum_jwt_auth() -> Router {
     async fn handler(user: SignedIn) -> &'static str {
         black_box(&user.claims);
@@ -85,7 +85,7 @@ impl FromRef<AppState> for Decoder {
     }
 }
 
-/// tower-oauth2-resource-server, which reads `Authorization: Bearer` and needs a key with an id.
+/// Returns tower-oauth2-resource-server, which reads `Authorization: Bearer` and requires a key with an id.
 pub(crate) fn oauth2_resource_server() -> impl Service<Request, Response = Response, Error = Infallible> {
     let secret = URL_SAFE_NO_PAD.encode(SECRET);
     let keys = format!(r#"{{"keys":[{{"kty":"oct","kid":"{KEY_ID}","alg":"HS256","k":"{secret}"}}]}}"#);
@@ -100,7 +100,7 @@ pub(crate) fn oauth2_resource_server() -> impl Service<Request, Response = Respo
     server.into_layer().layer(inner())
 }
 
-/// tower-http's CSRF layer: an origin check, no token.
+/// Returns tower-http's CSRF layer, which checks the origin but no token.
 pub(crate) fn csrf() -> impl Service<Request, Response = Response, Error = Infallible> {
     CsrfLayer::new().layer(inner()).map_response(|response| response.map(Body::new))
 }

@@ -1,4 +1,4 @@
-//! Us, set up as applications do.
+//! The library, set up as in an application.
 
 use futures_util::FutureExt;
 use jsonwebtoken::Algorithm;
@@ -13,25 +13,25 @@ use crate::fixture::{
     AUDIENCE, ISSUER, KEY_ID, MANY, SCOPE, SECRET, SUBJECT, XSRF_TOKEN, public_pem, session_id,
 };
 
-/// The application's own claims.
+/// The custom claims of the application.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct User {
     pub(crate) roles: Vec<String>,
 }
 
-/// What is remembered of tokens that have been verified.
+/// The configuration of the cache of verified tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cache {
-    /// Nothing: each request is the first sight of its token.
+    /// No cache: every request verifies its token.
     Off,
-    /// As it comes.
+    /// The default cache.
     On,
-    /// So little that each of many tokens is forgotten before it comes again.
+    /// A cache so small that each of many tokens is evicted before it is used again.
     Full,
 }
 
 impl Cache {
-    /// The default is not set, so that it is what is measured.
+    /// Returns the capacity to set, or `None` to measure the library's default.
     const fn bytes(self) -> Option<usize> {
         match self {
             Self::Off => Some(0),
@@ -42,9 +42,9 @@ impl Cache {
 
     pub(crate) const fn label(self) -> &'static str {
         match self {
-            Self::Off => "first sight, no cache",
-            Self::On => "cache hit",
-            Self::Full => "first sight, cache full",
+            Self::Off => "uncached token",
+            Self::On => "cached token",
+            Self::Full => "uncached token, full cache",
         }
     }
 }
@@ -64,7 +64,7 @@ pub(crate) fn verifier(algorithm: Algorithm, cache: Cache) -> Verifier<User> {
     caching(Verifier::new(keys(algorithm)), cache).with_issuer(ISSUER).with_audience(AUDIENCE)
 }
 
-/// `verifier` with or without a memory of verified tokens.
+/// Configures the cache of `verifier`.
 pub(crate) fn caching<C>(verifier: Verifier<C>, cache: Cache) -> Verifier<C> {
     match cache.bytes() {
         None => verifier,
@@ -72,12 +72,12 @@ pub(crate) fn caching<C>(verifier: Verifier<C>, cache: Cache) -> Verifier<C> {
     }
 }
 
-/// The layer that verifies tokens, alone.
+/// Returns only the layer that verifies tokens.
 pub(crate) fn cookie_jwt(algorithm: Algorithm, cache: Cache) -> CookieJwtLayer<User> {
     CookieJwtLayer::new(verifier(algorithm, cache))
 }
 
-/// Sessions whose store knows the sessions of all tokens, as after so many sign-ins.
+/// Returns sessions whose store contains the sessions of all tokens, as after that many sign-ins.
 pub(crate) fn sessions(cache: Cache) -> Sessions<User> {
     let store = MemoryStore::new();
     for session in 0..MANY {

@@ -1,6 +1,6 @@
-//! Tables in Markdown.
+//! Output of Markdown tables.
 
-/// Prints a heading, a remark and the head of a table.
+/// Prints a heading, a remark and the header of a table.
 pub(crate) fn begin(title: &str, remark: &str, columns: &[&str]) {
     println!("\n### {title}\n");
     if !remark.is_empty() {
@@ -11,12 +11,12 @@ pub(crate) fn begin(title: &str, remark: &str, columns: &[&str]) {
     println!("|{}|", rules.join("|"));
 }
 
-/// Prints a row.
+/// Prints a row of a table.
 pub(crate) fn row(cells: &[String]) {
     println!("| {} |", cells.join(" | "));
 }
 
-/// Whole nanoseconds, microseconds from ten thousand on.
+/// Formats a time in whole nanoseconds, or in microseconds from ten thousand nanoseconds up.
 pub(crate) fn time(nanoseconds: f64) -> String {
     match nanoseconds {
         ..10_000.0 => format!("{nanoseconds:.0} ns"),
@@ -24,7 +24,7 @@ pub(crate) fn time(nanoseconds: f64) -> String {
     }
 }
 
-/// Allocations a call: whole where they are whole.
+/// Formats the allocations per call, without decimals if the number is whole.
 pub(crate) fn allocations(count: f64) -> String {
     match (count - count.round()).abs() {
         ..0.05 => format!("{count:.0}"),

@@ -1,8 +1,8 @@
-//! How a cost grows, and whether it grows faster than what it depends on.
+//! Evaluates how a cost grows, and whether it grows faster than linearly.
 
 use crate::table;
 
-/// A cost at one size.
+/// The cost at one size.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Point {
     pub(crate) size: f64,
@@ -10,9 +10,9 @@ pub(crate) struct Point {
     pub(crate) allocations: f64,
 }
 
-/// Prints the rows of one thing that grows.
+/// Prints the table of one series.
 pub(crate) fn print(title: &str, remark: &str, unit: &str, points: &[Point]) {
-    let columns = [unit, "time", "allocations", "size ×", "time ×", "each more costs", ""];
+    let columns = [unit, "time", "allocations", "size ×", "time ×", "cost of one more", ""];
     table::begin(title, remark, &columns);
     let first = points[0];
     for (index, point) in points.iter().enumerate() {
@@ -33,8 +33,8 @@ fn slope(one: Point, other: Point) -> f64 {
     (other.nanoseconds - one.nanoseconds) / (other.size - one.size)
 }
 
-/// Worse than linear: one more costs clearly more than it did among the smallest ones, and that
-/// makes out a part of the whole.
+/// Returns a warning if the cost grows worse than linearly: the marginal cost is clearly higher than among the
+/// smallest sizes, and the excess is a considerable part of the total.
 fn verdict(points: &[Point]) -> &'static str {
     let [first, second, .., before, last] = points else {
         return "";

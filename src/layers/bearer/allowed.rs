@@ -5,11 +5,11 @@ use crate::{
     request::{is_loopback, normalize, without_default_port},
 };
 
-/// The origins that may get a token.
+/// The origins that may receive a token.
 #[derive(Clone, Debug)]
 pub(super) struct Allowed {
     origins: Vec<Box<str>>,
-    /// Where requests without an authority go.
+    /// The destination of requests whose URI has no authority.
     fixed: Option<Box<str>>,
 }
 
@@ -19,7 +19,7 @@ impl Allowed {
             origins.into_iter().map(|origin| checked(origin.as_ref())).collect::<Result<_, _>>()?;
         if origins.is_empty() {
             return Err(ConfigError::new(
-                "the list of origins that may get a token is empty; name at least one",
+                "the list of origins that may receive a token is empty; add at least one",
             ));
         }
         Ok(Self { origins, fixed: None })
@@ -29,7 +29,7 @@ impl Allowed {
         let origin = checked(origin)?;
         if !self.origins.contains(&origin) {
             return Err(ConfigError::new(
-                "the channel's origin is not on the list of those that may get a token",
+                "the fixed origin is not in the list of origins that may receive a token; add it to the list",
             ));
         }
         self.fixed = Some(origin);
@@ -40,10 +40,10 @@ impl Allowed {
         let (scheme, authority) = match (uri.scheme_str(), uri.authority()) {
             (Some(scheme), Some(authority)) => (scheme, authority),
             (None, None) => return self.fixed.is_some(),
-            // A host without a scheme (CONNECT) may be any.
+            // Without a scheme (CONNECT), the URI does not determine the origin.
             _ => return false,
         };
-        // User info would let the part before the `@` pass for the host.
+        // `https://allowed.example@evil.example` goes to evil.example.
         if authority.as_str().contains('@') {
             return false;
         }
@@ -53,7 +53,7 @@ impl Allowed {
     }
 }
 
-/// An origin over https, or on loopback.
+/// Normalizes an origin, and accepts it only if it uses https or is on loopback.
 fn checked(origin: &str) -> Result<Box<str>, ConfigError> {
     let origin = normalize(origin)?;
     let (scheme, authority) = origin.split_once("://").unwrap_or_default();
@@ -61,7 +61,7 @@ fn checked(origin: &str) -> Result<Box<str>, ConfigError> {
         "https" => Ok(origin),
         "http" if is_loopback(authority) => Ok(origin),
         _ => Err(ConfigError::new(format!(
-            "a token must not travel in the clear to `{origin}`; use https (http is for loopback alone)"
+            "`{origin}` would receive tokens unencrypted; use https (http is accepted for loopback only)"
         ))),
     }
 }

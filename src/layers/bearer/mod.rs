@@ -1,18 +1,18 @@
-//! `SetBearerLayer`: tokens on the way to other servers.
+//! Sends tokens to other servers: [`SetBearerLayer`].
 //!
-//! Wraps an HTTP client (hyper-util, a tonic channel) and writes `Authorization: Bearer`: the caller's own
-//! token, passed on, or a service token that this server mints in its own name. Only requests to the
-//! origins of a mandatory list get one, over https (or to loopback), and an `Authorization` that is there
-//! already is never overwritten.
+//! The layer wraps an HTTP client (hyper-util, a tonic channel) and sets `Authorization: Bearer` on outgoing
+//! requests. The token is either the caller's, forwarded, or a service token that this server issues for itself. Only
+//! requests to the origins in a mandatory list receive one, and only over https (or to loopback). An existing
+//! `Authorization` header is never overwritten.
 //!
-//! The list is checked for each request that passes. Put the layer inside of one that follows redirects,
-//! next to the client: each hop is then judged by itself, and a redirect to elsewhere leads no token
-//! astray. Outside of it the layer sees the first request alone, and it is the other layer's policy that
-//! has to drop `Authorization` on the way (tower-http's standard policy does).
+//! The list is checked for every request that passes through the layer. If the client follows redirects, put this
+//! layer inside the redirecting layer, next to the client: each hop is then checked separately, and an origin that is
+//! not in the list receives no token. Outside the redirecting layer it sees only the first request, and the redirect
+//! policy has to remove `Authorization` on the way (tower-http's standard policy does).
 //!
 //! # Examples
 //!
-//! A service token of its own type and audience:
+//! Sending a service token, which has its own type and audience:
 //!
 //! ```
 //! use std::{convert::Infallible, time::Duration};
@@ -31,7 +31,7 @@
 //! let request = Request::get("https://stock.shop.example/items").body(())?;
 //! let sent = client.clone().oneshot(request).await?.into_body().expect("on the list");
 //! let token = sent.to_str()?.strip_prefix("Bearer ").expect("a bearer token").to_owned();
-//! // The receiving side accepts service tokens only where its verifier says so.
+//! // The receiver accepts service tokens only if its verifier lists their type.
 //! let stock = || Verifier::<()>::builder(keys.clone()).with_audience("stock");
 //! assert!(stock().build()?.verify(&token).is_err());
 //! assert_eq!(stock().with_types([SERVICE_TYPE]).build()?.verify(&token)?.subject(), Some("shop"));
@@ -41,7 +41,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The caller's token, passed on by a handler:
+//! Forwarding the caller's token from a handler:
 //!
 //! ```
 //! use http::{Request, request::Parts};
@@ -73,7 +73,7 @@ use tower_service::Service;
 use self::allowed::Allowed;
 use crate::error::ConfigError;
 
-/// Layer that writes `Authorization: Bearer` on the requests of a client.
+/// Layer that sets `Authorization: Bearer` on the requests of a client.
 ///
 /// See the [module docs](crate::layers::bearer) for an example.
 #[derive(Clone, Debug)]
@@ -83,35 +83,37 @@ pub struct SetBearerLayer {
     allowed: Allowed,
 }
 
-/// Whose token is sent.
 #[derive(Clone, Debug)]
 enum Token {
-    /// That in the extensions of the outgoing request.
+    /// The `CallerToken` in the extensions of the outgoing request.
     Caller,
     Service(ServiceToken),
 }
 
 impl SetBearerLayer {
-    /// Passes the caller's token on: the `CallerToken` in the extensions of the outgoing request.
+    /// Creates a layer that forwards the caller's token: the [`CallerToken`] in the extensions of the outgoing
+    /// request.
     ///
-    /// Only requests to these origins get one. The receiver sees the user's token with its own audience:
-    /// let it accept that.
+    /// Only requests to `origins` receive it. The token keeps its audience, so the receiver must accept the audience
+    /// of this server.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for an empty list, for what is no origin, and for http but to loopback.
+    /// Returns a [`ConfigError`] if `origins` is empty, contains something other than an origin, or contains an
+    /// `http` origin that is not loopback.
     pub fn caller<T: AsRef<str>>(origins: impl IntoIterator<Item = T>) -> Result<Self, ConfigError> {
         Ok(Self { token: Token::Caller, allowed: Allowed::new(origins)? })
     }
 
-    /// Sends a token in the name of this server.
+    /// Creates a layer that sends a token which this server issues for itself.
     ///
-    /// Only requests to these origins get it.
+    /// Only requests to `origins` receive it.
     ///
     /// # Errors
     ///
-    /// As [`caller`](Self::caller), and for a token whose ring cannot sign or whose lifetime is under a
-    /// second.
+    /// Returns a [`ConfigError`] if `origins` is empty, contains something other than an origin, or contains an
+    /// `http` origin that is not loopback, if the key ring of `token` cannot sign, or if its lifetime is less than
+    /// one second.
     pub fn service<T: AsRef<str>>(
         token: ServiceToken,
         origins: impl IntoIterator<Item = T>,
@@ -120,14 +122,16 @@ impl SetBearerLayer {
         Ok(Self { token: Token::Service(token), allowed: Allowed::new(origins)? })
     }
 
-    /// Takes requests whose URI is a path alone as going to `origin`: for channels to one server, as
-    /// tonic's, which add the rest further in.
+    /// Treats requests whose URI is only a path as requests to `origin`.
+    ///
+    /// This is for channels to a single server, such as tonic's, which add the scheme and the authority further
+    /// inside.
     ///
     /// Defaults to sending such requests without a token.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when `origin` is not on the list.
+    /// Returns a [`ConfigError`] if `origin` is not one of the origins that may receive a token.
     pub fn with_fixed_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
         self.allowed.fix(origin)?;
         Ok(self)
@@ -142,7 +146,7 @@ impl<S> Layer<S> for SetBearerLayer {
     }
 }
 
-/// Client service that [`SetBearerLayer`] makes.
+/// Client service created by [`SetBearerLayer`].
 ///
 /// See the [module docs](crate::layers::bearer) for an example.
 #[derive(Clone, Debug)]

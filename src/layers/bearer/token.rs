@@ -14,22 +14,20 @@ use crate::{
     token::{Expiry, Issuer, NewToken, Scopes},
 };
 
-/// The token of a request's user, to be passed on to another server: put it into the extensions of the
-/// outgoing request.
+/// The token of the signed-in user, for forwarding to another server.
 ///
-/// `Debug` does not show it.
+/// Insert it into the extensions of the outgoing request. Its `Debug` output does not contain the token.
 #[derive(Clone)]
 pub struct CallerToken(HeaderValue);
 
 impl CallerToken {
-    /// The token that a `CookieJwtLayer` has verified, or that a `RefreshLayer` has just granted; `None` for
-    /// requests without a user.
+    /// Returns the token that a `CookieJwtLayer` has verified or that a `RefreshLayer` has just issued, or `None` if
+    /// the request has no signed-in user.
     pub fn from_parts(request: &Parts) -> Option<Self> {
         let token = request.extensions.get::<AuthState>()?.token(&request.headers)?;
         bearer_value(token).map(Self)
     }
 
-    /// The value of the `Authorization` header.
     pub(super) fn header(&self) -> HeaderValue {
         self.0.clone()
     }
@@ -41,12 +39,12 @@ impl fmt::Debug for CallerToken {
     }
 }
 
-/// `typ` of service tokens: accepted only by verifiers that name it, `Verifier::with_types`.
+/// The `typ` of service tokens, accepted only by verifiers that list it (`with_types`).
 pub const SERVICE_TYPE: &str = "service+jwt";
 
-/// Mints tokens in the name of this server, and reuses each until it is about to expire.
+/// Issues tokens that identify this server, and reuses each until it is about to expire.
 ///
-/// Clones share the token: there is one mint, however many requests need it at once.
+/// Clones share the current token, so concurrent requests cause it to be issued only once.
 #[derive(Clone)]
 #[must_use]
 pub struct ServiceToken {
@@ -64,7 +62,8 @@ struct Current {
 }
 
 impl ServiceToken {
-    /// Tokens about this service, `subject`, signed by `issuer`, whose audience names the receiver.
+    /// Creates tokens whose subject is this service, `subject`, signed by `issuer`, whose audience names the
+    /// receiver.
     pub fn new(issuer: Issuer, subject: impl Into<String>) -> Self {
         Self {
             issuer,
@@ -76,16 +75,16 @@ impl ServiceToken {
         }
     }
 
-    /// Asks for these scopes.
+    /// Sets the scopes of the tokens.
     ///
-    /// Defaults to none.
+    /// Defaults to no scopes.
     pub fn with_scope(mut self, scope: Scopes) -> Self {
         self.scope = scope;
         self.current = Arc::default();
         self
     }
 
-    /// Lets each token live this long, in whole seconds.
+    /// Sets the lifetime of each token, in whole seconds.
     ///
     /// Defaults to five minutes.
     pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
@@ -94,7 +93,7 @@ impl ServiceToken {
         self
     }
 
-    /// Takes the time from `clock`.
+    /// Uses `clock` as the source of time.
     ///
     /// Defaults to the operating system's clock.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
@@ -112,14 +111,14 @@ impl ServiceToken {
         }
         if self.lifetime < Duration::from_secs(1) {
             return Err(ConfigError::new(
-                "the lifetime of service tokens is under a second; `with_lifetime` needs whole seconds",
+                "the lifetime of service tokens is less than a second; set at least one with `with_lifetime`",
             ));
         }
         Ok(())
     }
 
-    /// The header value, minted anew when the present one is about to expire; `None` when it cannot be
-    /// minted, which the log says.
+    /// Returns the header value, with a new token if the current one is about to expire, or `None` if no token could
+    /// be issued, in which case the reason is logged.
     pub(super) fn header(&self) -> Option<HeaderValue> {
         let now = self.clock.now();
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,7 +138,7 @@ impl ServiceToken {
             }
         };
         let header = bearer_value(token.as_bytes())?;
-        // A fifth of its life is left for the way, and for clocks that differ.
+        // The last fifth of the lifetime allows for transit and clock skew.
         let renew_at = later(now, self.lifetime * 4 / 5);
         *current = Some(Current { header: header.clone(), renew_at });
         Some(header)
@@ -155,7 +154,7 @@ impl fmt::Debug for ServiceToken {
     }
 }
 
-/// `Bearer TOKEN`, marked so that no log shows it.
+/// Returns `Bearer TOKEN`, marked as sensitive so that it stays out of logs.
 fn bearer_value(token: &[u8]) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_bytes(&[b"Bearer ", token].concat()).ok()?;
     value.set_sensitive(true);

@@ -1,5 +1,7 @@
-//! JSON Web Key Sets: [`JwksService`] publishes the public keys of a ring, and `RemoteJwks` (feature
-//! `jwks-remote`) follows the set of another server.
+//! Publishes and follows JSON Web Key Sets.
+//!
+//! [`JwksService`] publishes the public keys of a key ring; `RemoteJwks` (feature `jwks-remote`) follows the set of
+//! another server.
 
 #[cfg(feature = "jwks-remote")]
 mod remote;
@@ -24,13 +26,12 @@ use tower_service::Service;
 use super::body::JsonBody;
 use crate::keys::{KeyRing, crypto::sha256};
 
-/// Service that publishes the public keys of a ring as a JWK set: mount it at
-/// `GET /.well-known/jwks.json`.
+/// Service that publishes the public keys of a key ring as a JWK set.
 ///
-/// Private keys and shared secrets never get into it: it is made of the public parts alone. Answers may be
-/// cached for five minutes, and have an `ETag`.
+/// Mount it at `GET /.well-known/jwks.json`. The set is built from the public parts of the keys only, so it never
+/// contains private keys or shared secrets. Responses may be cached for five minutes and have an `ETag`.
 ///
-/// Made by [`KeyRing::jwks_service`].
+/// Created by [`KeyRing::jwks_service`].
 ///
 /// # Examples
 ///
@@ -51,8 +52,9 @@ pub struct JwksService {
 }
 
 impl KeyRing {
-    /// The service that publishes the public keys of the ring, those that are accepted only included:
-    /// other servers learn a key before it signs.
+    /// Returns the service that publishes the public keys of the ring.
+    ///
+    /// They include the keys that are only accepted, so that other servers learn a key before it signs.
     pub fn jwks_service(&self) -> JwksService {
         JwksService { keys: self.clone() }
     }
@@ -95,7 +97,7 @@ fn answer(keys: &KeyRing, method: &Method, headers: &HeaderMap) -> Response<Json
     response
 }
 
-/// `If-None-Match`, by weak comparison (RFC 9110 §13.1.2).
+/// Returns whether `If-None-Match` matches `tag`, by weak comparison (RFC 9110 §13.1.2).
 fn matches(headers: &HeaderMap, tag: &str) -> bool {
     let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     values

@@ -1,4 +1,4 @@
-//! The key set of an authorization server elsewhere, followed.
+//! Follows the key set of an authorization server.
 
 use std::{
     convert::Infallible,
@@ -28,15 +28,15 @@ use crate::{
 
 /// Follows the JWK set of an authorization server over any Tower HTTP client.
 ///
-/// The set is fetched at once, then every five minutes, and when a token names an unknown key, at most
-/// once a minute. A set that cannot be fetched or read changes nothing: the last good one stays in use,
-/// but for 24 hours at most. Before the first, and after that time, tokens cannot be judged: requests are
-/// answered 503.
+/// By default, the set is fetched immediately, then every five minutes, and additionally when a token names an
+/// unknown key, at most once a minute. If a set cannot be fetched or parsed, the last valid one remains in use, for
+/// at most 24 hours. Before the first set has arrived, and after those 24 hours, tokens cannot be verified, and
+/// requests are answered with 503.
 ///
-/// Keys for other purposes and shared secrets in the set are left out. Only https is followed, http to
-/// loopback alone; a redirect is a failure, unless the client follows it.
+/// Shared secrets and keys for other purposes in the set are ignored. The URL must use https, or http to loopback. A
+/// redirect counts as a failure unless the client follows it.
 ///
-/// Comes with the feature `jwks-remote`, and runs on Tokio.
+/// Requires the feature `jwks-remote` and the Tokio runtime.
 ///
 /// # Examples
 ///
@@ -67,16 +67,17 @@ pub struct RemoteJwks {
 }
 
 impl RemoteJwks {
-    /// The set at this URL.
+    /// Creates a configuration for the set at `url`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when it is no URL, holds user information, or is http but to loopback.
+    /// Returns a [`ConfigError`] if `url` is not a valid URL, contains a user name or password, or uses http for a
+    /// host other than loopback.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
-        let uri: Uri = url.parse().map_err(|_| ConfigError::new("the key set has no valid URL"))?;
+        let uri: Uri = url.parse().map_err(|_| ConfigError::new("the URL of the key set is not valid"))?;
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(ConfigError::new(
-                "the key set's URL holds a user name or password; a public set needs none",
+                "the URL of the key set contains a user name or password; remove it, as a public set needs none",
             ));
         }
         let secure = match (uri.scheme_str(), uri.authority()) {
@@ -86,8 +87,8 @@ impl RemoteJwks {
         };
         if !secure {
             return Err(ConfigError::new(
-                "a key set must be fetched over https (http is for loopback alone): who can change it on the way \
-                 can sign anybody in",
+                "the URL of the key set must use https (http is accepted for loopback only): whoever can modify the \
+                 set in transit can sign in as any user",
             ));
         }
         Ok(Self {
@@ -99,7 +100,7 @@ impl RemoteJwks {
         })
     }
 
-    /// Fetches the set this often.
+    /// Sets the interval between two fetches.
     ///
     /// Defaults to five minutes.
     pub const fn with_interval(mut self, interval: Duration) -> Self {
@@ -107,7 +108,7 @@ impl RemoteJwks {
         self
     }
 
-    /// Fetches the set for an unknown key at most this often.
+    /// Sets the minimum time before an unknown key may cause another fetch.
     ///
     /// Defaults to one minute.
     pub const fn with_min_gap(mut self, gap: Duration) -> Self {
@@ -115,7 +116,7 @@ impl RemoteJwks {
         self
     }
 
-    /// Uses the last good set for so long when no other can be had.
+    /// Sets how long the last valid set remains in use while no newer one can be fetched.
     ///
     /// Defaults to 24 hours.
     pub const fn with_max_age(mut self, max_age: Duration) -> Self {
@@ -123,7 +124,7 @@ impl RemoteJwks {
         self
     }
 
-    /// Gives up a fetch after this time.
+    /// Sets the time after which a fetch is abandoned.
     ///
     /// Defaults to 10 seconds.
     pub const fn with_timeout(mut self, timeout: Duration) -> Self {
@@ -131,8 +132,9 @@ impl RemoteJwks {
         self
     }
 
-    /// The ring of the keys, and the future that follows them: give it to a task of its own. It ends
-    /// when the last clone of the ring is dropped.
+    /// Returns the key ring, and the future that keeps it up to date.
+    ///
+    /// Spawn the future as a separate task. It completes when the last clone of the ring is dropped.
     pub fn follow<S, ReqBody, ResBody>(
         self,
         client: S,
@@ -148,7 +150,7 @@ impl RemoteJwks {
     {
         let unknown = Arc::new(Notify::new());
         let notify = unknown.clone();
-        // Goes with the ring: then there is nothing left to follow, whatever is being waited for.
+        // Dropped with the ring, which ends the task whatever it is waiting for.
         let (alive, dropped) = oneshot::channel::<Infallible>();
         let ring = KeyRing::awaited(move || {
             let _ = &alive;
@@ -180,7 +182,7 @@ impl RemoteJwks {
                 Ok(ring) => {
                     let now = Instant::now();
                     shared.take(&ring, now.checked_add(self.max_age).unwrap_or(now + FOREVER));
-                    // Before the set is too old, whatever is configured.
+                    // Fetches again before the set expires, even if the interval is longer than the maximum age.
                     self.interval.min(self.max_age / 2)
                 }
                 Err(failure) => {
@@ -193,7 +195,7 @@ impl RemoteJwks {
         }
     }
 
-    /// Waits for the next turn, or for an unknown key, but never less than the gap between two fetches.
+    /// Waits for the next fetch, which an unknown key brings forward, but at least for the minimum gap.
     async fn wait(&self, waits: Duration, unknown: &Notify) {
         let waits = waits.max(MIN_WAIT);
         let gap = self.min_gap.min(waits).max(MIN_WAIT);
@@ -234,7 +236,7 @@ impl RemoteJwks {
     }
 }
 
-/// Why a set was not taken; for the log.
+/// Why a set was not adopted; for the log.
 enum Failure {
     TimedOut,
     Unreachable(String),
@@ -247,20 +249,20 @@ enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TimedOut => f.write_str("no answer in time"),
+            Self::TimedOut => f.write_str("timed out"),
             Self::Unreachable(error) => write!(f, "unreachable: {error}"),
-            Self::Status(status) => write!(f, "answered {status}"),
-            Self::TooLarge => f.write_str("larger than a key set may be"),
-            Self::BrokeOff => f.write_str("the answer broke off"),
+            Self::Status(status) => write!(f, "responded with {status}"),
+            Self::TooLarge => f.write_str("the response is larger than 256 KiB"),
+            Self::BrokeOff => f.write_str("the response ended early"),
             Self::Unusable(error) => error.fmt(f),
         }
     }
 }
 
-/// Whatever is configured, the server is not asked without a pause.
+/// Keeps a zero interval from becoming a busy loop.
 const MIN_WAIT: Duration = Duration::from_millis(10);
-/// After a failure.
+/// The longest wait after a failure.
 const RETRY: Duration = Duration::from_secs(10);
-/// For a maximum age beyond what the clock can count.
+/// Replaces a maximum age that overflows the clock.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 const MAX_SET: usize = 256 * 1024;

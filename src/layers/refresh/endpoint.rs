@@ -1,4 +1,4 @@
-//! The form that a client may send to the refresh service.
+//! The refresh service.
 
 use std::{
     convert::Infallible,
@@ -31,16 +31,17 @@ use crate::{
     token::{Budget, Scopes, TokenErrorKind},
 };
 
-/// Service that exchanges the refresh cookie: mount it at `POST /api/refresh`.
+/// Service that exchanges the refresh cookie for new tokens.
 ///
-/// Answers 200 with `{"expiresAt", "xsrfToken"}` and the new cookies, or a problem (RFC 9457): 401, 403
-/// for another origin, 503 while the store is down. It belongs outside of the layers.
+/// Mount it at `POST /api/refresh`, outside the layers. It responds with 200, the body `{"expiresAt", "xsrfToken"}`
+/// and the new cookies, or with problem details (RFC 9457): 401 if there is no refresh cookie of a live session, 403
+/// if the request comes from another origin, 503 while the store is unavailable.
 ///
-/// A form field `scope` asks for less (RFC 6749 §6): the narrower access token comes in the body alone,
-/// as `access_token`; the session, its grant and its cookies stay as they are. More than was granted is
-/// 400 `invalid_scope`.
+/// A form field `scope` requests an access token with fewer scopes (RFC 6749 §6). That token is only in the response
+/// body, as `access_token`; the session, its granted scopes and its cookies do not change. A request for scopes that
+/// were not granted is answered with 400 `invalid_scope`.
 ///
-/// Made by [`Sessions::refresh_service`].
+/// Created by [`Sessions::refresh_service`].
 ///
 /// # Examples
 ///
@@ -171,7 +172,7 @@ where
             "scope": scope.as_str(),
         }),
     );
-    // The body is a credential (RFC 6749 §5.1).
+    // Required because the body contains a token (RFC 6749 §5.1).
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
@@ -184,7 +185,7 @@ fn refused<C>(sessions: &Sessions<C>, parts: &Parts, error: RefreshError) -> Res
     response
 }
 
-/// An error of RFC 6749 §5.2.
+/// Returns an error response as specified in RFC 6749 §5.2.
 fn oauth_error(error: &str) -> Response<JsonBody> {
     json_response(StatusCode::BAD_REQUEST, &json!({ "error": error }))
 }
@@ -237,12 +238,12 @@ impl<C> fmt::Debug for RefreshService<C> {
 #[derive(Debug, PartialEq, Eq)]
 enum FormError {
     TooLarge,
-    /// The body broke off, or names the scope twice.
+    /// The body ended with an error, or contains `scope` more than once.
     Unreadable,
     InvalidScope,
 }
 
-/// The `scope` of the form; none when it is absent or empty, or when there is no form.
+/// Reads the `scope` field of the form; `None` if it is absent or empty, or if the body is not a form.
 async fn form_scope<B: Body>(headers: &HeaderMap, body: B) -> Result<Option<Scopes>, FormError> {
     if !is_form(headers) {
         return Ok(None);
@@ -256,7 +257,7 @@ async fn form_scope<B: Body>(headers: &HeaderMap, body: B) -> Result<Option<Scop
         return Ok(None);
     };
     if scopes.next().is_some() {
-        return Err(FormError::Unreadable); // RFC 6749 §3.2: no parameter more than once
+        return Err(FormError::Unreadable); // RFC 6749 §3.2 forbids repeated parameters
     }
     let scope = Scopes::new(scope).map_err(|_| FormError::InvalidScope)?;
     Ok((!scope.is_empty()).then_some(scope))

@@ -37,7 +37,7 @@ pin_project! {
     {
         // Waits for the store, then calls the inner service.
         Ask { answer: BoxFuture<'static, Answer<C>>, waiting: Option<Box<Waiting<S, C, R, ReqBody>>> },
-        // Waits for the inner service and for the store to note the generation, whichever is slower.
+        // Waits for both the inner service and the write that confirms the generation.
         Confirm {
             #[pin] future: S::Future,
             confirmation: Option<BoxFuture<'static, ()>>,
@@ -45,13 +45,13 @@ pin_project! {
         },
         // Waits for the inner service.
         Handle { #[pin] future: S::Future, on_response: Option<Box<OnResponse<C>>> },
-        // Waits for the store to say which cookies may still go out.
+        // Waits for the store, whose record decides which cookies may still be sent.
         Admit { admission: BoxFuture<'static, Vec<HeaderValue>>, response: Option<Response<ResBody>> },
         Refused { response: Option<Response<ResBody>> },
     }
 }
 
-/// A request that waits for the store.
+/// A request that is waiting for the store.
 pub(super) struct Waiting<S, C, R, B> {
     pub(super) ready: S,
     pub(super) parts: Parts,
@@ -124,7 +124,7 @@ where
 }
 
 impl<S, C, R, B> Waiting<S, C, R, B> {
-    /// Calls the inner service as the store's answer says, or refuses.
+    /// Calls the inner service, or refuses the request, depending on the store's answer.
     fn resume<ResBody>(mut self, answer: Answer<C>) -> State<S, C, R, B, ResBody>
     where
         S: Service<Request<B>, Response = Response<ResBody>>,

@@ -1,17 +1,17 @@
-//! `RefreshLayer` and the refresh service: sessions that outlive their access tokens.
+//! Keeps sessions going after their access tokens expire: [`RefreshLayer`] and [`RefreshService`].
 //!
-//! Access tokens live minutes. When one is missing or has expired and the refresh cookie is good,
-//! [`RefreshLayer`] exchanges that, lets the request go on as the signed-in user and sets the new
-//! cookies on the response, of whatever kind that is. The body is never touched. Clients that would
-//! rather refresh by themselves call the [`RefreshService`].
+//! Access tokens live for minutes. If one is missing or expired and the refresh cookie is valid, [`RefreshLayer`]
+//! exchanges the refresh cookie, lets the request proceed as the signed-in user, and sets the new cookies on the
+//! response, whatever its status. The request body is never read. Clients that prefer to refresh explicitly call
+//! [`RefreshService`].
 //!
-//! What a signed-out session leaves behind: access tokens that live until they expire. Where that is
-//! too long, switch on `with_session_check`, or ask [`Sessions::is_live`](crate::Sessions::is_live) in the
-//! handlers that matter.
+//! Access tokens outlive sign-out: they remain valid until they expire. Where that is too long, enable
+//! [`with_session_check`](crate::session::SessionsBuilder::with_session_check), or call
+//! [`Sessions::is_live`](crate::Sessions::is_live) in the handlers that need certainty.
 //!
 //! # Examples
 //!
-//! An hour later, the same browser is still signed in:
+//! Staying signed in after the access token has expired:
 //!
 //! ```
 //! use std::{convert::Infallible, time::Duration};
@@ -74,7 +74,7 @@ use crate::{
     session::Sessions,
 };
 
-/// Layer that renews the session of a request whose access token is missing or has expired.
+/// Layer that refreshes the session of requests whose access token is missing or expired.
 ///
 /// See the [module docs](crate::layers::refresh) for an example.
 #[must_use]
@@ -91,21 +91,23 @@ impl<C> RefreshLayer<C> {
 }
 
 impl<C, R> RefreshLayer<C, R> {
-    /// Lets requests for which `predicate` holds pass untouched.
+    /// Exempts requests for which `predicate` returns `true`: they pass unchanged.
     ///
-    /// The predicate sees what the layer sees: inside of a router that axum's `nest` has mounted below a
-    /// path, the rest of the path alone.
+    /// The predicate sees the request as the layer does. In a router that axum's `nest` has mounted under a path,
+    /// that is only the remainder of the path.
     ///
-    /// Defaults to none.
+    /// Defaults to no exemptions.
     pub fn with_exempt(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.exempt = Exempt::when(predicate);
         self
     }
 
-    /// Answers refused requests with `reject`: those with refresh cookies of several sessions, and
-    /// those that need a refresh while the store is down.
+    /// Sets the hook that builds the response to refused requests.
     ///
-    /// Defaults to [`DefaultReject`]: a bare status.
+    /// The layer refuses requests that carry refresh cookies of several sessions, and requests that need a refresh
+    /// while the store is unavailable.
+    ///
+    /// Defaults to [`DefaultReject`], which responds with a bare status.
     pub fn with_rejection<T>(self, reject: T) -> RefreshLayer<C, T> {
         RefreshLayer { sessions: self.sessions, exempt: self.exempt, reject }
     }
@@ -140,7 +142,7 @@ impl<C, R> fmt::Debug for RefreshLayer<C, R> {
     }
 }
 
-/// Service that [`RefreshLayer`] makes.
+/// Service created by [`RefreshLayer`].
 ///
 /// See the [module docs](crate::layers::refresh) for an example.
 pub struct Refresh<S, C, R = DefaultReject> {
@@ -185,7 +187,7 @@ where
 }
 
 impl<S: Clone, C, R: Clone> Refresh<S, C, R> {
-    /// The way of most requests, so the future is built in place.
+    /// Inlined because most requests take this path: the future is then built in place.
     #[inline(always)]
     fn forward<ReqBody, ResBody>(
         &mut self,
@@ -212,8 +214,8 @@ impl<S: Clone, C, R: Clone> Refresh<S, C, R> {
         RefreshFuture { state: State::Refused { response: Some(refuse(&self.reject, refusal, &parts)) } }
     }
 
-    /// Puts the request aside until the store has answered. The instance that said it was ready is the one to call
-    /// then.
+    /// Holds the request until the store has answered, together with the inner instance that `poll_ready` has found
+    /// ready: that instance is the one to call.
     #[cold]
     fn ask<ReqBody, ResBody>(
         &mut self,

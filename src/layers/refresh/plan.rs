@@ -1,4 +1,4 @@
-//! What `RefreshLayer` does with a request: decided from its head alone, then carried on with the store's answer.
+//! What `RefreshLayer` does with a request: first decided from the request head alone, then from the store's answer.
 
 use http::{HeaderValue, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
@@ -12,43 +12,43 @@ use crate::{
     token::{Claims, TokenError, TokenErrorKind},
 };
 
-/// What happens to a request.
+/// What to do with a request.
 pub(super) enum Plan<C> {
-    /// It goes to the inner service as it is, perhaps without a user.
+    /// Pass it to the inner service unchanged, possibly without a signed-in user.
     Forward(Option<Box<OnResponse<C>>>),
-    /// Its token is good. The store learns beside the inner service that the client holds it.
+    /// Pass it to the inner service, and at the same time confirm the generation of its valid token in the store.
     Confirm(BoxFuture<'static, ()>),
-    /// It waits for the store.
+    /// Wait for the store.
     Ask(BoxFuture<'static, Answer<C>>),
     Refuse(Refusal),
 }
 
-/// What the store has answered.
+/// The outcome of waiting for the store.
 pub(super) type Answer<C> = Result<Proceed<C>, RefreshError>;
 
-/// How a request proceeds that has waited for the store.
+/// How a request proceeds after waiting for the store.
 pub(super) enum Proceed<C> {
-    /// As the user of the grant, whose cookies are for the response.
+    /// As the user of the grant, whose cookies belong on the response.
     As(Box<Grant<C>>),
-    /// With the claims that it came with; `live` when the store has confirmed their session.
+    /// With the claims it arrived with; `live` if the store has confirmed their session.
     Unchanged { live: bool },
 }
 
-/// What is left to do once the inner service has answered.
+/// What remains to be done when the inner service has responded.
 #[expect(clippy::large_enum_variant, reason = "always in a box")]
 pub(super) enum OnResponse<C> {
     Set {
         sessions: Sessions<C>,
         answer: session::Answer,
     },
-    /// Clears our cookies where a layer further in has refused at once. While a handler runs, the user may sign in
-    /// again in another tab, and must keep that.
+    /// Clears this crate's cookies if an inner layer refused the request. After a handler has run they are kept: in
+    /// the meantime the user may have signed in again in another tab, and clearing would discard that session.
     ClearIfRefused {
         sessions: Sessions<C>,
     },
 }
 
-/// Decides from the head of a request.
+/// Decides what to do with a request, from its head alone.
 pub(super) fn plan<C>(sessions: &Sessions<C>, request: &mut impl Head) -> Plan<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -61,14 +61,14 @@ where
     let status = inner.authenticator.check(request);
     match status.verdict {
         Ok(()) => plan_for_user(sessions, request, status.by_header),
-        // A header decides alone, and two sessions at once are nobody's.
+        // A header decides alone, and with cookies of two sessions it is unclear which one to refresh.
         Err(_) if status.by_header => Plan::Forward(None),
         Err(TokenErrorKind::Ambiguous) => Plan::Forward(None),
         Err(_) => plan_for_refresh_cookie(sessions, request),
     }
 }
 
-/// The token is good, but may have to be exchanged soon.
+/// Handles a request with a valid token, which may be due for an early refresh.
 fn plan_for_user<C>(sessions: &Sessions<C>, request: &mut impl Head, by_header: bool) -> Plan<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -101,7 +101,7 @@ where
     }
 }
 
-/// No access token speaks for the request, so its refresh cookie may.
+/// Handles a request without a valid access token.
 fn plan_for_refresh_cookie<C>(sessions: &Sessions<C>, request: &mut impl Head) -> Plan<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -118,7 +118,7 @@ where
     }
 }
 
-/// The refresh cookie of a request that may use it, and whether the application's own page made the request.
+/// Returns the refresh cookie of a request that may use it, and whether the application's own page made the request.
 fn refresh_cookie<C>(sessions: &Sessions<C>, request: &mut impl Head) -> Option<(RefreshCookie, bool)>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -145,7 +145,7 @@ fn is_due<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> bool {
         || inner.refresh_after.is_some_and(|after| age.is_none_or(|age| age >= after))
 }
 
-// Not inlined: the futures are large, and their room on the stack would burden every other request.
+// Not inlined: the futures are large, and inlining would reserve stack space for them on every request.
 #[inline(never)]
 fn ask_to_refresh<C>(
     sessions: &Sessions<C>,
@@ -167,8 +167,8 @@ where
     Plan::Ask(Box::pin(check_live(sessions.clone(), claims.clone())))
 }
 
-/// Exchanges the refresh token of a request. Claims of an access token that is still good are kept while the store
-/// is down.
+/// Exchanges the refresh token of a request. If the store is unavailable, a still valid access token remains in use,
+/// unless the session check requires the store's answer.
 async fn refresh<C>(
     sessions: Sessions<C>,
     token: RefreshToken,
@@ -181,7 +181,7 @@ where
     let session_check = sessions.inner().session_check;
     match (sessions.exchange(&token).await, still_good) {
         (Ok(grant), _) => Ok(Proceed::As(grant)),
-        // A refresh ahead of need was not needed: only a session that has ended ends here.
+        // An early refresh may fail, as the access token is still valid; a revoked session may not continue.
         (Err(RefreshError::Refused { kind, .. }), Some(claims)) if kind != TokenErrorKind::Revoked => {
             match session_check {
                 true => check_live(sessions, claims).await,
@@ -196,7 +196,7 @@ where
     }
 }
 
-/// Asks whether the session of a good token is live, and confirms its generation on the way.
+/// Asks the store whether the session of a valid token is live, and confirms the token's generation.
 async fn check_live<C>(sessions: Sessions<C>, claims: Claims<C>) -> Answer<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -207,8 +207,8 @@ where
     }
 }
 
-/// Puts the store's answer into the request, and returns what is left to do on the response. A refused refresh token
-/// lets the request proceed without a user; only an outage refuses it.
+/// Applies the store's answer to the request, and returns what remains to be done on the response. If the refresh
+/// token was refused, the request proceeds without a signed-in user; only an outage refuses the request itself.
 pub(super) fn resume<C>(
     sessions: &Sessions<C>,
     request: &mut Parts,
@@ -246,7 +246,7 @@ where
 {
     match sessions.admit(answer).await {
         Ok(Some(issued)) => issued.into_cookies(),
-        // The client asks again, and is answered again.
+        // Withholding the cookies loses nothing: the client's next request is evaluated anew.
         Ok(None) | Err(_) => Vec::new(),
     }
 }

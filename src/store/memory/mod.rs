@@ -14,11 +14,11 @@ use super::{
 };
 use crate::clock::{Clock, SharedClock};
 
-/// Sessions in the memory of one process: for tests, and for applications whose users may sign in
-/// again after a restart.
+/// A store that keeps sessions in the memory of one process (single process, not persistent).
 ///
-/// Expired sessions are purged as others come. When it is full, sign-in is refused and nobody is
-/// evicted. A session with small claims takes about half a KiB. Clones share the sessions.
+/// It is meant for tests, and for applications whose users can sign in again after a restart. Expired sessions are
+/// purged when new ones are created. A full store refuses new sessions and evicts none. A session with small claims
+/// takes about half a KiB. Clones share the sessions.
 ///
 /// # Examples
 ///
@@ -37,12 +37,12 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store for up to a million sessions.
+    /// Creates an empty store for up to a million sessions.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Refuses new sessions while it holds this many live ones.
+    /// Sets the number of live sessions at which the store refuses new ones.
     ///
     /// Defaults to 1,000,000.
     #[must_use]
@@ -51,7 +51,7 @@ impl MemoryStore {
         self
     }
 
-    /// Takes the time from `clock`.
+    /// Sets the clock that the store reads the time from.
     ///
     /// Defaults to the operating system's clock.
     #[must_use]
@@ -60,18 +60,18 @@ impl MemoryStore {
         self
     }
 
-    /// How many sessions it holds, expired ones that have not been purged yet included.
+    /// Returns the number of sessions in the store, including expired ones that have not been purged yet.
     pub fn len(&self) -> usize {
         self.table().len()
     }
 
-    /// Whether it holds no session.
+    /// Returns `true` if the store contains no sessions.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        // A panic while the lock is held cannot leave a record half written.
+        // A panic while the lock is held cannot leave a record partially written.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

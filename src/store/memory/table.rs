@@ -11,19 +11,19 @@ use crate::store::{
     record::{SessionId, SessionRecord, Stamps},
 };
 
-/// The sessions, by id, by subject and by expiry. The three share the texts of the ids.
+/// The sessions, indexed by id, by subject and by expiry. The indexes share the allocations of the ids.
 ///
-/// Times are milliseconds since the epoch.
+/// Times are in milliseconds since the epoch.
 #[derive(Default)]
 pub(super) struct Table<S = RandomState> {
-    /// Boxed: a map that grows is half empty.
+    /// Boxed, because a growing map is half empty.
     sessions: HashMap<SessionId, Box<Packed>>,
-    /// By the hash of the subject, which takes less room than its text. Subjects whose hashes are the
-    /// same are told apart by their sessions.
+    /// Keyed by the hash of the subject, which is smaller than its text. On a collision, the subject stored in the
+    /// session decides.
     by_subject: BTreeSet<(u64, SessionId)>,
-    /// Seeded, so that nobody can choose such subjects.
+    /// Seeded, so that an attacker cannot choose subjects that collide.
     hasher: S,
-    /// When to look at which session again; each live session has an entry, which may be too early.
+    /// The times at which to check sessions for expiry. Each live session has an entry, which may be too early.
     expiries: BinaryHeap<Reverse<(i64, SessionId)>>,
 }
 
@@ -45,7 +45,7 @@ impl<S: BuildHasher> Table<S> {
         self.expiries.push(Reverse((session.expires_at(), record.id.clone())));
         self.by_subject.insert((self.hasher.hash_one(&*record.subject), record.id.clone()));
         self.sessions.insert(record.id.clone(), Box::new(session));
-        // Entries of removed sessions wait for their time; do not let sign-out pile them up.
+        // The entries of removed sessions stay until they are due; rebuilding bounds how many accumulate.
         if self.expiries.len() > 2 * self.sessions.len() + SPARE_EXPIRIES {
             let live = self.sessions.iter().map(|(id, session)| Reverse((session.expires_at(), id.clone())));
             self.expiries = live.collect();
@@ -72,7 +72,7 @@ impl<S: BuildHasher> Table<S> {
         true
     }
 
-    /// The sessions of a subject, in no order that means anything.
+    /// Returns the sessions of a subject in arbitrary order.
     pub(super) fn of_subject(&self, subject: &str) -> impl Iterator<Item = (&SessionId, &Packed)> {
         let hash = self.hasher.hash_one(subject);
         self.by_subject
@@ -82,8 +82,9 @@ impl<S: BuildHasher> Table<S> {
             .filter(move |(_, session)| session.subject() == subject)
     }
 
-    /// Drops the sessions that have ended. Each entry is looked at once per lifetime, so the cost
-    /// of a sign-in stays logarithmic.
+    /// Removes the sessions that have ended by `now`.
+    ///
+    /// Each entry is visited once per lifetime, so the amortized cost of a sign-in is logarithmic.
     pub(super) fn purge(&mut self, now: i64) {
         while let Some(Reverse((due, _))) = self.expiries.peek() {
             if *due > now {
@@ -105,8 +106,7 @@ impl<S: BuildHasher> Table<S> {
 
 const SPARE_EXPIRIES: usize = 1024;
 
-/// A record as it takes least room: times in milliseconds, and all texts behind one pointer. The id
-/// is what it is found by.
+/// A compact record: times in milliseconds, all texts in one allocation, and no id, which is the key in the map.
 pub(super) struct Packed {
     secret_hash: [u8; 32],
     seen: Option<u32>,
@@ -122,9 +122,9 @@ pub(super) struct Packed {
     absolute_expires_at: i64,
     version: u64,
     generation: u32,
-    /// Subject, scope, claims, XSRF token and label, one after the other.
+    /// The subject, scope, claims, XSRF token and label, concatenated.
     texts: Box<str>,
-    /// Where the texts but the last one end.
+    /// The end of each text except the last.
     ends: [usize; TEXTS - 1],
 }
 
@@ -191,7 +191,7 @@ impl Packed {
         self.version
     }
 
-    /// When the session ends unless it is used, in milliseconds.
+    /// Returns the time at which the session ends unless it is used before, in milliseconds.
     pub(super) fn expires_at(&self) -> i64 {
         self.idle_expires_at.min(self.absolute_expires_at)
     }
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn subjects_whose_hashes_are_the_same_keep_their_sessions_apart() {
+    fn subjects_with_colliding_hashes_keep_separate_sessions() {
         let mut table = Table::<BuildHasherDefault<AlwaysTheSame>>::default();
         for (id, subject) in [("1", "ada"), ("2", "bob"), ("3", "ada"), ("", "ada")] {
             table.insert(&NewRecord::new(id.into(), subject, [7; 32]).begin(SystemTime::now()));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_that_have_gone_leave_nothing_behind() {
+    fn removed_sessions_leave_nothing_behind() {
         let mut table = Table::<RandomState>::default();
         let start = SystemTime::UNIX_EPOCH;
         for id in 0..10_000 {

@@ -1,4 +1,4 @@
-//! Connections that are lent to one call, and how long a call may take.
+//! Connections leased for one call, and the time limits of a call.
 
 use std::time::Duration;
 
@@ -7,31 +7,31 @@ use tokio::runtime::Handle;
 
 use super::error::{PostgresStoreError, Reason};
 
-/// A connection that goes back to the pool only when it is known to be whole.
+/// A connection that returns to the pool only if it is known to be in a clean state.
 ///
-/// It is closed after an error or when the server takes too long: after a failover the next connection
-/// is one to the new primary, and a server that hangs does not keep the pool's connections. When the
-/// future that works with it is dropped midway, because a client has hung up, it goes back once the
-/// answer that nobody waits for has passed: closing it would let clients who hang up cost a connection
-/// each. Nobody ever gets one with the rest of another's answer.
+/// After an error or a timeout the connection is closed, so that after a failover the next connection reaches the new
+/// primary, and a server that hangs does not hold the pool's connections. If the future that uses the connection is
+/// dropped midway because the client has disconnected, the connection returns to the pool once the unread response
+/// has been drained; closing it would let every disconnecting client cost a connection. No call ever receives a
+/// connection with the remains of another call's response.
 pub(super) struct Lease(Option<PoolConnection<Postgres>>);
 
 impl Lease {
     pub(super) async fn of(pool: &PgPool) -> Result<Self, sqlx::Error> {
         let pool = pool.clone();
-        // In a task of its own, which goes on when nobody waits for it any more: a connection that is being
-        // made, or asked for a sign of life, would be lost.
+        // Spawned, so that it continues if the caller is dropped. Otherwise a connection that is being opened or
+        // pinged would be lost.
         let lease =
             tokio::spawn(async move { pool.acquire().await.map(|connection| Self(Some(connection))) });
         lease.await.unwrap_or(Err(sqlx::Error::PoolClosed))
     }
 
     pub(super) fn connection(&mut self) -> &mut PgConnection {
-        self.0.as_mut().expect("a lease that has ended is not there any more")
+        self.0.as_mut().expect("a lease holds its connection until it ends")
     }
 
-    /// Gives the connection back after work that has ended well. Otherwise closes it, whatever it is waiting
-    /// for; the pool has room for another from here on.
+    /// Returns the connection to the pool if the work succeeded. Otherwise closes it without waiting for the server,
+    /// which frees its place in the pool immediately.
     pub(super) fn end<T, E>(mut self, outcome: Result<T, E>) -> Result<T, E> {
         let connection = self.0.take();
         match &outcome {
@@ -48,8 +48,7 @@ impl Drop for Lease {
     }
 }
 
-/// Lets the pool have the connection when it has shown a sign of life within `limit`. The pool itself
-/// would wait for that forever.
+/// Returns the connection to the pool if it responds to a ping within `limit`. The pool itself would wait forever.
 fn give_back(connection: Option<PoolConnection<Postgres>>, limit: Duration) {
     let Some(mut connection) = connection else {
         return;
@@ -62,7 +61,7 @@ fn give_back(connection: Option<PoolConnection<Postgres>>, limit: Duration) {
     }
 }
 
-/// The outcome of `work`, which is dropped when it takes longer than `limit`.
+/// Runs `work`, and drops it and returns an error if it takes longer than `limit`.
 pub(super) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, PostgresStoreError>>,
@@ -72,5 +71,5 @@ pub(super) async fn within<T>(
 
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 const RETURN: Duration = Duration::from_secs(5);
-/// What nobody waits for is waited for shortly.
+/// Short, because no caller is waiting for the response.
 const RETURN_MIDWAY: Duration = Duration::from_secs(1);

@@ -1,15 +1,15 @@
 use std::{error::Error as StdError, fmt};
 
-/// Why a [`PostgresStore`](super::PostgresStore) could not answer or could not be opened.
+/// An error of a [`PostgresStore`](super::PostgresStore), from opening it or from an operation.
 ///
-/// `source()` is what the server or sqlx reports, if the failure began there. Neither it nor
-/// `Debug` has a stored value or the password of the URL.
+/// If the failure originates in the server or sqlx, `source()` returns their error. Neither the source nor the
+/// `Debug` output contains stored values or the password in the URL.
 pub struct PostgresStoreError {
     reason: Reason,
 }
 
 pub(super) enum Reason {
-    /// A name that cannot be used: what it names, and the most bytes that it may have.
+    /// An invalid name: what it names, and its maximum length in bytes.
     Name {
         what: &'static str,
         max: usize,
@@ -17,17 +17,17 @@ pub(super) enum Reason {
     Url(sqlx::Error),
     NoAnswer,
     Encoding(String),
-    /// A schema of a later version of this crate; its version.
+    /// A schema created by a later version of this crate, with the version of the schema.
     Newer(i32),
     Standby,
-    /// A stored number, blob or text that no record can have; the column.
+    /// A stored number, blob or text that is invalid in a record, with its column.
     Corrupt(&'static str),
     Server(Reported),
-    /// What sqlx reports of the connection, or of an answer that it cannot make sense of.
+    /// An error of sqlx about the connection or about an unexpected response.
     Driver(sqlx::Error),
 }
 
-/// What the server reports, without the details: they may have the values of the row.
+/// An error reported by the server, without its details, which may contain values of the row.
 #[derive(Debug)]
 pub(super) struct Reported {
     code: String,
@@ -66,27 +66,28 @@ impl fmt::Display for PostgresStoreError {
         match &self.reason {
             Reason::Name { what, max } => write!(
                 f,
-                "the name of the {what} is unusable: choose one of 1 to {max} ASCII letters, digits, `_` and `-`"
+                "the name of the {what} is invalid: use 1 to {max} ASCII letters, digits, `_` and `-`"
             ),
-            Reason::Url(_) => f.write_str("the URL of the session database is unusable"),
-            Reason::NoAnswer => f.write_str("the session database did not answer in time"),
+            Reason::Url(_) => f.write_str("the URL of the session database is invalid"),
+            Reason::NoAnswer => f.write_str("the session database did not respond in time"),
             Reason::Encoding(encoding) => write!(
                 f,
-                "the session database is encoded in {encoding}: create one with ENCODING 'UTF8' for the sessions"
+                "the session database uses the encoding {encoding}: use a database with ENCODING 'UTF8'"
             ),
             Reason::Newer(version) => write!(
                 f,
-                "the sessions have schema version {version}, which a later version of tower-cookie-jwt has made: use that"
+                "the session tables have schema version {version}, which is unknown to this version of \
+                 tower-cookie-jwt: upgrade it"
             ),
             Reason::Standby => f.write_str(
-                "the session database is a standby, whose sessions may be old: connect to the primary",
+                "the session database is a standby, whose sessions may be outdated: connect to the primary",
             ),
             Reason::Corrupt(column) => write!(f, "a stored session is corrupt in column {column}"),
             Reason::Server(reported) => f.write_str(reported.meaning()),
             Reason::Driver(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed) => {
                 f.write_str("the connection to the session database failed")
             }
-            Reason::Driver(_) => f.write_str("the session database gave an unexpected answer"),
+            Reason::Driver(_) => f.write_str("the session database sent an unexpected response"),
         }
     }
 }
@@ -107,7 +108,7 @@ impl fmt::Debug for PostgresStoreError {
         debug.field("message", &self.to_string());
         match &self.reason {
             Reason::Server(reported) => debug.field("reported", reported),
-            // Not its `Debug`, whose contents are up to another crate.
+            // Not the `Debug` output of the error, since another crate decides what it reveals.
             Reason::Url(error) | Reason::Driver(error) => debug.field("reported", &error.to_string()),
             _ => &mut debug,
         };
@@ -116,14 +117,14 @@ impl fmt::Debug for PostgresStoreError {
 }
 
 impl Reported {
-    /// What an operator should know at first sight, by the SQLSTATE.
+    /// Describes the error for operators, according to the SQLSTATE.
     fn meaning(&self) -> &'static str {
         match self.code.as_str() {
             "25006" => "the session database is read-only",
-            "42501" => "the session database does not permit it: the role lacks a privilege",
-            "42P07" => "the schema has another table of this name: choose a name with `with_table`",
-            "42P01" | "42703" => "the table of sessions is missing or has another shape",
-            "53300" => "the session database has no room for another connection",
+            "42501" => "the session database denied access: grant the missing privilege to the role",
+            "42P07" => "the schema already has a table with this name: choose another with `with_table`",
+            "42P01" | "42703" => "the table of sessions is missing or has other columns",
+            "53300" => "the session database accepts no more connections",
             "55P03" | "57014" => "the session database took too long",
             _ => "the session database failed",
         }

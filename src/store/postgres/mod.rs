@@ -24,38 +24,39 @@ use super::{
     sweep::Sweeps,
 };
 
-/// Sessions in PostgreSQL, version 12 or later: for applications on several machines.
+/// A store that keeps sessions in PostgreSQL, version 12 or later, for applications on several machines.
 ///
-/// Nodes that share the database need not agree on the time: the server's clock decides. Every
-/// call fails after 5 seconds, and the store goes on by itself when the server is back. There is no
-/// limit to the number of sessions. Those that have ended are removed beside the requests, once
-/// the hour of their end is over. Clones share the connections.
+/// Times come from the server's clock, so the clocks of the nodes that share the database need not agree. Every call
+/// fails after 5 seconds, and the store recovers automatically once the server is back. The number of sessions is not
+/// limited. Expired sessions are removed alongside requests, once the hour in which they ended is over. Clones share
+/// the connections.
 ///
-/// The table holds hashes of secrets, but claims and XSRF tokens as they are: let nobody else read
-/// it. Times are milliseconds since the epoch, for example `to_timestamp(created_at / 1000.0)`; in
-/// texts, U+0001 followed by `0` stands for NUL, by `1` for itself.
+/// The table contains only hashes of the session secrets, but claims and XSRF tokens in plain text: restrict who can
+/// read it. Times are stored in milliseconds since the epoch (convert them with, for example,
+/// `to_timestamp(created_at / 1000.0)`). In text columns, U+0001 followed by `0` stands for NUL, and U+0001 followed
+/// by `1` for U+0001 itself.
 ///
-/// Comes with the feature `postgres`, which needs Rust 1.94 and runs on Tokio only.
+/// Requires the feature `postgres`, Rust 1.94 and a Tokio runtime.
 ///
-/// # What to know in operation
+/// # Operation
 ///
-/// * **The primary answers everything.** A standby may not know of a sign-out yet, so that the store
-///   refuses to read from one, and connections that have failed are not used again: after a failover
-///   the next ones go where the host's name leads. sqlx knows no `target_session_attrs`: give one
-///   address that always leads to the primary. A failover to a standby that lacks the last writes
-///   (asynchronous replication) revives sessions that were signed out in them, and forgets new
-///   ones; no honest user of an older session is signed out.
-/// * **`synchronous_commit`** stays `on`: with `off`, a crash of the server has the same effect.
-/// * **A write whose answer was lost** may have been done: the call fails, and nothing is tried twice.
-///   A session that was created this way is never used, and expires.
-/// * **PgBouncer** in transaction mode needs `max_prepared_statements` above 0 (version 1.21 or
-///   later), and knows neither `options` nor `extra_float_digits` at start-up: use
-///   [`from_pool`](Self::from_pool) with connections set up for it.
-/// * **TLS** comes with a feature of sqlx that the application turns on, such as `tls-rustls-ring`;
-///   without one `sslmode` is refused, or ignored when it is `prefer`, as it is by default. Use
-///   `sslmode=verify-full` wherever the network is not yours alone.
-/// * **Privileges.** A role that may create nothing can use tables that are up to date;
-///   [`PostgresStoreOptions::schema_sql`] has what makes them, and names the privileges.
+/// * **Primary.** All calls must reach the primary. A standby may not know of a sign-out yet, so the store refuses to
+///   read from one. Connections that have failed are not reused, so that after a failover the next ones are opened to
+///   wherever the host name then points. sqlx does not support `target_session_attrs`: configure one address that
+///   always leads to the primary. A failover to a standby that lacks the last writes (asynchronous replication)
+///   revives sessions whose sign-out was among them and loses sessions whose sign-in was; it signs out no legitimate
+///   user of an older session.
+/// * **`synchronous_commit`** should stay `on`: with `off`, a server crash can lose the last writes in the same way.
+/// * **Lost responses.** If the response to a write is lost, the write may have been applied. The call fails and is
+///   not retried. A session created by such a call is never used, and expires.
+/// * **PgBouncer** in transaction mode requires `max_prepared_statements` above 0 (version 1.21 or later), and does
+///   not support the start-up parameters `options` and `extra_float_digits`: use [`from_pool`](Self::from_pool) with
+///   connections configured accordingly.
+/// * **TLS** requires a feature of sqlx that the application enables, such as `tls-rustls-ring`. Without one, every
+///   `sslmode` that requires TLS is rejected, and `prefer`, the default, is ignored. Use `sslmode=verify-full` on any
+///   network that you do not fully control.
+/// * **Privileges.** A role that may not create anything can use tables that are up to date.
+///   [`PostgresStoreOptions::schema_sql`] returns the statements that create them and documents the privileges.
 ///
 /// # Examples
 ///
@@ -81,7 +82,7 @@ impl PostgresStore {
         Self { pool, sql: Arc::new(statements), sweeps: Sweeps::default() }
     }
 
-    /// The rows of one statement, in a connection that is whole afterwards.
+    /// Returns the rows of one statement, and leaves no connection in an unclean state.
     async fn rows(&self, query: PgQuery<'_>) -> Result<Vec<PgRow>, PostgresStoreError> {
         let began = Instant::now();
         let mut lease = within(TIMEOUT, async { Ok(Lease::of(&self.pool).await?) }).await?;
@@ -90,16 +91,16 @@ impl PostgresStore {
         lease.end(rows)
     }
 
-    /// The only row of a statement that always has one.
+    /// Returns the only row of a statement that always returns one.
     async fn row(&self, query: PgQuery<'_>) -> Result<PgRow, PostgresStoreError> {
         let first = self.rows(query).await?.into_iter().next();
         first.ok_or_else(|| sqlx::Error::RowNotFound.into())
     }
 
-    /// What a session is that an update has not found as it was although it had seen it.
+    /// Returns the outcome of an update that saw the expected version but lost the race for the row.
     async fn since_changed(&self, id: &SessionId) -> Result<Update, PostgresStoreError> {
-        // Ids are never used again and versions only grow: what is true now was true a moment ago,
-        // or the session has been removed since, which is as true an answer.
+        // Ids are never reused and versions only grow, so this answer also held when the update ran, unless the
+        // session has been removed since; `Gone` is then correct as well.
         let found = self.rows(sqlx::query(self.sql.exists.clone()).bind(escape(id.as_str()))).await?;
         Ok(if found.is_empty() { Update::Gone } else { Update::Conflict })
     }
@@ -110,7 +111,7 @@ impl PostgresStore {
             let store = store.clone();
             async move {
                 let removed = store.row(sqlx::query(store.sql.sweep.clone()).bind(SWEEP_SIZE)).await;
-                // A failure is left to the next sweep: the sessions are dead anyway.
+                // After a failure, the next sweep tries again. Expired sessions are not accepted in the meantime.
                 removed.is_ok_and(|row| row.try_get::<i64, _>(0).is_ok_and(|removed| removed >= SWEEP_SIZE))
             }
         });

@@ -1,8 +1,8 @@
-//! The names that the application chooses.
+//! Names chosen by the application.
 
 use super::error::{PostgresStoreError, Reason};
 
-/// A schema and a table in it, checked so that they can stand in statements.
+/// The names of a schema and a table in it, validated for use in statements.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     schema: String,
@@ -11,7 +11,7 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(schema: &str, table: &str) -> Result<Self, PostgresStoreError> {
-        // Both belts: the check leaves nothing to quote, and everything is quoted.
+        // Defense in depth: valid names need no quoting, and all names are quoted anyway.
         let checked = |what, name: &str| match is_plain(name) {
             true => Ok(name.to_owned()),
             false => Err(PostgresStoreError::from(Reason::Name { what, max: MAX_LENGTH })),
@@ -19,22 +19,22 @@ impl Names {
         Ok(Self { schema: checked("schema", schema)?, table: checked("table", table)? })
     }
 
-    /// As it is, not quoted.
+    /// Returns the schema, unquoted.
     pub(super) fn schema(&self) -> &str {
         &self.schema
     }
 
-    /// The table of sessions with its schema, quoted.
+    /// Returns the table of sessions, qualified with its schema and quoted.
     pub(super) fn table(&self) -> String {
         format!("{}.{}", quoted(&self.schema), quoted(&self.table))
     }
 
-    /// The table that says which version the schema has: its name, not quoted.
+    /// Returns the name of the table that holds the schema version, unquoted.
     pub(super) fn version_table(&self) -> String {
         format!("{}_version", self.table)
     }
 
-    /// The name of an index, quoted; it is always in its table's schema.
+    /// Returns the name of an index, quoted. An index is always in the schema of its table.
     pub(super) fn index(&self, suffix: &str) -> String {
         quoted(&format!("{}_{suffix}", self.table))
     }
@@ -49,7 +49,7 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// PostgreSQL cuts names after 63 bytes; the longest suffix needs 11.
+/// PostgreSQL truncates names to 63 bytes; the longest suffix takes 11.
 const MAX_LENGTH: usize = 48;
 
 #[cfg(test)]
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn plain_names_are_quoted() {
-        let names = Names::new("Auth-2", "user_sessions").expect("they are plain");
+        let names = Names::new("Auth-2", "user_sessions").expect("valid names");
         assert_eq!(names.table(), r#""Auth-2"."user_sessions""#);
         assert_eq!(names.version_table(), "user_sessions_version");
         assert_eq!(names.index("by_subject"), r#""user_sessions_by_subject""#);

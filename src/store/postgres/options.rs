@@ -14,7 +14,7 @@ use super::{
     sql::Statements,
 };
 
-/// How a [`PostgresStore`] is opened: made by [`PostgresStore::options`].
+/// Options for opening a [`PostgresStore`], created by [`PostgresStore::options`].
 ///
 /// # Examples
 ///
@@ -40,8 +40,8 @@ pub struct PostgresStoreOptions {
 }
 
 impl PostgresStore {
-    /// Opens the sessions in the table `sessions` of the schema `public`, and creates it when it is
-    /// missing.
+    /// Connects to the database at `url` and opens the table `sessions` in the schema `public`, creating it if it
+    /// does not exist.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl PostgresStore {
         Self::options().connect(url).await
     }
 
-    /// The same over connections that the application has already.
+    /// Creates a store over a connection pool of the application, with the table `sessions` in the schema `public`.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl PostgresStore {
         Self::options().from_pool(pool).await
     }
 
-    /// Opens it with other names or more connections.
+    /// Returns options for opening a store with other names or more connections.
     pub fn options() -> PostgresStoreOptions {
         PostgresStoreOptions::new()
     }
@@ -70,37 +70,35 @@ impl PostgresStoreOptions {
         Self { schema: "public".to_owned(), table: "sessions".to_owned(), max_connections: 10 }
     }
 
-    /// Keeps the tables in this schema, which is created when it is missing.
+    /// Sets the schema that contains the tables. The schema is created if it does not exist.
     ///
-    /// Defaults to `public`. Up to 48 ASCII letters, digits, `_` and `-`; upper and lower case are
-    /// different.
+    /// The name consists of 1 to 48 ASCII letters, digits, `_` and `-`, and is case-sensitive. Defaults to `public`.
     pub fn with_schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = schema.into();
         self
     }
 
-    /// Keeps the sessions in this table; a second one, with `_version` after the name, has the
-    /// schema's version.
+    /// Sets the name of the table of sessions.
     ///
-    /// Defaults to `sessions`. The same characters as in [`with_schema`](Self::with_schema).
+    /// A second table, with the suffix `_version`, holds the schema version. The same characters are allowed as in
+    /// [`with_schema`](Self::with_schema). Defaults to `sessions`.
     pub fn with_table(mut self, table: impl Into<String>) -> Self {
         self.table = table.into();
         self
     }
 
-    /// Opens at most this many connections at a time with [`connect`](Self::connect), at least one.
+    /// Sets the maximum number of connections that a store opened with [`connect`](Self::connect) uses at a time.
     ///
-    /// Defaults to 10. All nodes together must stay below the server's `max_connections`.
+    /// Zero counts as one. All nodes together must stay below the server's `max_connections`. Defaults to 10.
     pub const fn with_max_connections(mut self, connections: u32) -> Self {
         self.max_connections = if connections == 0 { 1 } else { connections };
         self
     }
 
-    /// The statements that make schema, tables and indexes, for those who do so by hand.
+    /// Returns the statements that create the schema, the tables and the indexes, for running them by hand.
     ///
-    /// Run them as the owner of the tables, then give the application's role `USAGE` on the schema,
-    /// `SELECT, INSERT, UPDATE, DELETE` on the table of sessions and `SELECT` on the table with
-    /// `_version` after its name.
+    /// Run them as the owner of the tables, then grant the application's role `USAGE` on the schema, `SELECT, INSERT,
+    /// UPDATE, DELETE` on the table of sessions, and `SELECT` on the table with the suffix `_version`.
     ///
     /// # Examples
     ///
@@ -114,26 +112,26 @@ impl PostgresStoreOptions {
     ///
     /// # Errors
     ///
-    /// When a name is unusable.
+    /// Returns an error if a name is invalid.
     pub fn schema_sql(&self) -> Result<String, PostgresStoreError> {
         Ok(schema::script(&self.names()?))
     }
 
-    /// Opens the sessions in the database at `url`, with connections of its own.
+    /// Opens a store in the database at `url`, with a connection pool of its own.
     ///
-    /// The URL is sqlx's: `postgres://user:password@host:port/database?sslmode=verify-full`. The
-    /// server ends a statement of these connections after 4 seconds, and each call fails after 5.
+    /// The URL has the format of sqlx: `postgres://user:password@host:port/database?sslmode=verify-full`. The server
+    /// cancels a statement of these connections after 4 seconds, and each call fails after 5.
     ///
     /// # Errors
     ///
-    /// When a name or the URL is unusable, when the server cannot be reached, refuses the user or
-    /// does not let the tables be made, when the database is not encoded in UTF-8, or when its tables
-    /// are not ours or of a later version.
+    /// Returns an error if a name or the URL is invalid, if the server cannot be reached, rejects the user or denies
+    /// the creation of the tables, if the database encoding is not UTF-8, or if its tables were not created by this
+    /// crate or were created by a later version of it.
     pub async fn connect(self, url: &str) -> Result<PostgresStore, PostgresStoreError> {
         let (names, options) = (self.names()?, options_for(url)?);
         let statements = Statements::new(&names);
         within(OPENING, async {
-            // Not from the pool, which tries again for a while and then cannot say what failed.
+            // Not through the pool, which retries for a while and then cannot tell what failed.
             let mut first = options.connect().await?;
             schema::prepare(&mut first, &names, &statements).await?;
             first.close().await?;
@@ -143,15 +141,15 @@ impl PostgresStoreOptions {
         Ok(PostgresStore::new(pool_of(self.max_connections).connect_lazy_with(options), statements))
     }
 
-    /// Keeps the sessions in the database of `pool`.
+    /// Opens a store in the database of `pool`.
     ///
-    /// How the connections are set up is the pool's business. Each call fails after 5 seconds
-    /// here, too; to have the server give up as well, set `statement_timeout` and `lock_timeout`
-    /// below that. The isolation level must be PostgreSQL's default, `read committed`.
+    /// The pool determines how its connections are configured. Each call still fails after 5 seconds; to make the
+    /// server give up before that, set `statement_timeout` and `lock_timeout` to less. The isolation level must be
+    /// PostgreSQL's default, `read committed`.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// Returns an error in the cases listed for [`connect`](Self::connect), except for the URL.
     pub async fn from_pool(self, pool: PgPool) -> Result<PostgresStore, PostgresStoreError> {
         let names = self.names()?;
         let statements = Statements::new(&names);
@@ -186,11 +184,11 @@ fn options_for(url: &str) -> Result<PgConnectOptions, PostgresStoreError> {
         None => options.application_name("tower-cookie-jwt"),
     };
     Ok(options.options([
-        // Below `TIMEOUT`: the server's own answer says more.
+        // Shorter than `TIMEOUT`, because the server's own error says more.
         ("statement_timeout", "4s"),
         ("lock_timeout", "3s"),
         ("idle_in_transaction_session_timeout", "30s"),
-        // A database may have another default, under which the losers of a race get errors.
+        // A database may have a stricter default, under which concurrent updates fail with errors.
         ("default_transaction_isolation", "read committed"),
     ]))
 }
@@ -199,8 +197,8 @@ fn pool_of(connections: u32) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(TIMEOUT)
-        // The pool's own test of idle connections waits for as long as the call has time: one that a
-        // firewall has dropped would fail the call instead of being replaced.
+        // The pool's own test of idle connections has no time limit: a connection dropped by a firewall would
+        // use up the time of the call instead of being replaced.
         .test_before_acquire(false)
         .before_acquire(|connection, _| {
             Box::pin(async {
@@ -210,7 +208,7 @@ fn pool_of(connections: u32) -> PgPoolOptions {
         })
 }
 
-/// How long an idle connection may take to show that it is alive.
+/// How long an idle connection may take to respond to a ping.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
-/// Longer than a call, because nodes that start at once wait for each other.
+/// Longer than the limit of a call, because nodes that start at the same time wait for each other's migrations.
 const OPENING: Duration = Duration::from_secs(30);

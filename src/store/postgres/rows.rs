@@ -1,4 +1,4 @@
-//! Records as rows, and back.
+//! Conversion between records and rows.
 
 use std::{borrow::Cow, time::SystemTime};
 
@@ -30,7 +30,7 @@ pub(super) fn bind_new<'q>(query: PgQuery<'q>, new: &'q NewRecord) -> PgQuery<'q
         .bind(escape(&new.label))
 }
 
-/// Binds the id, the expected version and all columns that can change.
+/// Binds the id, the expected version and all columns that an update can change.
 pub(super) fn bind_update<'q>(query: PgQuery<'q>, record: &'q SessionRecord) -> PgQuery<'q> {
     query
         .bind(escape(record.id.as_str()))
@@ -48,7 +48,7 @@ pub(super) fn bind_update<'q>(query: PgQuery<'q>, record: &'q SessionRecord) -> 
         .bind(escape(&record.label))
 }
 
-/// A row of the clock, joined with a session or with none.
+/// Converts a row of the clock, joined with a session if there is one.
 pub(super) fn snapshot(row: &PgRow) -> Result<Snapshot, PostgresStoreError> {
     if row.try_get("standby")? {
         return Err(Reason::Standby.into());
@@ -100,17 +100,18 @@ fn to_time(millis: i64, column: &'static str) -> Result<SystemTime, PostgresStor
     from_millis(millis).ok_or_else(|| PostgresStoreError::corrupt(column))
 }
 
-/// The text without NUL: U+0001 begins an escape, and texts without either stay as they are, so
-/// that operators can read them.
+/// Escapes NUL, which PostgreSQL does not store, with U+0001 as the escape character.
+///
+/// Text that contains neither character is unchanged, and so stays readable for operators.
 pub(super) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains([NUL, ESCAPE]) {
         return Cow::Borrowed(text);
     }
-    // U+0001 first: those that stand for NUL come after it.
+    // U+0001 is replaced first, because replacing NUL inserts more of it.
     Cow::Owned(text.replace(ESCAPE, "\u{1}1").replace(NUL, "\u{1}0"))
 }
 
-/// The text that was escaped; `None` when there never was one.
+/// Returns the original text, or `None` if `stored` is not the output of [`escape`].
 pub(super) fn unescape(stored: String) -> Option<Box<str>> {
     if !stored.contains(ESCAPE) {
         return Some(stored.into_boxed_str());
@@ -141,7 +142,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_text_survives_without_nul(text in "[\\x00\\x01\\x0201a\u{1f980}]{0,12}", other in ".*") {
+        fn every_text_round_trips_without_nul(text in "[\\x00\\x01\\x0201a\u{1f980}]{0,12}", other in ".*") {
             for text in [text, other] {
                 let stored = escape(&text).into_owned();
                 prop_assert!(!stored.contains('\0'));
@@ -150,7 +151,7 @@ mod tests {
         }
 
         #[test]
-        fn what_can_be_unescaped_is_its_escape(stored in "[\\x0101a]{0,8}") {
+        fn escaping_reverses_unescaping(stored in "[\\x0101a]{0,8}") {
             if let Some(text) = unescape(stored.clone()) {
                 prop_assert_eq!(escape(&text), stored);
             }
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_texts_stay_as_they_are() {
+    fn ordinary_text_is_not_changed() {
         for text in ["", "ada", "{\"role\":\"admin\"}", "\u{1f980}", "\\0 \\u0001"] {
             assert!(matches!(escape(text), Cow::Borrowed(same) if same == text), "{text}");
         }
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_escape_is_noticed() {
+    fn an_invalid_escape_is_detected() {
         for stored in ["\u{1}", "a\u{1}", "\u{1}2", "\u{1}\u{1}1", "\u{1}00\u{1}"] {
             assert_eq!(unescape(stored.to_owned()), None, "{stored:?}");
         }

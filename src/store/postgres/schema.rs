@@ -1,4 +1,4 @@
-//! The tables and their versions.
+//! The tables and their migrations.
 
 use sqlx::{Connection, Executor, PgConnection};
 
@@ -8,9 +8,9 @@ use super::{
     sql::{Statements, safe},
 };
 
-/// Brings the tables to the newest version, unless they have it, and checks them.
+/// Migrates the tables to the newest version if they are older, and checks that they fit the statements.
 ///
-/// Several may do it at once: the first makes the tables, the others find them made.
+/// Several nodes may call it at the same time: the first creates the tables, and the others wait for it.
 pub(super) async fn prepare(
     connection: &mut PgConnection,
     names: &Names,
@@ -20,7 +20,7 @@ pub(super) async fn prepare(
     if is_outdated(connection, names).await? {
         migrate(connection, names).await?;
     }
-    // Tables of another shape are found here and not at the first sign-in.
+    // Detects tables with other columns now rather than at the first sign-in.
     for statement in [&statements.insert, &statements.update] {
         (*connection).prepare(statement.clone()).await?;
     }
@@ -35,14 +35,14 @@ async fn check_encoding(connection: &mut PgConnection) -> Result<(), PostgresSto
 
 async fn migrate(connection: &mut PgConnection, names: &Names) -> Result<(), PostgresStoreError> {
     let mut transaction = connection.begin().await?;
-    // The limits of a call are too short to wait here for another node.
+    // The time limits of a call are too short for waiting until another node has migrated.
     let patience = "SET LOCAL statement_timeout = '25s'; SET LOCAL lock_timeout = '25s'";
     sqlx::raw_sql(patience).execute(&mut *transaction).await?;
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('tower-cookie-jwt ' || $1, 0))";
     sqlx::query(lock).bind(names.table()).execute(&mut *transaction).await?;
-    // Another node may have done it meanwhile.
+    // Another node may have migrated while this one waited for the lock.
     let done = version(&mut transaction, names).await?;
-    // `IF NOT EXISTS` would ask for the privilege to create it even when it exists.
+    // `CREATE SCHEMA IF NOT EXISTS` requires the privilege to create even if the schema exists.
     let schema_exists = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)";
     if !exists(&mut transaction, schema_exists, &[names.schema()]).await? {
         let schema = safe(format!("CREATE SCHEMA {}", quoted(names.schema())));
@@ -59,10 +59,10 @@ async fn is_outdated(connection: &mut PgConnection, names: &Names) -> Result<boo
     Ok(version(connection, names).await? < MIGRATIONS.len())
 }
 
-/// How many migrations the tables have had.
+/// Returns how many migrations have been applied to the tables.
 async fn version(connection: &mut PgConnection, names: &Names) -> Result<usize, PostgresStoreError> {
     let (schema, table) = (names.schema(), names.version_table());
-    // Not `to_regclass`: its cache does not know yet what was committed while we waited for a lock.
+    // Not `to_regclass`: its cache does not yet contain what was committed while this node waited for the lock.
     let table_exists = "SELECT EXISTS (
         SELECT 1 FROM pg_catalog.pg_class AS class
         JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
@@ -88,7 +88,7 @@ async fn exists(
     question.fetch_one(connection).await
 }
 
-/// All that makes the tables, for `psql`.
+/// Returns a script for `psql` that creates the schema and the tables.
 pub(super) fn script(names: &Names) -> String {
     let mut script = format!("BEGIN;\nCREATE SCHEMA IF NOT EXISTS {};\n", quoted(names.schema()));
     script.extend(MIGRATIONS.iter().map(|migration| migration(names)));
@@ -98,15 +98,15 @@ pub(super) fn script(names: &Names) -> String {
 
 type Migration = fn(&Names) -> String;
 
-/// One for each version. What is released never changes: later versions append.
+/// The migrations, one per version. Released ones never change; new ones are appended.
 const MIGRATIONS: &[Migration] = &[version_1];
 
-/// Times are whole milliseconds since the epoch.
+/// Creates the tables of version 1. Times are whole milliseconds since the epoch.
 ///
-/// A session is found by the beginning of its subject, because an index takes no long texts. The
-/// hour of its end changes once an hour, while its last use changes with each rotation: the
-/// rotations between leave the indexes alone (they are "heap-only" with the room that the fill
-/// factor leaves in each page).
+/// The index by subject covers only a prefix, because index entries have a maximum size. The index by expiry uses the
+/// hour of expiry, which changes at most once per hour, instead of the exact time, which changes with every rotation.
+/// The rotations in between update no index (they are heap-only, given the space that the fill factor reserves in
+/// each page).
 fn version_1(names: &Names) -> String {
     let table = names.table();
     let version_table = format!("{}.{}", quoted(names.schema()), quoted(&names.version_table()));

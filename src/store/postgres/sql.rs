@@ -1,4 +1,4 @@
-//! The statements, built once for the chosen names.
+//! The statements, built once for the configured names.
 
 use std::sync::Arc;
 
@@ -34,13 +34,13 @@ impl Statements {
     }
 }
 
-/// A statement that has nothing of others in it but names of [`Names`].
+/// Marks a statement as safe. The only external input in it must be names checked by [`Names`].
 pub(super) fn safe(statement: String) -> SqlStr {
-    // In an `Arc`, so that a clone is cheap.
+    // An `Arc` makes clones cheap.
     AssertSqlSafe(Arc::<str>::from(statement)).into_sql_str()
 }
 
-/// The present is rounded up, as all times from which something is counted.
+/// The current time is rounded up, like every time at which a period begins.
 fn insert(table: &str) -> String {
     format!(
         "INSERT INTO {table} (
@@ -61,7 +61,7 @@ fn read(table: &str) -> String {
     )
 }
 
-/// `left` is what the index has of a subject.
+/// The comparison of `left(subject, 256)` matches the expression of the index by subject.
 fn list(table: &str) -> String {
     format!(
         "SELECT {COLUMNS} FROM {CLOCK}
@@ -72,10 +72,10 @@ fn list(table: &str) -> String {
     )
 }
 
-/// Writes, and says which version was there when the statement began.
+/// Updates a session, and returns the version that was stored when the statement began.
 ///
-/// All parts of a statement see the database as it was then, whatever the update waited for: a
-/// version that equals the expected one although nothing was written has changed since.
+/// All parts of a statement see the same snapshot, even if the update waited for a lock. If nothing was written
+/// although the returned version equals the expected one, another writer was faster.
 fn update(table: &str) -> String {
     format!(
         "WITH written AS (
@@ -90,7 +90,7 @@ fn update(table: &str) -> String {
     )
 }
 
-/// Locks in the order of ids, so that two of these never wait for each other.
+/// Rows are locked in the order of their ids, so that concurrent calls cannot deadlock.
 fn delete_all(table: &str) -> String {
     format!(
         "WITH doomed AS MATERIALIZED (
@@ -104,7 +104,7 @@ fn delete_all(table: &str) -> String {
     )
 }
 
-/// What somebody else has locked is left to the next sweep.
+/// Rows locked by another transaction are left to the next sweep.
 fn sweep(table: &str) -> String {
     format!(
         "WITH doomed AS MATERIALIZED (
@@ -118,16 +118,16 @@ fn sweep(table: &str) -> String {
     )
 }
 
-/// Not `now()`, which is when the transaction began.
+/// Not `now()`, which returns the start time of the transaction.
 const MILLIS: &str = "extract(epoch FROM clock_timestamp()) * 1000";
 
-/// One row, to which sessions are joined: the time comes along even when there is none.
+/// A single row that sessions are joined to, so that the time is returned even if no session matches.
 const CLOCK: &str = "(
             SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now,
             pg_is_in_recovery() AS standby
         ) AS clock";
 
-// By name: a later version may add columns while this one runs.
+// Listed by name, because a later version may add columns while this one runs.
 const COLUMNS: &str =
     "clock.now, clock.standby, session.id, session.subject, session.secret_hash, session.generation,
         session.confirmed_at, session.rotated_at, session.created_at, session.last_seen_at,

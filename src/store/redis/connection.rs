@@ -1,6 +1,6 @@
-//! Connections to one server or a cluster, and the scripts that are called over them.
+//! Connections to a single server or a cluster, and the scripts that run over them.
 //!
-//! Each script is one operation on keys of one slot, and takes effect entirely or not at all.
+//! Each script is one operation on keys of one slot, and is applied entirely or not at all.
 
 use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
@@ -16,7 +16,7 @@ use redis::{
     io::tcp::TcpSettings,
 };
 
-/// Clones share their connections.
+/// A connection to a single server or a cluster. Clones share it.
 #[derive(Clone)]
 pub(super) enum Connection {
     Single(Arc<Single>),
@@ -26,7 +26,7 @@ pub(super) enum Connection {
 impl Connection {
     pub(super) async fn single(url: &str) -> RedisResult<Self> {
         let info = url.into_connection_info()?.set_tcp_settings(tcp_settings());
-        // A call that needs the server fails at once when there is none, and tries again itself.
+        // A command fails immediately if the server is unreachable; `run` does the retries.
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
@@ -39,7 +39,7 @@ impl Connection {
     }
 
     pub(super) async fn cluster(urls: Vec<String>) -> RedisResult<Self> {
-        // A node that hangs keeps the others waiting while slots are looked up: not for long.
+        // While slots are looked up, a node that hangs blocks calls to all nodes, hence the short timeouts.
         let client = ClusterClient::builder(urls)
             .tcp_settings(tcp_settings())
             .connection_timeout(CLUSTER_CONNECT_TIMEOUT)
@@ -55,8 +55,10 @@ impl Connection {
         matches!(self, Self::Cluster(_))
     }
 
-    /// Runs a script; again when the connection was lost, which each script allows: those that write
-    /// recognize what they have done, and what was removed stays removed.
+    /// Runs a script, and retries it after transient errors such as a lost connection.
+    ///
+    /// Every script can be repeated safely: those that write recognize their own earlier write, and removing is
+    /// idempotent.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -84,8 +86,8 @@ impl Connection {
     ) -> RedisResult<T> {
         let by_hash = self.send(&invocation("EVALSHA", &script.hash, keys, arguments)).await;
         match by_hash {
-            // This node has not seen it yet. It goes where its keys are: not to all nodes, of which
-            // one may be down.
+            // This node has not cached the script yet. `EVAL` sends it only to the node that holds the keys,
+            // whereas loading it on all nodes would fail if one of them is down.
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 self.send(&invocation("EVAL", script.code, keys, arguments)).await
             }
@@ -107,9 +109,9 @@ fn invocation(command: &str, script: &str, keys: &[String], arguments: &[&[u8]])
     invocation
 }
 
-/// Whether a moment later things may be better: the server restarts, or another becomes the master.
+/// Returns `true` if the error may be transient: the server is restarting, or another is becoming the master.
 fn may_pass(error: &RedisError) -> bool {
-    // An attempt to connect that failed some time ago is told to the next call.
+    // This includes failures of earlier attempts to connect, which are reported to the next call.
     error.is_connection_dropped()
         || error.is_timeout()
         || matches!(
@@ -122,25 +124,25 @@ fn may_pass(error: &RedisError) -> bool {
 
 fn tcp_settings() -> TcpSettings {
     let settings = TcpSettings::default().set_nodelay(true);
-    // Where a machine or a network has vanished, nothing else ends the connection for minutes.
+    // If a machine or a network disappears, nothing else closes the connection for minutes.
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
     let settings = settings.set_user_timeout(RESPONSE_TIMEOUT);
     settings
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Shorter than the 5 seconds of a call, so that its end is noticed as the connection's.
+/// Shorter than the 5 seconds of a call, so that a timeout is attributed to the connection.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CLUSTER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(300)];
 
-/// The connection to one server, which can be left for a better one.
+/// A connection to a single server that can be replaced by a new one.
 pub(super) struct Single {
-    /// How to connect again; unknown of a connection that was given to us.
+    /// How to connect again, or `None` for a connection supplied by the application.
     origin: Option<(Client, ConnectionManagerConfig)>,
-    /// The connection, and how many there were before it.
+    /// The current connection, and the number of connections before it.
     present: Mutex<(u64, ConnectionManager)>,
 }
 
@@ -160,7 +162,7 @@ impl Single {
         let answer = command.query_async(&mut manager).await;
         if let Err(error) = &answer {
             let demoted = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
-            // A frozen machine keeps its connections, while its address may lead to another already.
+            // A frozen machine keeps its connections open, even if its address already leads to another machine.
             let renewed = (demoted || error.is_timeout()) && self.renew(number);
             if demoted && !renewed {
                 hang_up(manager).await;
@@ -169,8 +171,8 @@ impl Single {
         answer
     }
 
-    /// Lets the next call connect anew, to where the address leads then, unless that has happened
-    /// already; false when we cannot.
+    /// Makes the next call open a new connection to wherever the address leads by then, unless the connection
+    /// `number` has already been replaced. Returns `false` if the connection was supplied by the application.
     fn renew(&self, number: u64) -> bool {
         let Some((client, config)) = &self.origin else {
             return false;
@@ -185,15 +187,15 @@ impl Single {
     }
 }
 
-/// Makes the server close the connection, after which its manager connects anew: when a command finds it
-/// closed, so that one is lost.
+/// Makes the server close the connection, so that its manager reconnects. The manager notices only when a command
+/// fails, so one command is sacrificed.
 async fn hang_up(mut manager: ConnectionManager) {
     for lost in ["QUIT", "PING"] {
         let _: RedisResult<()> = redis::cmd(lost).query_async(&mut manager).await;
     }
 }
 
-/// A script and its SHA-1, by which servers know it.
+/// A script and its SHA-1 hash, by which servers cache it.
 pub(super) struct Script {
     pub(super) code: &'static str,
     pub(super) hash: String,

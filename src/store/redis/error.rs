@@ -4,11 +4,10 @@ use redis::{ErrorKind, RedisError};
 
 use crate::error::ConfigError;
 
-/// Why a [`RedisStore`](super::RedisStore) could not answer.
+/// An error of a [`RedisStore`](super::RedisStore).
 ///
-/// `source()` is what the `redis` crate reports when the server could not be reached or did not
-/// let us in. No message has
-/// a password, a key or a value.
+/// If the server could not be reached or rejected the credentials, `source()` returns the error of the `redis` crate.
+/// No message contains a password, a key or a value.
 pub struct RedisStoreError {
     reason: Reason,
 }
@@ -17,7 +16,7 @@ enum Reason {
     Config(ConfigError),
     Url(String),
     Unreachable(RedisError),
-    /// An error of the server: its code and what it says.
+    /// An error reported by the server: its code and its message.
     Refused(String, String),
     TimedOut,
     IdInUse,
@@ -25,7 +24,7 @@ enum Reason {
     Corrupt,
 }
 
-/// A stored value that no record has.
+/// A stored value that is not a valid record.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Corrupt;
 
@@ -66,19 +65,23 @@ impl fmt::Display for RedisStoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
             Reason::Config(error) => error.fmt(f),
-            Reason::Url(words) => write!(f, "the URL of the session server is unusable: {words}"),
+            Reason::Url(words) => write!(f, "the URL of the session server is invalid: {words}"),
             Reason::Unreachable(error) if error.kind() == ErrorKind::AuthenticationFailed => {
-                f.write_str("the session server refuses the user or the password")
+                f.write_str("the session server rejected the user or the password")
             }
             Reason::Unreachable(_) => f.write_str("the session server cannot be reached"),
             Reason::Refused(code, words) if code == "OOM" => {
                 write!(f, "the session server is full: {code} {words}")
             }
-            Reason::Refused(code, words) => write!(f, "the session server refuses: {code} {words}"),
-            Reason::TimedOut => f.write_str("the session server did not answer in time"),
-            Reason::IdInUse => f.write_str("the id of the new session is in use"),
-            Reason::ForeignId => f.write_str("the id of the new session is not one that the store has made"),
-            Reason::Corrupt => f.write_str("a stored session is corrupt, or of a newer version"),
+            Reason::Refused(code, words) => write!(f, "the session server returned an error: {code} {words}"),
+            Reason::TimedOut => f.write_str("the session server did not respond in time"),
+            Reason::IdInUse => f.write_str("the id of the new session is already in use"),
+            Reason::ForeignId => f.write_str(
+                "the id of the new session is invalid: create it with `new_id` for the same subject",
+            ),
+            Reason::Corrupt => f.write_str(
+                "a stored session is corrupt or was written by a later version of tower-cookie-jwt",
+            ),
         }
     }
 }
@@ -94,18 +97,18 @@ impl StdError for RedisStoreError {
 
 impl fmt::Debug for RedisStoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the source's `Debug`, whose contents are up to another crate.
+        // The `Debug` output of the source is left out, since another crate decides what it reveals.
         f.debug_struct("RedisStoreError").field("message", &self.to_string()).finish_non_exhaustive()
     }
 }
 
-/// What the server says, up to the arguments of a command that it does not know.
+/// Returns the server's message without the arguments that it repeats for an unknown command.
 fn without_arguments(detail: Option<&str>) -> String {
     let words = detail.unwrap_or_default();
     words.split(", with args beginning with").next().unwrap_or_default().trim_end().to_owned()
 }
 
-/// The `redis` crate's words on a URL, up to those that are taken from it.
+/// Returns the `redis` crate's message about a URL without the parts that it quotes from the URL.
 fn without_detail(error: &RedisError) -> String {
     error.to_string().split(" - InvalidClientConfig").next().unwrap_or_default().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Where a session is kept: what its id says, and the names of its keys.
+//! Session ids, and the names of the keys that they lead to.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::{
     store::record::SessionId,
 };
 
-/// Makes ids and names keys.
+/// Creates session ids and derives the names of keys.
 ///
-/// An id is the subject's tag and a random part, of fixed lengths. The tag, in braces, is what Redis
-/// Cluster places keys by.
+/// An id consists of the subject's tag and a random part, both of fixed length. Key names contain the tag in braces,
+/// which makes it the hash tag by which Redis Cluster assigns slots.
 #[derive(Clone)]
 pub(super) struct Keys {
     prefix: Arc<str>,
@@ -24,7 +24,7 @@ pub(super) struct Keys {
 pub(super) struct Place<'a> {
     pub(super) record: String,
     pub(super) index: String,
-    /// The session in its index.
+    /// The member of the index that stands for the session.
     pub(super) member: &'a str,
 }
 
@@ -32,7 +32,7 @@ impl Keys {
     pub(super) fn new(tag_key: &[u8]) -> Result<Self, ConfigError> {
         if tag_key.len() < MIN_TAG_KEY_LEN {
             return Err(ConfigError::new(
-                "the tag key of a Redis store needs at least 16 bytes: give all nodes the same random ones, \
+                "the tag key of a Redis store must have at least 16 bytes: give all nodes the same random key, \
                  for example from `openssl rand -base64 32`",
             ));
         }
@@ -42,8 +42,8 @@ impl Keys {
     pub(super) fn with_prefix(self, prefix: &str) -> Result<Self, ConfigError> {
         if prefix.contains(['{', '}']) {
             return Err(ConfigError::new(
-                "the key prefix of a Redis store must have no braces: they would decide where Redis Cluster \
-                 places the sessions",
+                "the key prefix of a Redis store must contain no braces: they would determine the cluster slot \
+                 of the sessions",
             ));
         }
         Ok(Self { prefix: prefix.into(), ..self })
@@ -59,19 +59,19 @@ impl Keys {
         SessionId::new(id)
     }
 
-    /// 96 bits of the keyed hash of the subject, as 16 characters.
+    /// Returns the tag of a subject: 96 bits of its keyed hash, as 16 characters.
     pub(super) fn tag(&self, subject: &str) -> String {
         let message = [DOMAIN, subject.as_bytes()].concat();
         URL_SAFE_NO_PAD.encode(&hmac_sha256(&self.tag_key, &message)[..TAG_BYTES])
     }
 
-    /// The place of a session; `None` for an id that no store like this has made.
+    /// Returns the keys of a session, or `None` if the id does not have the format of [`new_id`](Self::new_id).
     pub(super) fn place<'a>(&self, id: &'a SessionId) -> Option<Place<'a>> {
         let (tag, member) = parts(id)?;
         Some(Place { record: self.record(tag, member), index: self.index(tag), member })
     }
 
-    /// A key at which there is never a record.
+    /// Returns keys at which no record is ever stored.
     pub(super) fn nowhere(&self) -> Place<'static> {
         let tag = self.tag("");
         Place { record: self.record(&tag, "-"), index: self.index(&tag), member: "-" }
@@ -86,18 +86,19 @@ impl Keys {
     }
 }
 
-/// The tag and the member of an id, if it has our form. Anything else names no key: not one with
-/// braces or line ends, either.
+/// Splits an id into the tag and the member, or returns `None` if it is not in the format of this store.
+///
+/// An id from a client therefore cannot put braces, line breaks or other special characters into a key.
 pub(super) fn parts(id: &SessionId) -> Option<(&str, &str)> {
     let id = id.as_str();
-    let ours = id.len() == ID_LEN
+    let well_formed = id.len() == ID_LEN
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    ours.then(|| id.split_at(TAG_LEN))
+    well_formed.then(|| id.split_at(TAG_LEN))
 }
 
 const MIN_TAG_KEY_LEN: usize = 16;
 const DEFAULT_PREFIX: &str = "sessions:";
-/// The same secret used elsewhere gives other hashes there.
+/// Domain separation: if the same secret is used elsewhere, the hashes there differ.
 const DOMAIN: &[u8] = b"tower-cookie-jwt redis subject tag\0";
 const TAG_BYTES: usize = 12;
 const TAG_LEN: usize = 16;
@@ -109,7 +110,7 @@ mod tests {
 
     /// RFC 4231, test cases 2 and 6.
     #[test]
-    fn hmac_has_the_published_values() {
+    fn hmac_matches_the_published_values() {
         let short = hmac_sha256(b"Jefe", b"what do ya want for nothing?");
         assert_eq!(short[..8], [0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e]);
         let long = hmac_sha256(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First");
@@ -117,10 +118,10 @@ mod tests {
     }
 
     #[test]
-    fn only_ids_of_our_form_name_keys() {
+    fn only_well_formed_ids_lead_to_keys() {
         let keys = Keys::new(&[7; 16]).expect("16 bytes are enough");
         let id = keys.new_id("ada");
-        let place = keys.place(&id).expect("the id is ours");
+        let place = keys.place(&id).expect("the id is well-formed");
         assert_eq!(place.index, format!("sessions:{{{}}}", keys.tag("ada")));
         assert_eq!(place.record, format!("{}:{}", place.index, place.member));
         for hostile in

@@ -30,13 +30,14 @@ use crate::{
     store::redis::connection::{CREATE, READ, UPDATE},
 };
 
-/// Sessions in Redis or Valkey, on one server or on a Redis Cluster: for applications on several
+/// A store that keeps sessions in Redis or Valkey, on one server or a Redis Cluster, for applications on several
 /// machines.
 ///
-/// Clones share their connections. The store's time is the server's. Ended sessions go by themselves.
-/// Each call takes at most 5 seconds, then it fails, and so do calls while the server is away; the
-/// store goes on by itself when it is back. Needs Redis 6 or later with Lua scripts, and a Tokio
-/// runtime with time and I/O.
+/// Times come from the server's clock. Expired sessions are removed by the server. Every call fails after 5 seconds,
+/// or earlier if the server is unreachable, and the store recovers automatically once the server is back. Clones
+/// share their connections.
+///
+/// Requires the feature `redis`, Redis 6 or later with Lua scripts, and a Tokio runtime with time and I/O enabled.
 ///
 /// # Examples
 ///
@@ -54,7 +55,7 @@ use crate::{
 /// # }
 /// ```
 ///
-/// On a cluster, and beside other data:
+/// On a cluster that is shared with other data:
 ///
 /// ```no_run
 /// # use tower_cookie_jwt::store::RedisStore;
@@ -67,27 +68,27 @@ use crate::{
 ///
 /// # The tag key
 ///
-/// All sessions of a subject are in one slot of a cluster, together with the index that lists them, so
-/// that each change is one step. The slot follows from the subject's *tag*, which is also the first part
-/// of the session's id: 96 bits of HMAC-SHA-256 of the subject under the tag key. Without a secret key,
-/// anybody who can choose user names could choose ones that all fall into one slot, and overload one node.
+/// All sessions of a subject are in the same cluster slot as the index that lists them, so that each change is one
+/// atomic step. The slot is determined by the subject's *tag*: 96 bits of the HMAC-SHA-256 of the subject under the
+/// tag key. The tag is also the first part of every session id. Without a secret key, an attacker who can choose user
+/// names could choose names that all fall into one slot, and overload one node.
 ///
-/// The key has at least 16 bytes and is the same on all nodes: [`list`](RefreshStore::list) and
-/// [`remove_all`](RefreshStore::remove_all) look where it leads them. With another key, sessions that
-/// exist still serve requests, are rotated and can be signed out, because their ids say where they
-/// are; but `list`, `sign_out_everywhere` and `sign_out_others` do not see them any more. Change it
-/// only if it has become known, and then wait for the sessions' absolute lifetime or sign everybody
-/// out. Whoever knows it can tell which ids belong to which subject, but cannot forge anything.
+/// The key has at least 16 bytes and must be the same on all nodes, because [`list`](RefreshStore::list) and
+/// [`remove_all`](RefreshStore::remove_all) use it to find sessions. After the key is changed, existing sessions
+/// still serve requests, are rotated and can be signed out, because their ids contain the old tag, but `list`,
+/// `sign_out_everywhere` and `sign_out_others` no longer find them. Change the key only if it has been disclosed, and
+/// then wait for the absolute lifetime of the sessions or sign out all users. Anyone who knows the key can tell which
+/// ids belong to which subject, but cannot forge anything.
 ///
 /// # What is stored
 ///
-/// * `sessions:{tag}:random`, a string for each session, which expires with it,
-/// * `sessions:{tag}`, a sorted set for each subject: the random parts, by their expiry. It expires with
-///   the last session, and loses ended ones whenever the subject is written.
+/// * `sessions:{tag}:random`: a string per session, which expires with the session.
+/// * `sessions:{tag}`: a sorted set per subject, containing the random parts of the ids ordered by expiry. It expires
+///   with the last session; expired members are removed when a session of the subject is written.
 ///
-/// A session with 60 bytes of claims takes about 670 bytes of the server's memory, or 550 where a subject
-/// has several (Redis 7). A user with these permissions suffices on one server; a cluster's needs
-/// `+ping` and `+cluster|slots` as well:
+/// A session with 60 bytes of claims takes about 670 bytes of the server's memory, or 550 if the subject has several
+/// sessions (Redis 7). On a single server, the Redis user needs the following permissions. On a cluster, it needs
+/// `+ping` and `+cluster|slots` as well.
 ///
 /// ```text
 /// ~sessions:* +evalsha +eval +get +getrange +mget +set +unlink +pexpireat +time
@@ -96,32 +97,32 @@ use crate::{
 ///
 /// # Setting up the server
 ///
-/// * `maxmemory-policy noeviction`. Every other policy, `volatile-ttl` and its like included, evicts
-///   sessions and so signs users out. A full server refuses new sessions and rotations with an error;
-///   reading, listing and signing out go on.
-/// * `appendonly yes`. With `appendfsync always`, what was answered survives a power failure; with
-///   `everysec`, the last second or two may be lost; with snapshots alone, minutes. The end of the process
-///   itself loses nothing that was answered with either of the first two.
-/// * Replicas may stand by, but all calls go to the master: a replica may call live sessions gone. A
-///   server that has become one, or does not answer, is left, and the address asked again. So with
-///   Sentinel or a managed service, give an address that leads to the present master: a DNS name or a proxy.
-/// * TLS: enable a TLS feature of the `redis` crate in your own `Cargo.toml`, such as
-///   `tokio-rustls-comp`, and write `rediss://`.
+/// * **Eviction.** Set `maxmemory-policy noeviction`. Every other policy, including `volatile-ttl` and similar ones,
+///   evicts sessions and thereby signs users out. A full server refuses new sessions and rotations with an error;
+///   reading, listing and signing out still work.
+/// * **Persistence.** Set `appendonly yes`. With `appendfsync always`, acknowledged writes survive a power failure;
+///   with `everysec`, the last one or two seconds may be lost; with snapshots alone, minutes. If only the server
+///   process ends, neither of the first two settings loses acknowledged writes.
+/// * **Replicas** can serve as standbys, but all calls must go to the master: a replica may report live sessions as
+///   gone. If a server has become a replica or does not respond, the store drops the connection and resolves the
+///   address again. With Sentinel or a managed service, configure an address that leads to the current master, such
+///   as a DNS name or a proxy.
+/// * **TLS.** Enable a TLS feature of the `redis` crate in the application's `Cargo.toml`, such as
+///   `tokio-rustls-comp`, and use a `rediss://` URL.
 ///
 /// # What a failover can lose
 ///
-/// Replication is asynchronous: a master that fails can take its last writes with it, as can a power
-/// failure or a backup that is restored. What that means:
+/// Replication is asynchronous: the last writes can be lost when a master fails, and also in a power failure or when
+/// a backup is restored. The effect depends on the write:
 ///
-/// * a rotation or a confirmation is lost: the client presents a newer token than the record knows, which
-///   has the right secret, and the record is moved on to it. **Nobody is signed out.**
-/// * a new session is lost: that user signs in again. This is the only exception.
-/// * a sign-out or revocation is lost: **the session lives again**, until it is signed out again or expires.
-///   After a restored backup, all sessions that were revoked since are back. Shorter idle and absolute
-///   lifetimes bound that; so do `min-replicas-to-write 1` and a small `min-replicas-max-lag`, which let a
-///   master without a replica refuse writes. The store does not send `WAIT`: it cannot undo what
-///   no replica has taken over. If a revocation must never be lost, use `PostgresStore` with
-///   synchronous replication.
+/// * **A rotation or a confirmation**: the client presents a token of a later generation than the record, with the
+///   right secret, and the record is moved forward. No user is signed out.
+/// * **A new session**: the user has to sign in again. This is the only case in which a user is signed out.
+/// * **A sign-out or a revocation**: the session is live again, until it is signed out again or expires. After a
+///   backup is restored, all sessions revoked since the backup are live again. Shorter idle and absolute lifetimes
+///   limit this, as do `min-replicas-to-write 1` and a small `min-replicas-max-lag`, which make a master without a
+///   replica refuse writes. The store does not use `WAIT`, since it could not undo a write that no replica has
+///   acknowledged. If a revocation must never be lost, use `PostgresStore` with synchronous replication.
 #[derive(Clone)]
 pub struct RedisStore {
     connection: Connection,
@@ -132,28 +133,29 @@ pub struct RedisStore {
 impl RedisStore {
     /// Connects to the server at `url`, such as `redis://user:password@10.0.0.1:6379/0`.
     ///
-    /// All nodes need the same `tag_key`, of at least 16 secret bytes: see [the tag key](Self#the-tag-key).
-    /// A lost connection is made anew when it is needed.
+    /// All nodes need the same `tag_key` of at least 16 secret bytes: see [the tag key](Self#the-tag-key). A lost
+    /// connection is reopened when it is next needed.
     ///
     /// # Errors
     ///
-    /// When the key is too short, the URL is unusable, or the server cannot be reached, does not
-    /// let us in, is no master or does not let us run scripts.
+    /// Returns an error if the key is too short, if the URL is invalid, or if the server cannot be reached, rejects
+    /// the credentials, is not a master or does not permit scripts.
     pub async fn connect(url: &str, tag_key: impl AsRef<[u8]>) -> Result<Self, RedisStoreError> {
         let keys = Keys::new(tag_key.as_ref())?;
         Self::begin(keys, Connection::single(url)).await
     }
 
-    /// Connects to the Redis Cluster that some of its nodes, at `urls`, tell of.
+    /// Connects to the Redis Cluster that the nodes at `urls` belong to.
     ///
-    /// All nodes of the application need the same `tag_key`, of at least 16 secret bytes: see
-    /// [the tag key](Self#the-tag-key). Slots that move are followed. While a slot is on its way, calls
-    /// for its sessions may have to wait, and fail after the usual 5 seconds.
+    /// Some of the cluster's nodes suffice; the others are discovered. All nodes of the application need the same
+    /// `tag_key` of at least 16 secret bytes: see [the tag key](Self#the-tag-key). The store follows slots that are
+    /// moved. While a slot is being migrated, calls for its sessions may have to wait, and fail after the usual 5
+    /// seconds.
     ///
     /// # Errors
     ///
-    /// When the key is too short, a URL is unusable, or no node can be reached, lets us in and lets us run
-    /// scripts.
+    /// Returns an error if the key is too short, if a URL is invalid, or if no node can be reached, accepts the
+    /// credentials and permits scripts.
     pub async fn connect_cluster<U: Into<String>>(
         urls: impl IntoIterator<Item = U>,
         tag_key: impl AsRef<[u8]>,
@@ -163,46 +165,48 @@ impl RedisStore {
         Self::begin(keys, Connection::cluster(urls)).await
     }
 
-    /// Uses a connection that exists, with its own timeouts and settings.
+    /// Creates a store over an existing connection, which keeps its timeouts and settings.
     ///
-    /// The `redis` crate lets a response take half a second by default: set more with
-    /// `set_response_timeout` where the server's disk is slow. With few retries
-    /// (`set_number_of_retries`), calls fail fast without a server. A frozen machine is left only when
-    /// TCP gives it up; [`connect`](Self::connect) leaves it after one call.
+    /// By default, the `redis` crate allows half a second for a response: increase it with `set_response_timeout` if
+    /// the server's disk is slow. Reduce `set_number_of_retries` to make calls fail fast while the server is down.
+    /// The store leaves a frozen machine only when TCP gives up the connection; with [`connect`](Self::connect), it
+    /// does so after one call.
     ///
     /// # Errors
     ///
-    /// When `tag_key` has less than 16 bytes.
+    /// Returns a [`ConfigError`] if `tag_key` has fewer than 16 bytes.
     pub fn from_manager(manager: ConnectionManager, tag_key: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         Ok(Self::new(Keys::new(tag_key.as_ref())?, Connection::given(manager)))
     }
 
-    /// Uses a connection to a cluster that exists, with its own timeouts and settings.
+    /// Creates a store over an existing connection to a cluster, which keeps its timeouts and settings.
     ///
-    /// Its `overall_response_timeout` must leave time for a retry: by default it is as long as one
-    /// response may take.
+    /// The `overall_response_timeout` of the connection must leave time for a retry: by default, it equals the
+    /// timeout of a single response.
     ///
     /// # Errors
     ///
-    /// When `tag_key` has less than 16 bytes.
+    /// Returns a [`ConfigError`] if `tag_key` has fewer than 16 bytes.
     pub fn from_cluster(cluster: ClusterConnection, tag_key: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         Ok(Self::new(Keys::new(tag_key.as_ref())?, Connection::Cluster(cluster)))
     }
 
-    /// Begins the names of all keys with `prefix`: stores with different ones share nothing.
+    /// Sets the prefix of all key names. Stores with different prefixes share nothing.
     ///
     /// Defaults to `sessions:`.
     ///
     /// # Errors
     ///
-    /// When `prefix` has braces: Redis Cluster places keys by what is between the first two.
+    /// Returns a [`ConfigError`] if `prefix` contains braces: Redis Cluster determines the slot of a key from the
+    /// text in the first pair of braces.
     pub fn with_key_prefix(self, prefix: &str) -> Result<Self, ConfigError> {
         Ok(Self { keys: self.keys.with_prefix(prefix)?, ..self })
     }
 
-    /// Lets each call fail after `timeout`, retries included.
+    /// Sets the time after which a call fails, including its retries.
     ///
-    /// Defaults to 5 seconds. More than that helps only with a connection of your own that allows for more.
+    /// Defaults to 5 seconds. A longer timeout has an effect only with a connection of the application's own that has
+    /// longer timeouts as well.
     #[must_use]
     pub const fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -221,7 +225,7 @@ impl RedisStore {
             .await
             .map_err(|_| RedisStoreError::TIMED_OUT)??;
         let store = Self::new(keys, connection);
-        // A server that must not run our scripts, or is no master, is found here and not at the first sign-in.
+        // Detects a server that denies scripts or is not a master now rather than at the first sign-in.
         store.within(store.read_at(&store.keys.nowhere())).await?;
         Ok(store)
     }
@@ -272,7 +276,7 @@ impl RedisStore {
         let Some(place) = self.keys.place(&record.id) else {
             return Ok(Update::Gone);
         };
-        // No stored version is the last one there is, so what comes after it does not matter.
+        // The wrapped value is never written: no stored version can have reached the maximum.
         let value = encode(record, record.version.wrapping_add(1));
         let expires = ends(record.expires_at()).to_string();
         let version = version_bytes(record.version);
@@ -299,7 +303,7 @@ impl RefreshStore for RedisStore {
     }
 
     async fn read(&self, id: &SessionId) -> Result<Snapshot, RedisStoreError> {
-        // The time is asked for even if there can be no record.
+        // The current time is needed even if the id cannot belong to a record.
         let place = self.keys.place(id).unwrap_or_else(|| self.keys.nowhere());
         let (value, now) = self.within(self.read_at(&place)).await?;
         let record = value.map(|value| decode(id, &value)).transpose()?;

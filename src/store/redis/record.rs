@@ -1,8 +1,9 @@
-//! Records as values of Redis, and back.
+//! Conversion between records and Redis values.
 //!
-//! One value is smaller and faster than a hash with a field each. It begins with a head of 17 bytes
-//! that scripts compare: 8 random ones of the write, 8 of the version, 1 of the format. Five times
-//! follow, which the script of `create` fills in, then the rest. Numbers are big-endian.
+//! A single value is smaller and faster than a hash with one entry per field. It begins with a head of 17 bytes that
+//! the scripts compare: 8 random bytes that identify the write, 8 bytes of version, and 1 byte of format. The head is
+//! followed by five times, which the script of `create` fills in, and then by the remaining fields. Numbers are
+//! big-endian.
 
 use std::time::SystemTime;
 
@@ -15,7 +16,7 @@ use crate::{
     },
 };
 
-/// The value of `record` as a write leaves it that makes its version `version`.
+/// Encodes `record` as the value to write, with `version` as its version.
 pub(super) fn encode(record: &SessionRecord, version: u64) -> Vec<u8> {
     let texts = [&record.subject, &record.scope, &record.claims, &record.xsrf_token, &record.label];
     let mut value = Vec::with_capacity(FIXED_LEN + texts.iter().map(|text| 4 + text.len()).sum::<usize>());
@@ -31,19 +32,19 @@ pub(super) fn encode(record: &SessionRecord, version: u64) -> Vec<u8> {
     value.extend(record.generation.to_be_bytes());
     value.extend(record.secret_hash);
     for text in texts {
-        // A value of Redis has 512 MB at the most.
+        // The length always fits: Redis values have at most 512 MB.
         value.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
         value.extend(text.as_bytes());
     }
     value
 }
 
-/// The parts of a value that are not times which begin with the session.
+/// Splits a value into the parts before and after the five times.
 pub(super) fn around_times(value: &[u8]) -> (&[u8], &[u8]) {
     (&value[..HEAD_LEN], &value[HEAD_LEN + TIMES_LEN..])
 }
 
-/// A version as it stands in the head.
+/// Encodes a version the way the head contains it.
 pub(super) const fn version_bytes(version: u64) -> [u8; 8] {
     version.to_be_bytes()
 }
@@ -75,7 +76,9 @@ pub(super) fn decode(id: &SessionId, value: &[u8]) -> Result<SessionRecord, Corr
     if rest.0.is_empty() { Ok(record) } else { Err(Corrupt) }
 }
 
-/// What has not been read yet. Fields of a struct are evaluated in the order in which they are written.
+/// The part of a value that has not been read yet.
+///
+/// `decode` relies on Rust evaluating the fields of a struct expression in the order in which they are written.
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
@@ -121,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn value_is_read_back() {
+    fn value_round_trips() {
         let mut record = record();
         for confirmed_at in [None, Some(record.created_at)] {
             record.confirmed_at = confirmed_at;
@@ -132,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_value_is_corrupt_wherever_it_ends() {
+    fn truncated_extended_or_newer_value_is_corrupt() {
         let record = record();
         let value = encode(&record, 0);
         for len in 0..value.len() {

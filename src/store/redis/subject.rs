@@ -1,4 +1,4 @@
-//! The sessions of one subject, batch by batch: no script keeps the server for long.
+//! Operations on all sessions of a subject, in batches, so that no script blocks the server for long.
 
 use std::collections::BTreeSet;
 
@@ -36,14 +36,15 @@ impl RedisStore {
         Ok(sessions)
     }
 
-    /// All members of an index that are there throughout, and some of those that come or go meanwhile.
+    /// Returns all members that are in an index for the whole duration of the call, and possibly some that are added
+    /// or removed in the meantime.
     async fn members(&self, tag: &str) -> Result<BTreeSet<String>, RedisStoreError> {
         let index = [self.keys.index(tag)];
         let count = BATCH.to_string();
         let mut members = BTreeSet::new();
         let mut cursor = "0".to_owned();
         loop {
-            // Each member comes with its score.
+            // A page contains pairs of a member and its score.
             let (next, page): (String, Vec<(String, String)>) =
                 self.connection.run(&SCAN, &index, &[cursor.as_bytes(), count.as_bytes()]).await?;
             members.extend(page.into_iter().map(|(member, _)| member));
@@ -59,7 +60,7 @@ impl RedisStore {
         Ok(self.connection.run(&REMOVE, &self.keys_of(tag, members), &arguments).await?)
     }
 
-    /// Removes batch by batch: what is still there can still be found, whatever happens between two.
+    /// Removes the sessions in batches. Sessions that remain after an interruption are still in the index.
     pub(super) async fn remove_others(
         &self,
         subject: &str,
@@ -68,7 +69,7 @@ impl RedisStore {
         let tag = self.keys.tag(subject);
         let index = [self.keys.index(&tag)];
         let kept = keep.and_then(parts).filter(|(tag_of_kept, _)| *tag_of_kept == tag).map(|(_, kept)| kept);
-        // One more than is removed at once, in case that the first is the one to keep.
+        // The zero-based position of the last member: one more than a batch, since one may be the session to keep.
         let last = BATCH.to_string();
         let mut removed = 0;
         loop {
@@ -81,12 +82,12 @@ impl RedisStore {
         }
     }
 
-    /// The index and the records of some of its members.
+    /// Returns the keys of the index and of the records of `members`.
     fn keys_of(&self, tag: &str, members: &[String]) -> Vec<String> {
         let records = members.iter().map(|member| self.keys.record(tag, member));
         std::iter::once(self.keys.index(tag)).chain(records).collect()
     }
 }
 
-/// How many sessions a script touches at the most.
+/// The number of sessions that a script processes in one batch.
 const BATCH: usize = 250;

@@ -1,8 +1,8 @@
 use std::{error::Error as StdError, fmt, io};
 
-/// Why a [`SqliteStore`](super::SqliteStore) could not answer.
+/// An error of a [`SqliteStore`](super::SqliteStore).
 ///
-/// `source()` is what SQLite or sqlx reports, if the failure began there.
+/// If the failure originates in SQLite or sqlx, `source()` returns their error.
 pub struct SqliteStoreError {
     pub(super) reason: Reason,
 }
@@ -11,7 +11,7 @@ pub(super) enum Reason {
     Database(sqlx::Error),
     Path(io::Error),
     NoWal,
-    /// A stored number or blob that no record can have; the column.
+    /// A stored number or blob that is invalid in a record, with its column.
     Corrupt(&'static str),
 }
 
@@ -31,13 +31,15 @@ impl fmt::Display for SqliteStoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
             Reason::Database(sqlx::Error::PoolTimedOut) => {
-                f.write_str("no connection to the session database came free in time")
+                f.write_str("timed out waiting for a connection to the session database")
             }
             Reason::Database(error) if is_busy(error) => f.write_str("the session database is busy"),
             Reason::Database(sqlx::Error::ColumnDecode { .. }) => f.write_str("a stored session is corrupt"),
             Reason::Database(_) => f.write_str("the session database failed"),
-            Reason::Path(_) => f.write_str("the path of the session database is unusable"),
-            Reason::NoWal => f.write_str("the session database cannot keep a write-ahead log"),
+            Reason::Path(_) => f.write_str("the path of the session database is invalid"),
+            Reason::NoWal => f.write_str(
+                "the session database does not support a write-ahead log: open a file on a local disk",
+            ),
             Reason::Corrupt(column) => write!(f, "a stored session is corrupt in column {column}"),
         }
     }
@@ -55,7 +57,8 @@ impl StdError for SqliteStoreError {
 
 impl fmt::Debug for SqliteStoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the source's `Debug`, whose contents are up to another crate. Codes have no values.
+        // The `Debug` output of the source is left out, since another crate decides what it reveals. Codes reveal
+        // no stored values.
         let code = match &self.reason {
             Reason::Database(error) => code_of(error),
             _ => None,
@@ -69,12 +72,12 @@ impl fmt::Debug for SqliteStoreError {
     }
 }
 
-/// The extended result code of SQLite, if the error has one.
+/// Returns the extended result code of SQLite, if the error has one.
 pub(super) fn code_of(error: &sqlx::Error) -> Option<i32> {
     error.as_database_error()?.code()?.parse().ok()
 }
 
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
-    // The primary code is in the lowest byte: SQLITE_BUSY or SQLITE_LOCKED.
+    // The low byte holds the primary result code: SQLITE_BUSY or SQLITE_LOCKED.
     code_of(error).is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }

@@ -28,19 +28,18 @@ use super::{
 };
 use crate::clock::{Clock, SharedClock};
 
-/// Sessions in one SQLite file: for applications on one machine whose users stay signed in over a
-/// restart.
+/// A store that keeps sessions in one SQLite file, for applications on one machine whose users stay signed in across
+/// restarts.
 ///
-/// Several processes of one machine may share the file; a network file system must not hold it.
-/// The time is the machine's. Every write has reached the disk before it is answered, because a
-/// sign-out that a power failure undoes would revive the session. There is no limit to the number
-/// of sessions; expired ones are removed beside the requests, some at a time. Clones share the
-/// connections.
+/// Several processes on one machine can share the file; it must not be on a network file system. Times come from the
+/// machine's clock. Every write is synced to disk before the call returns, because a sign-out undone by a power
+/// failure would revive the session. The number of sessions is not limited; expired ones are removed alongside
+/// requests, in small batches. Clones share the connections.
 ///
-/// The file holds hashes of secrets, but claims and XSRF tokens as they are: let nobody else read
-/// it. Two files named after it, with `-wal` and `-shm` at the end, belong to it.
+/// The file contains only hashes of the session secrets, but claims and XSRF tokens in plain text: restrict who can
+/// read it. The files with the same name and the suffixes `-wal` and `-shm` are part of the database.
 ///
-/// Comes with the feature `sqlite`, which needs Rust 1.94 and runs on Tokio only.
+/// Requires the feature `sqlite`, Rust 1.94 and a Tokio runtime.
 ///
 /// # Examples
 ///
@@ -60,23 +59,23 @@ use crate::clock::{Clock, SharedClock};
 #[derive(Clone)]
 pub struct SqliteStore {
     reader: SqlitePool,
-    /// One connection when the pools are ours: writers of one process then queue in order, instead
-    /// of polling SQLite's lock against each other.
+    /// A single connection, unless the application supplies the pool. The writers of one process then queue in
+    /// order instead of competing for SQLite's lock by polling it.
     writer: SqlitePool,
     clock: SharedClock,
     sweeps: Sweeps,
 }
 
 impl SqliteStore {
-    /// Opens the sessions in the file at `path`, and creates file and table when they are missing.
+    /// Opens the file at `path`, and creates the file and the table `sessions` if they do not exist.
     ///
-    /// The directory must exist. Each call waits at most 5 seconds for a connection and 5 more for
-    /// other processes that write to the file, then it fails.
+    /// The directory must exist. A call to the store fails after waiting 5 seconds for a connection, or 5 more
+    /// seconds for other processes that write to the file.
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened or created, when it is not a SQLite database in a real file
-    /// (`:memory:` is none), or when it has a table `sessions` of another shape.
+    /// Returns an error if the file cannot be opened or created, if it is not an SQLite database in a regular file
+    /// (`:memory:` is not accepted), or if it contains a table `sessions` with other columns.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteStoreError> {
         let options = options_for(path.as_ref())?;
         let mut first = options.clone().create_if_missing(true).connect().await?;
@@ -88,17 +87,16 @@ impl SqliteStore {
         Ok(Self::new(reader, writer))
     }
 
-    /// Keeps the sessions in the database of `pool`, in a table `sessions` that is created when it
-    /// is missing.
+    /// Creates a store over the database of `pool`, and creates the table `sessions` if it does not exist.
     ///
-    /// How the connections are set up is the pool's business. To keep what [`open`](Self::open)
-    /// gives, let them use the journal mode WAL, `synchronous` FULL, and short timeouts: sqlx waits
-    /// 30 seconds for a connection by default. A pool over `:memory:` works with exactly one
-    /// connection that is never closed, because each has a database of its own.
+    /// The pool determines how its connections are configured. For the guarantees of [`open`](Self::open), use the
+    /// journal mode WAL, `synchronous` FULL, and short timeouts: by default, sqlx waits 30 seconds for a connection.
+    /// A pool over `:memory:` works only with exactly one connection that is never closed, because each connection
+    /// has a separate in-memory database.
     ///
     /// # Errors
     ///
-    /// When the database cannot be written, or when it has a table `sessions` of another shape.
+    /// Returns an error if the database cannot be written, or if it contains a table `sessions` with other columns.
     pub async fn from_pool(pool: SqlitePool) -> Result<Self, SqliteStoreError> {
         let mut connection = pool.acquire().await?;
         create_schema(&mut connection).await?;
@@ -106,10 +104,9 @@ impl SqliteStore {
         Ok(Self::new(pool.clone(), pool))
     }
 
-    /// Takes the time from `clock`.
+    /// Sets the clock that the store reads the time from.
     ///
-    /// Defaults to the operating system's clock. All processes that share the file must agree on
-    /// the time.
+    /// Defaults to the operating system's clock. All processes that share the file must agree on the time.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = SharedClock::new(clock);
@@ -120,14 +117,14 @@ impl SqliteStore {
         Self { reader, writer, clock: SharedClock::default(), sweeps: Sweeps::default() }
     }
 
-    /// Removes expired sessions beside the requests, and lets other writers in between.
+    /// Removes expired sessions in batches, alongside requests; other writers can proceed between batches.
     fn sweep(&self) {
         let store = self.clone();
         self.sweeps.start(move || {
             let store = store.clone();
             async move {
                 let sweep = sqlx::query(SWEEP).bind(ends(store.clock.now())).bind(SWEEP_SIZE);
-                // A failure is left to the next sweep: the sessions are dead anyway.
+                // After a failure, the next sweep tries again. Expired sessions are not accepted in the meantime.
                 let removed = sweep.execute(&store.writer).await;
                 removed.is_ok_and(|done| done.rows_affected() >= SWEEP_SIZE.unsigned_abs().into())
             }
@@ -139,7 +136,7 @@ impl RefreshStore for SqliteStore {
     type Error = SqliteStoreError;
 
     async fn create(&self, session: NewRecord) -> Result<Created, SqliteStoreError> {
-        // Not before it is our turn to write: sessions begin in the order of their times.
+        // The time is read while holding the writer, so that sessions are created in the order of their times.
         let mut connection = self.writer.acquire().await?;
         let record = as_stored(session.begin(self.clock.now()));
         bind_fields(sqlx::query(INSERT).bind(record.id.as_str()), &record)
@@ -166,8 +163,8 @@ impl RefreshStore for SqliteStore {
         if updated.rows_affected() > 0 {
             return Ok(Update::Done);
         }
-        // Ids are never used again and versions only grow: what is true now was true a moment ago,
-        // or the session has been removed since, which is as true an answer.
+        // Ids are never reused and versions only grow, so this answer also held when the update ran, unless the
+        // session has been removed since; `Gone` is then correct as well.
         let exists =
             sqlx::query(EXISTS).bind(record.id.as_str()).fetch_optional(&self.reader).await?.is_some();
         Ok(if exists { Update::Conflict } else { Update::Gone })
@@ -201,8 +198,8 @@ impl fmt::Debug for SqliteStore {
 }
 
 fn options_for(path: &Path) -> Result<SqliteConnectOptions, SqliteStoreError> {
-    // The pool opens connections later as well, when the working directory may be another. A name
-    // that SQLite would take for a database in memory stays as it is, and fails to enter WAL.
+    // The path is made absolute because the pool may open connections after the working directory has changed.
+    // `:memory:` stays unchanged: it must fail to enter WAL, not become the name of a file.
     let path = if path == Path::new(":memory:") { Ok(path.to_owned()) } else { std::path::absolute(path) };
     let path = path.map_err(|error| SqliteStoreError { reason: Reason::Path(error) })?;
     Ok(SqliteConnectOptions::new().filename(path).synchronous(SqliteSynchronous::Full).busy_timeout(TIMEOUT))
@@ -212,7 +209,7 @@ fn pool_of(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new().max_connections(connections).acquire_timeout(TIMEOUT)
 }
 
-/// Gives the file a write-ahead log, for good.
+/// Switches the database to a write-ahead log. The setting is stored in the file.
 async fn enter_wal(connection: &mut SqliteConnection) -> Result<(), SqliteStoreError> {
     let deadline = Instant::now() + TIMEOUT;
     loop {
@@ -220,8 +217,8 @@ async fn enter_wal(connection: &mut SqliteConnection) -> Result<(), SqliteStoreE
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(_) => return Err(SqliteStoreError { reason: Reason::NoWal }),
             Err(error) if is_busy(&error) && Instant::now() < deadline => {
-                // Another process opens the file, too. SQLite does not wait for the lock that the
-                // change needs, but it does for this one.
+                // Another process is opening the file. SQLite does not wait for the lock that changing the
+                // journal mode requires, but it does wait for this one.
                 sqlx::raw_sql("BEGIN EXCLUSIVE; COMMIT").execute(&mut *connection).await?;
             }
             Err(error) => return Err(error.into()),
@@ -231,7 +228,7 @@ async fn enter_wal(connection: &mut SqliteConnection) -> Result<(), SqliteStoreE
 
 async fn create_schema(connection: &mut SqliteConnection) -> Result<(), SqliteStoreError> {
     sqlx::raw_sql(SCHEMA).execute(&mut *connection).await?;
-    // A table of the application with the same name is found here and not at the first sign-in.
+    // Detects an unrelated table of the same name now rather than at the first sign-in.
     (*connection).prepare(INSERT.into_sql_str()).await?;
     Ok(())
 }

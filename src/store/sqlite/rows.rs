@@ -1,4 +1,4 @@
-//! Records as rows, and back.
+//! Conversion between records and rows, and the SQL statements.
 
 use std::time::SystemTime;
 
@@ -14,7 +14,7 @@ use crate::store::{
     record::{SessionId, SessionRecord},
 };
 
-/// Binds all columns that can change, in the order of `INSERT` and `UPDATE`.
+/// Binds all columns except the id and the version, in the order of `INSERT` and `UPDATE`.
 pub(super) fn bind_fields<'q>(
     query: Query<'q, Sqlite, SqliteArguments>,
     record: &'q SessionRecord,
@@ -120,7 +120,7 @@ ORDER BY created_at, id";
 
 pub(super) const DELETE: &str = "DELETE FROM sessions WHERE id = ?";
 
-// `IS NOT NULL` holds for every id: without one to keep, all go.
+// Binding NULL removes every session: `id IS NOT NULL` holds for all rows.
 pub(super) const DELETE_ALL: &str = "DELETE FROM sessions WHERE subject = ? AND id IS NOT ?";
 
 pub(super) const SWEEP: &str = "

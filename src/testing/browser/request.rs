@@ -11,9 +11,9 @@ use tower_service::Service;
 use super::{Browser, checked, origin};
 use crate::testing::jar::{Context, Exchange, Origin};
 
-/// A request that a [`Browser`] is about to send.
+/// A request of a [`Browser`] that has not been sent yet.
 ///
-/// Unless told otherwise it is a `fetch` by a page of the browser's own origin.
+/// By default, it is a `fetch` by a page of the browser's own origin.
 #[must_use = "a request does nothing until it is sent"]
 pub struct BrowserRequest<S, B = String> {
     browser: Browser<S, B>,
@@ -45,27 +45,27 @@ impl<S, B> BrowserRequest<S, B> {
         }
     }
 
-    /// Adds a header. Whatever the browser itself would send under that name stays behind.
+    /// Adds a header, replacing what the browser itself would send under that name.
     ///
     /// # Panics
     ///
-    /// If `name` is no header name or `value` no header value.
+    /// Panics if `name` is not a valid header name or `value` is not a valid header value.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
         self.headers.append(checked::<HeaderName>(name.as_ref()), header_value(value.as_ref()));
         self
     }
 
-    /// Sends this body. Without it the body is `B::default()`, an empty one.
+    /// Sets the body. Defaults to `B::default()`, an empty body.
     pub fn body(mut self, body: impl Into<B>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// Sends `value` as a JSON body, with `Content-Type: application/json`.
+    /// Sets the body to `value` in JSON, and adds `Content-Type: application/json`.
     ///
     /// # Panics
     ///
-    /// If `value` does not serialize to JSON.
+    /// Panics if `value` cannot be serialized to JSON.
     pub fn json(self, value: &impl Serialize) -> Self
     where
         B: From<String>,
@@ -74,72 +74,76 @@ impl<S, B> BrowserRequest<S, B> {
         self.header("content-type", "application/json").body(body)
     }
 
-    /// Copies the XSRF cookie into the XSRF header when the request is sent, as axios and Angular do.
+    /// Copies the XSRF cookie to the XSRF header when the request is sent, as axios and Angular do.
     ///
-    /// Adds nothing when the page that asks cannot read such a cookie, as another site's page never can.
+    /// No header is added if the page that makes the request cannot read the cookie. A page of another site never
+    /// can.
     pub fn with_xsrf(mut self) -> Self {
         self.xsrf = Xsrf::FromCookie;
         self
     }
 
-    /// Sends this value in the XSRF header, as a page does that keeps it in memory or web storage.
+    /// Sets the XSRF header to `value`, as a page does that keeps the token in memory or web storage.
     ///
     /// # Panics
     ///
-    /// If `value` is no header value.
+    /// Panics if `value` is not a valid header value.
     pub fn with_xsrf_value(mut self, value: impl AsRef<[u8]>) -> Self {
         self.xsrf = Xsrf::Value(header_value(value.as_ref()));
         self
     }
 
-    /// A page of another site asks: `Origin: https://evil.example` and `Sec-Fetch-Site: cross-site`.
+    /// Makes the request come from a page of another site.
     ///
-    /// Only `SameSite=None` cookies go along, and only such are accepted from the response. With
-    /// [`navigation`](Self::navigation) `Lax` ones go along when the method is safe, and all are accepted.
+    /// It is sent with `Origin: https://evil.example` and `Sec-Fetch-Site: cross-site`. Only `SameSite=None` cookies
+    /// are sent, and only those are accepted from the response. With [`navigation`](Self::navigation), `Lax` cookies
+    /// are also sent if the method is safe, and all are accepted.
     pub fn cross_site(mut self) -> Self {
         self.initiator = Initiator::ForeignPage;
         self
     }
 
-    /// A page of `neighbour`, another origin of the same site, asks: `Sec-Fetch-Site: same-site`.
+    /// Makes the request come from a page of `neighbour`, another origin of the same site.
     ///
-    /// `SameSite` keeps no cookie behind. That both are one site is taken on trust.
+    /// It is sent with `Sec-Fetch-Site: same-site`, and `SameSite` withholds no cookies. Whether both origins belong
+    /// to the same site is not checked.
     ///
     /// # Panics
     ///
-    /// If `neighbour` is no origin such as `https://blog.shop.example`.
+    /// Panics if `neighbour` is not an origin such as `https://blog.shop.example`.
     pub fn same_site(mut self, neighbour: &str) -> Self {
         self.initiator = Initiator::PageOf(origin(neighbour));
         self
     }
 
-    /// The browser leaves the page: `Sec-Fetch-Mode: navigate`, and `Origin` only if it is a form that
-    /// posts.
+    /// Makes the request a navigation: `Sec-Fetch-Mode: navigate`, and `Origin` only if it is a form that posts.
     ///
-    /// Unless marked [`cross_site`](Self::cross_site) or [`same_site`](Self::same_site), a `GET` is an
-    /// address typed in (`Sec-Fetch-Site: none`), and another method a form of the own page.
+    /// Unless [`cross_site`](Self::cross_site) or [`same_site`](Self::same_site) is set, a `GET` is an address typed
+    /// by the user (`Sec-Fetch-Site: none`), and any other method is a form on the site's own page.
     pub fn navigation(mut self) -> Self {
         self.navigation = true;
         self
     }
 
-    /// A program asks that keeps cookies but is no browser: no `Origin`, no `Sec-Fetch-*`, no `SameSite`.
+    /// Makes the request come from a program that keeps cookies but is not a browser: without `Origin` and
+    /// `Sec-Fetch-*`, and ignoring `SameSite`.
     pub fn from_no_browser(mut self) -> Self {
         self.initiator = Initiator::NoBrowser;
         self
     }
 
-    /// Speaks HTTP/2: an absolute URI instead of `Host`, and each cookie in a `Cookie` header of its own.
+    /// Sends the request as HTTP/2: with an absolute URI instead of `Host`, and each cookie in a separate `Cookie`
+    /// header.
     pub fn http2(mut self) -> Self {
         self.http2 = true;
         self
     }
 
-    /// Sends the request, and stores the cookies of the response.
+    /// Sends the request and stores the cookies of the response.
     ///
     /// # Errors
     ///
-    /// What the service reports; the cookies are then as before.
+    /// Returns the error of the service; the cookies are then unchanged.
     pub async fn send<T>(self) -> Result<Response<T>, S::Error>
     where
         S: Service<Request<B>, Response = Response<T>> + Clone,
@@ -150,11 +154,12 @@ impl<S, B> BrowserRequest<S, B> {
         Ok(response)
     }
 
-    /// Sends the request, and holds the response back: pass it to [`Browser::store`] when it arrives.
+    /// Sends the request without storing the cookies of the response. Pass the response to [`Browser::store`] when
+    /// the browser is meant to receive it.
     ///
     /// # Errors
     ///
-    /// What the service reports.
+    /// Returns the error of the service.
     pub async fn send_without_storing<T>(self) -> Result<Response<T>, S::Error>
     where
         S: Service<Request<B>, Response = Response<T>>,
@@ -166,7 +171,7 @@ impl<S, B> BrowserRequest<S, B> {
         Ok(response)
     }
 
-    /// Sends the request; the server answers, but the answer is lost on the way.
+    /// Sends the request and discards the response, as if it had been lost on the network.
     pub async fn send_and_lose<T>(self)
     where
         S: Service<Request<B>, Response = Response<T>>,
@@ -177,7 +182,8 @@ impl<S, B> BrowserRequest<S, B> {
     fn into_parts(self) -> (S, Request<B>, Exchange) {
         let exchange = self.exchange();
         let mut headers = self.own_headers(&exchange);
-        // Replaces whole names: a header map is extended by another as by `insert`, then `append`.
+        // Replaces headers of the same names: extending a `HeaderMap` by another inserts the first value of each
+        // name and appends the others.
         headers.extend(self.headers);
 
         let mut request = Request::new(self.body);
@@ -206,7 +212,7 @@ impl<S, B> BrowserRequest<S, B> {
         Exchange { origin: self.browser.origin.clone(), path: self.path.path().to_owned(), context }
     }
 
-    /// What the browser sends by itself, and the XSRF header.
+    /// Returns the headers that the browser adds automatically, and the XSRF header.
     fn own_headers(&self, exchange: &Exchange) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if !self.http2 {
@@ -245,7 +251,7 @@ impl<S, B> BrowserRequest<S, B> {
         headers
     }
 
-    /// `Origin` and Fetch Metadata, which browsers send to trustworthy servers only.
+    /// Inserts `Origin` and the Fetch Metadata headers. Browsers send the latter only to trustworthy servers.
     fn insert_provenance(&self, headers: &mut HeaderMap, asking: &Origin, own: &Origin) {
         let reads = matches!(self.method, Method::GET | Method::HEAD);
         let site = match self.initiator {
@@ -255,7 +261,7 @@ impl<S, B> BrowserRequest<S, B> {
             _ if asking == own => "same-origin",
             _ => "same-site",
         };
-        // A `fetch` of another origin names its own even when it only reads; a link never does.
+        // A `fetch` to another origin sends `Origin` even with a safe method; following a link never does.
         if !reads || !self.navigation && asking != own {
             headers.insert(ORIGIN, checked(&asking.text()));
         }
@@ -268,7 +274,7 @@ impl<S, B> BrowserRequest<S, B> {
     }
 }
 
-/// Shows method and path; headers and body may hold secrets.
+/// Formats the method and the path only, since headers and body may contain secrets.
 impl<S, B> fmt::Debug for BrowserRequest<S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BrowserRequest")
@@ -278,7 +284,7 @@ impl<S, B> fmt::Debug for BrowserRequest<S, B> {
     }
 }
 
-/// Who makes the browser ask.
+/// The origin of the request, from the browser's point of view.
 enum Initiator {
     OwnPage,
     PageOf(Origin),

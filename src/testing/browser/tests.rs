@@ -22,7 +22,7 @@ const LAX: &str = "l=1; SameSite=Lax; Secure; Path=/";
 const BLOG: &str = "https://blog.shop.example";
 const NONE: &str = "n=1; SameSite=None; Secure; Path=/";
 
-/// Answers with the request as its extension, and with a cookie line for each `set` header.
+/// Responds with the request that it received, and with a `Set-Cookie` line for each `set` header.
 #[derive(Clone)]
 struct Echo;
 
@@ -94,7 +94,7 @@ async fn requests_arrive_as_an_http_server_sees_them() {
 }
 
 #[tokio::test]
-async fn provenance_headers_and_cookies_follow_from_who_asks() {
+async fn provenance_headers_and_cookies_depend_on_the_initiator() {
     let browser = browser();
     for line in [STRICT, LAX, NONE] {
         browser.set_cookie(line);
@@ -109,7 +109,7 @@ async fn provenance_headers_and_cookies_follow_from_who_asks() {
         ("own get", browser.get("/"), Some("same-origin"), fetch, None, all),
         ("own head", browser.request(Method::HEAD, "/"), Some("same-origin"), fetch, None, all),
         ("own post", browser.post("/"), Some("same-origin"), fetch, shop, all),
-        ("address typed in", browser.get("/").navigation(), Some("none"), page, None, all),
+        ("typed address", browser.get("/").navigation(), Some("none"), page, None, all),
         ("own form", browser.post("/").navigation(), Some("same-origin"), page, shop, all),
         ("neighbour get", browser.get("/").same_site(BLOG), Some("same-site"), fetch, Some(BLOG), all),
         ("neighbour post", browser.post("/").same_site(BLOG), Some("same-site"), fetch, Some(BLOG), all),
@@ -126,7 +126,7 @@ async fn provenance_headers_and_cookies_follow_from_who_asks() {
             Some(EVIL),
             none,
         ),
-        ("no browser", browser.post("/").from_no_browser(), None, [None, None], None, all),
+        ("not a browser", browser.post("/").from_no_browser(), None, [None, None], None, all),
     ];
     for (case, request, site, [mode, dest], origin, cookies) in cases {
         let seen = seen(request).await;
@@ -139,7 +139,7 @@ async fn provenance_headers_and_cookies_follow_from_who_asks() {
 }
 
 #[tokio::test]
-async fn fetch_metadata_goes_to_trustworthy_servers_only() {
+async fn fetch_metadata_is_sent_only_to_trustworthy_servers() {
     for (origin, site) in [("http://shop.example", None), ("http://localhost:3000", Some("same-origin"))] {
         let seen = seen(browser().with_origin(origin).post("/")).await;
         assert_eq!(seen.get("sec-fetch-site"), site, "{origin}");
@@ -148,7 +148,7 @@ async fn fetch_metadata_goes_to_trustworthy_servers_only() {
 }
 
 #[tokio::test]
-async fn given_headers_stand_in_place_of_the_browsers() {
+async fn explicit_headers_replace_those_of_the_browser() {
     let browser = browser();
     browser.set_cookie("a=1");
     let request = browser.post("/").header(ORIGIN, "null").header("cookie", "b=2").header("Cookie", "c=3");
@@ -163,11 +163,11 @@ async fn the_xsrf_header_is_copied_from_a_cookie_that_the_page_can_read() {
     const PLAIN: &str = "XSRF-TOKEN=t; Secure; Path=/";
     const WITH_DOMAIN: &str = "XSRF-TOKEN=t; Domain=shop.example";
     let cases: [(&str, &str, Change, Option<&str>); 8] = [
-        ("not asked for", PLAIN, |post| post, None),
+        ("not requested", PLAIN, |post| post, None),
         ("own page", PLAIN, |post| post.with_xsrf(), Some("t")),
         ("no cookie", "other=t", |post| post.with_xsrf(), None),
         ("http only", "XSRF-TOKEN=t; HttpOnly", |post| post.with_xsrf(), None),
-        ("given", PLAIN, |post| post.with_xsrf_value("mine"), Some("mine")),
+        ("explicit value", PLAIN, |post| post.with_xsrf_value("mine"), Some("mine")),
         ("foreign page", PLAIN, |post| post.with_xsrf().cross_site(), None),
         ("neighbour", PLAIN, |post| post.with_xsrf().same_site(BLOG), None),
         ("neighbour and domain", WITH_DOMAIN, |post| post.with_xsrf().same_site(BLOG), Some("t")),
@@ -197,7 +197,7 @@ async fn tabs_share_cookies_and_separate_browsers_do_not() {
 }
 
 #[tokio::test]
-async fn a_lost_response_leaves_no_cookies_and_a_late_one_brings_them_late() {
+async fn a_lost_response_sets_no_cookies_and_a_late_one_sets_them_late() {
     let browser = browser();
     browser.get("/").header("set", "a=1").send_and_lose().await;
     assert!(!browser.has_cookie("a"));
@@ -206,7 +206,7 @@ async fn a_lost_response_leaves_no_cookies_and_a_late_one_brings_them_late() {
     assert!(!browser.has_cookie("a"));
     browser.store(&late);
     assert_eq!(browser.cookie("a").as_deref(), Some("1"));
-    assert_eq!(seen(browser.get("/")).await.get(COOKIE), None, "its path is that of the request");
+    assert_eq!(seen(browser.get("/")).await.get(COOKIE), None, "the default path comes from the request");
 
     let mut made = Response::new(());
     made.headers_mut().append(SET_COOKIE, HeaderValue::from_static("b=1"));
@@ -215,7 +215,7 @@ async fn a_lost_response_leaves_no_cookies_and_a_late_one_brings_them_late() {
 }
 
 #[tokio::test]
-async fn answers_to_another_site_bring_only_cookies_that_are_for_it() {
+async fn responses_to_another_site_set_only_same_site_none_cookies() {
     let browser = browser();
     browser.post("/").cross_site().header("set", STRICT).header("set", NONE).send().await.unwrap();
     assert!(!browser.has_cookie("s") && browser.has_cookie("n"));
@@ -224,18 +224,18 @@ async fn answers_to_another_site_bring_only_cookies_that_are_for_it() {
 }
 
 #[test]
-fn a_neighbour_can_plant_domain_cookies_but_none_with_the_host_prefix() {
+fn a_sibling_host_can_set_domain_cookies_but_none_with_the_host_prefix() {
     let browser = browser();
     assert!(browser.toss("__Secure-jwt=evil; Secure; Domain=shop.example; Path=/api"));
     assert_eq!(browser.cookie("__Secure-jwt").as_deref(), Some("evil"));
     assert!(!browser.toss("__Host-jwt=evil; Secure; Domain=shop.example; Path=/"));
-    assert!(browser.toss("__Host-jwt=evil; Secure; Path=/"), "for the neighbour itself");
+    assert!(browser.toss("__Host-jwt=evil; Secure; Path=/"), "for the sibling host itself");
     assert!(!browser.has_cookie("__Host-jwt"));
     assert!(!browser.with_origin("http://127.0.0.1").toss("a=1; Domain=127.0.0.1"));
 }
 
 #[test]
-fn cookies_go_when_they_expire_or_are_removed() {
+fn cookies_disappear_when_they_expire_or_are_removed() {
     let clock = TestClock::new();
     let browser = browser().with_clock(clock.clone());
     let fill = || {
@@ -257,7 +257,7 @@ fn cookies_go_when_they_expire_or_are_removed() {
 }
 
 #[test]
-fn debug_shows_names_and_no_values() {
+fn debug_output_contains_names_but_no_values() {
     let browser = browser();
     browser.set_cookie("jwt=secret");
     let request = browser.post("/api?code=secret").with_xsrf_value("secret").body("secret");
@@ -267,7 +267,7 @@ fn debug_shows_names_and_no_values() {
 }
 
 #[tokio::test]
-async fn axum_routers_need_no_annotation_and_other_bodies_one() {
+async fn axum_routers_need_no_annotation_but_other_bodies_do() {
     fn sendable<T: Send>(value: T) -> T {
         value
     }
@@ -283,7 +283,7 @@ async fn axum_routers_need_no_annotation_and_other_bodies_one() {
 }
 
 #[tokio::test]
-async fn the_service_is_polled_until_ready_and_its_errors_come_back() {
+async fn the_service_is_polled_until_ready_and_its_errors_are_returned() {
     #[derive(Clone)]
     struct Slow(Arc<AtomicUsize>);
 
@@ -311,7 +311,7 @@ async fn the_service_is_polled_until_ready_and_its_errors_come_back() {
 }
 
 #[test]
-fn what_is_no_path_or_origin_is_refused_at_once() {
+fn invalid_paths_origins_and_headers_panic() {
     type Attempt = fn();
     let cases: [(&str, Attempt); 5] = [
         ("absolute URI", || drop(browser().get("https://shop.example/"))),
@@ -326,7 +326,7 @@ fn what_is_no_path_or_origin_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn put_delete_and_json_send_what_they_say() {
+async fn put_delete_and_json_set_the_method_and_the_body() {
     let browser = browser();
     let put = seen(browser.put("/api/orders/7").json(&serde_json::json!({ "item": "tea" }))).await;
     assert_eq!((put.method.as_str(), put.body.as_str()), ("PUT", r#"{"item":"tea"}"#));
@@ -335,7 +335,7 @@ async fn put_delete_and_json_send_what_they_say() {
 }
 
 #[tokio::test]
-async fn another_service_is_asked_with_the_same_cookies() {
+async fn with_service_keeps_the_cookies() {
     let first = browser();
     first.set_cookie("a=1");
     let second = first.clone().with_service(service_fn(async |request: Request<String>| {
@@ -344,5 +344,5 @@ async fn another_service_is_asked_with_the_same_cookies() {
     let cookies = second.get("/").send().await.unwrap().into_body();
     assert_eq!(cookies.as_ref().map(HeaderValue::as_bytes), Some(&b"a=1"[..]));
     second.set_cookie("b=2");
-    assert!(first.has_cookie("b"), "both keep one jar");
+    assert!(first.has_cookie("b"), "both share one jar");
 }

@@ -1,4 +1,4 @@
-//! The sessions of a subject, also where there are very many.
+//! Rules about the sessions of a subject, including very many of them.
 
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ pub(super) async fn list_has_the_subjects_sessions_oldest_first<S: RefreshStore>
     let mut created = Vec::new();
     for _ in 0..5 {
         let record = rule.create(rule.session()).await;
-        // A store whose clock stands still cannot be asked for the order.
+        // With a stopped clock, all sessions have the same time and the order is not tested.
         rule.wait_until(record.created_at + 5 * MILLI).await;
         created.push(record);
     }
-    // Using a session does not make it younger.
+    // Using a session does not change its place in the order.
     let mut used = created[0].clone();
     used.last_seen_at += HOUR;
     rule.check(rule.update(&used).await.is_done(), "update of the present version is done");
@@ -32,7 +32,7 @@ pub(super) async fn list_has_the_subjects_sessions_oldest_first<S: RefreshStore>
     rule.check(listed.is_sorted_by_key(|record| record.created_at), "the oldest session comes first");
     rule.check_same_set(&listed, &created);
     rule.finish().await;
-    rule.check(other.list().await.len() == 1, "another subject's sessions are its own");
+    rule.check(other.list().await.len() == 1, "another subject's sessions are not affected");
     other.finish().await;
 }
 
@@ -45,11 +45,11 @@ pub(super) async fn ended_sessions_are_not_listed<S: RefreshStore>(store: &S) {
         new.idle = idle;
         new.absolute = absolute;
         let ended = rule.create(new).await;
-        // Its end may have been rounded up.
+        // The store may have rounded the expiry up.
         rule.wait_until(ended.expires_at()).await;
         rule.check_ended(&ended.id).await;
     }
-    // A session that an update ends is ended, too.
+    // An update whose expiry has passed ends the session.
     let mut record = rule.create(rule.session()).await;
     record.idle_expires_at = record.created_at - HOUR;
     rule.check(rule.update(&record).await.is_done(), "update of the present version is done");
@@ -74,11 +74,11 @@ pub(super) async fn extended_session_outlives_its_first_expiry<S: RefreshStore>(
         Update::Done(_) => {}
         // The store was so slow that the session had ended before.
         Update::Gone if rule.now().await >= first_expiry => return rule.finish().await,
-        outcome => rule.broken(format_args!("update of the present version is done, not {outcome:?}")),
+        outcome => rule.broken(format_args!("an update of the current version succeeds, not {outcome:?}")),
     }
-    // A store whose clock stands still cannot be asked; `store_contract_with_clock` does it then.
+    // With a stopped clock this is not tested here, but by `store_contract_with_clock`.
     rule.wait_until(first_expiry + 20 * MILLI).await;
-    // Others come, and what has ended goes.
+    // Creating a session may make the store purge expired ones.
     let other = rule.create(rule.session()).await;
     let stored = rule.expect(&record.id).await;
     rule.check_same(&stored, &record);
@@ -96,10 +96,13 @@ pub(super) async fn remove_all_spares_the_kept_session_and_other_subjects<S: Ref
     }
 
     rule.check(rule.remove_all(Some(&kept.id)).await == 3, "remove_all counts what it removes");
-    rule.check(rule.expect(&kept.id).await == kept, "the session to keep is kept as it is");
+    rule.check(rule.expect(&kept.id).await == kept, "the session to keep is unchanged");
     rule.check_same_set(&rule.list().await, std::slice::from_ref(&kept));
     rule.check(rule.remove_all(Some(&kept.id)).await == 0, "nothing is left to remove");
-    rule.check(rule.remove_all(Some(&others.id)).await == 1, "another subject's session is not kept");
+    rule.check(
+        rule.remove_all(Some(&others.id)).await == 1,
+        "all sessions are removed if the one to keep belongs to another subject",
+    );
     rule.check(rule.read(&kept.id).await.is_none(), "a session that is not kept is removed");
     rule.create(rule.session()).await;
     rule.create(rule.session()).await;
@@ -142,7 +145,7 @@ pub(super) async fn similar_subjects_are_different<S: RefreshStore>(store: &S) {
         let listed = rule.done("list", store.list(&record.subject).await);
         rule.check(
             listed == std::slice::from_ref(record),
-            format_args!("{} is a subject of its own", shown(&record.subject)),
+            format_args!("{} is a distinct subject", shown(&record.subject)),
         );
     }
     for (index, record) in created.iter().enumerate() {
@@ -154,7 +157,7 @@ pub(super) async fn similar_subjects_are_different<S: RefreshStore>(store: &S) {
     }
 }
 
-/// So many are created at once.
+/// The number of sessions created concurrently.
 const AT_ONCE: usize = 64;
 
 pub(super) async fn many_sessions_of_one_subject_are_listed_and_removed<S: RefreshStore>(
@@ -176,13 +179,13 @@ pub(super) async fn many_sessions_of_one_subject_are_listed_and_removed<S: Refre
     };
     rule.check(
         ids(&listed) == ids(&created),
-        format_args!("list has all {sessions} sessions once, not {}", listed.len()),
+        format_args!("list returns all {sessions} sessions once, not {}", listed.len()),
     );
 
     let kept = &created[sessions / 2];
     let removed = rule.remove_all(Some(&kept.id)).await;
     rule.check(removed == sessions as u64 - 1, format_args!("all but one are removed, not {removed}"));
-    rule.check(rule.expect(&kept.id).await == *kept, "the session to keep is kept as it is");
+    rule.check(rule.expect(&kept.id).await == *kept, "the session to keep is unchanged");
     rule.check(rule.list().await == std::slice::from_ref(kept), "nothing else is left");
     rule.finish().await;
     rule.check(other.expect(&others.id).await == others, "another subject's session stays");

@@ -8,22 +8,22 @@ use self::{lists::*, rotation::*, values::*, writes::*};
 use super::clock::TestClock;
 use crate::store::RefreshStore;
 
-/// Runs the contract of [`RefreshStore`] against `store`: what each call does, alone and against
-/// others, what an operation that is cut short leaves behind, and every row of the rotation's
-/// decision table, carried out on the store.
+/// Tests `store` against the contract of [`RefreshStore`].
 ///
-/// The store may be shared and need not be empty: sessions are created under random subjects, never
-/// more than a hundred at a time, and removed at the end. It needs no particular async runtime. Run
-/// it with as many handles of one store as there are ways to open it, and add
-/// [`store_contract_at_size`], and [`store_contract_with_clock`] when the store can be given a clock.
-/// A store that is not [`Clone`] is tested in an [`Arc`](std::sync::Arc).
+/// The contract covers the effect of each call, alone and concurrently with others, the state that a cancelled
+/// operation leaves behind, and every row of the decision table of the rotation, carried out on the store.
 ///
-/// A store may round times to milliseconds, but never `confirmed_at` and `rotated_at` to an earlier
-/// time: sessions would settle early.
+/// The store may be in use and need not be empty: sessions are created under random subjects, never more than a
+/// hundred at a time, and removed at the end. No particular async runtime is required. Run the contract for every way
+/// of opening the store, together with [`store_contract_at_size`], and with [`store_contract_with_clock`] if the
+/// store accepts a clock. To test a store that is not [`Clone`], wrap it in an [`Arc`](std::sync::Arc).
+///
+/// A store may round times to milliseconds, but never `confirmed_at` and `rotated_at` to an earlier time: a
+/// generation would settle early.
 ///
 /// # Panics
 ///
-/// When the store breaks a rule or fails. The message names the rule.
+/// Panics if the store violates a rule or returns an error. The message names the rule.
 ///
 /// # Examples
 ///
@@ -65,14 +65,15 @@ pub async fn store_contract<S: RefreshStore + Clone>(store: &S) {
     the_clock_of_the_store_decides(store).await;
 }
 
-/// Runs the part of the contract of [`RefreshStore`] that takes many sessions of one subject, such
-/// as 10,000, against `store`.
+/// Tests `store` against the part of the contract of [`RefreshStore`] that needs many sessions of one subject, such
+/// as 10,000.
 ///
-/// What [`store_contract`] says about the store holds here, too, but it needs room for that many.
+/// The requirements on the store are those of [`store_contract`], except that it needs room for `sessions` sessions.
 ///
 /// # Panics
 ///
-/// When the store breaks a rule or fails, or with no sessions. The message names the rule.
+/// Panics if the store violates a rule or returns an error; the message names the rule. Also panics if `sessions` is
+/// zero.
 ///
 /// # Examples
 ///
@@ -88,15 +89,14 @@ pub async fn store_contract_at_size<S: RefreshStore>(store: &S, sessions: usize)
     many_sessions_of_one_subject_are_listed_and_removed(store, sessions).await;
 }
 
-/// Runs the part of the contract of [`RefreshStore`] that drives time, against a `store` whose
-/// time is `clock`'s.
+/// Tests `store`, which must read the time from `clock`, against the part of the contract of [`RefreshStore`] that
+/// depends on the passage of time.
 ///
-/// The clock is moved on by less than a day in all. What [`store_contract`] says about the store
-/// holds here, too.
+/// The clock is advanced by less than a day in total. The requirements on the store are those of [`store_contract`].
 ///
 /// # Panics
 ///
-/// When the store breaks a rule or fails. The message names the rule.
+/// Panics if the store violates a rule or returns an error. The message names the rule.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! The decision table of the rotation, row by row, decided and carried out on the store.
+//! The decision table of the rotation, with every row decided and carried out on the store.
 
 use std::{
     sync::{
@@ -20,19 +20,19 @@ use crate::{
     token::TokenErrorKind,
 };
 
-/// What a client gets for its refresh token.
+/// The outcome of a refresh for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
-    /// An access token of this generation, and a refresh token with it.
+    /// An access token and a refresh token of this generation.
     Pair(u32),
-    /// An access token of this generation alone.
+    /// Only an access token, of this generation.
     Access(u32),
     Ended,
     WrongSecret,
     Unavailable,
 }
 
-/// What became of the record.
+/// The effect of a refresh on the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
     /// Only last-seen, and with it the idle expiry, may have moved.
@@ -53,7 +53,7 @@ enum Seen {
 
 const CURRENT: u32 = 7;
 
-/// Presented generation, whether the current one has been seen, and what the table says.
+/// The rows: name, presented generation, confirmation of the current generation, expected answer and effect.
 const ROWS: &[(&str, u32, Seen, Answer, Left)] = &[
     ("the current one, settled, rotates", 7, Seen::Settled, Answer::Pair(8), Left::Rotated),
     ("the current one confirms", 7, Seen::Never, Answer::Access(7), Left::Confirmed),
@@ -83,7 +83,7 @@ pub(super) async fn every_row_of_the_decision_table_holds<S: RefreshStore + Clon
         );
         table.rule.check(
             table.rule.expect(&bystander.id).await == bystander,
-            format_args!("{name}: the subject's other session is let alone"),
+            format_args!("{name}: the subject's other session is unchanged"),
         );
         table.rule.finish().await;
     }
@@ -98,7 +98,7 @@ pub(super) async fn a_wrong_secret_changes_nothing<S: RefreshStore + Clone>(stor
         table
             .rule
             .check(got == Answer::WrongSecret, format_args!("a guessed secret is refused, not {got:?}"));
-        table.rule.check(table.rule.expect(&before.id).await == before, "the record stays as it is");
+        table.rule.check(table.rule.expect(&before.id).await == before, "the record is unchanged");
     }
     table.rule.finish().await;
 }
@@ -109,7 +109,7 @@ pub(super) async fn an_ended_session_is_refused<S: RefreshStore + Clone>(store: 
     expired.idle_expires_at = expired.created_at - HOUR;
     table.rule.check(table.rule.update(&expired).await.is_done(), "the present version is written");
     let removed = table.session(Seen::Settled).await;
-    table.rule.check(table.rule.remove(&removed.id).await, "the session is there");
+    table.rule.check(table.rule.remove(&removed.id).await, "remove finds the session");
     for (name, record) in [("expired", expired), ("removed", removed)] {
         for presented in [CURRENT - 1, CURRENT, CURRENT + 1] {
             let got = table.exchange(&record, presented).await;
@@ -127,7 +127,7 @@ pub(super) async fn one_of_64_concurrent_advances_wins<S: RefreshStore + Clone>(
     for got in answers {
         table.rule.check(
             matches!(got, Answer::Pair(generation) if generation == CURRENT + 1),
-            format_args!("every tab gets the pair of the one next generation, not {got:?}"),
+            format_args!("every tab receives the pair of the next generation, not {got:?}"),
         );
     }
     let after = table.rule.expect(&before.id).await;
@@ -153,32 +153,32 @@ pub(super) async fn sign_out_wins_against_an_advance<S: RefreshStore + Clone>(st
             }
         };
         let advances = join_all((0..4).map(|_| table.exchange(&before, CURRENT)));
-        // Each may be the first to reach the store.
+        // Both orders are tested, since either side may reach the store first.
         let found =
             if round % 2 == 0 { join(sign_out, advances).await.0 } else { join(advances, sign_out).await.1 };
         table.rule.check(found, "the sign-out finds the session");
         table.rule.check(table.rule.read(&before.id).await.is_none(), "no advance revives the session");
-        table.rule.check(table.rule.list().await.is_empty(), "no advance lists the session again");
+        table.rule.check(table.rule.list().await.is_empty(), "no advance adds the session to the list again");
         let got = table.exchange(&before, CURRENT).await;
-        table.rule.check(got == Answer::Ended, format_args!("the session is over, not {got:?}"));
+        table.rule.check(got == Answer::Ended, format_args!("the session has ended, not {got:?}"));
     }
 }
 
 pub(super) async fn the_clock_of_the_store_decides<S: RefreshStore + Clone>(store: &S) {
     for (name, node) in [("ahead", Skewed::Ahead), ("behind", Skewed::Behind)] {
         let table = Table::of(store, "the_clock_of_the_store_decides", node);
-        // By the node's clock it would be settled, or confirmed in the future.
+        // By the node's clock, the generation would be settled, or confirmed in the future.
         let fresh = table.session(Seen::JustNow).await;
         let got = table.exchange(&fresh, CURRENT - 1).await;
         table.rule.check(
             got == Answer::Pair(CURRENT),
-            format_args!("a node's clock that is {name} settles nothing: not {got:?}"),
+            format_args!("no generation settles early if the node's clock is {name}, but got {got:?}"),
         );
         let settled = table.session(Seen::Settled).await;
         let got = table.exchange(&settled, CURRENT).await;
         table.rule.check(
             got == Answer::Pair(CURRENT + 1),
-            format_args!("a node's clock that is {name} unsettles nothing: not {got:?}"),
+            format_args!("a settled generation stays settled if the node's clock is {name}, but got {got:?}"),
         );
         let unseen = table.session(Seen::Never).await;
         let earliest = table.rule.now().await;
@@ -187,13 +187,13 @@ pub(super) async fn the_clock_of_the_store_decides<S: RefreshStore + Clone>(stor
         let confirmed = table.rule.expect(&unseen.id).await.confirmed_at;
         table.rule.check(
             confirmed.is_some_and(|at| at + MILLI >= earliest && at <= latest + 2 * MILLI),
-            format_args!("confirmed by the store's clock, not at {confirmed:?}"),
+            format_args!("confirmed_at is the time of the store's clock, not {confirmed:?}"),
         );
         table.rule.finish().await;
     }
 }
 
-/// Sessions of one subject in the store, and what the tests know of them.
+/// The sessions of one subject in the store, with the secret and the counter that the rules need.
 struct Table<'a, S> {
     rule: Rule<'a, S>,
     sessions: Sessions<()>,
@@ -223,7 +223,7 @@ impl<'a, S: RefreshStore + Clone> Table<'a, S> {
         Self { rule: Rule::new(store, name), sessions, secret: SessionSecret::generate(), rotations }
     }
 
-    /// A session of generation [`CURRENT`].
+    /// Creates a session of generation [`CURRENT`].
     async fn session(&self, seen: Seen) -> SessionRecord {
         let id = self.rule.store.new_id(&self.rule.subject);
         let new = NewRecord::new(id, self.rule.subject.as_str(), self.secret.hash());
@@ -289,7 +289,7 @@ fn matches(left: Left, before: &SessionRecord, after: Option<&SessionRecord>) ->
     }
 }
 
-/// The clock of a node that is off by more than any grace period, and less than any lifetime.
+/// The clock of a node that is off by more than the grace period and less than any lifetime.
 #[derive(Clone, Copy)]
 enum Skewed {
     Ahead,
@@ -305,5 +305,5 @@ impl Clock for Skewed {
     }
 }
 
-/// So long that no store, however busy, lets a generation settle while a rule is checked.
+/// Long enough that no generation settles while a rule is checked, however slow the store is.
 const GRACE: Duration = HOUR;

@@ -1,4 +1,4 @@
-//! What the rules are checked with.
+//! Helpers for checking the rules of the contract.
 
 use std::{
     pin::pin,
@@ -15,7 +15,7 @@ use crate::{
     testing::clock::TestClock,
 };
 
-/// A rule of the contract, its name for the messages, and a subject of its own.
+/// A rule of the contract: its name, for messages, and a subject that no other rule uses.
 pub(super) struct Rule<'a, S> {
     pub(super) store: &'a S,
     pub(super) name: &'static str,
@@ -24,7 +24,7 @@ pub(super) struct Rule<'a, S> {
 
 impl<'a, S: RefreshStore> Rule<'a, S> {
     pub(super) fn new(store: &'a S, name: &'static str) -> Self {
-        // The letters at the end have another case each, whatever the random part is.
+        // The suffix guarantees letters of both cases, whatever the random part contains.
         let subject = format!("store-contract-{}-aB", URL_SAFE_NO_PAD.encode(random::<16>()));
         Self { store, name, subject }
     }
@@ -41,7 +41,7 @@ impl<'a, S: RefreshStore> Rule<'a, S> {
         let expected = new.clone();
         match self.done("create", self.store.create(new).await) {
             Created::Done(record) => {
-                // No time of its own can be known here, but how long the session lives can.
+                // The time of creation is up to the store, but it determines the other times.
                 self.check_same(&record, &expected.begin(record.created_at));
                 record
             }
@@ -64,7 +64,7 @@ impl<'a, S: RefreshStore> Rule<'a, S> {
     pub(super) async fn expect(&self, id: &SessionId) -> SessionRecord {
         match self.read(id).await {
             Some(record) => record,
-            None => self.broken("a session that was neither removed nor has expired is there"),
+            None => self.broken("a session is missing although it was not removed and has not expired"),
         }
     }
 
@@ -84,12 +84,12 @@ impl<'a, S: RefreshStore> Rule<'a, S> {
         self.done("remove_all", self.store.remove_all(&self.subject, keep).await)
     }
 
-    /// Leaves nothing behind in a store that others use as well.
+    /// Removes the sessions of this rule, because the store may be in use.
     pub(super) async fn finish(&self) {
         self.remove_all(None).await;
     }
 
-    /// Waits until the store's clock shows `time`, unless it stands still.
+    /// Waits until the store's clock reaches `time`, unless the clock is stopped.
     pub(super) async fn wait_until(&self, time: SystemTime) {
         let began = Instant::now();
         let first = self.now().await;
@@ -104,7 +104,7 @@ impl<'a, S: RefreshStore> Rule<'a, S> {
         }
     }
 
-    /// Checks that a session is over: not listed, and not live if it can be read still.
+    /// Checks that a session has ended: it is not listed, and not live if it can still be read.
     pub(super) async fn check_ended(&self, id: &SessionId) {
         let snapshot = self.snapshot(id).await;
         self.check(
@@ -117,24 +117,24 @@ impl<'a, S: RefreshStore> Rule<'a, S> {
         );
     }
 
-    /// Checks that `record` is live until the clock reaches its end and not after it, and that
-    /// others come and go as if it had never been.
+    /// Checks that `record` is live until the clock reaches its expiry and no longer, and that it does not affect
+    /// sessions created later.
     pub(super) async fn check_end(&self, record: SessionRecord, clock: &TestClock) {
         let end = record.expires_at();
         clock.set(end - 2 * MILLI);
-        self.check(self.expect(&record.id).await == record, "a session is there until its end");
-        self.check(self.list().await.contains(&record), "a session is listed until its end");
+        self.check(self.expect(&record.id).await == record, "a session is readable until it expires");
+        self.check(self.list().await.contains(&record), "a session is listed until it expires");
         for past_end in [Duration::ZERO, MILLI, HOUR] {
             clock.set(end + past_end);
             self.check_ended(&record.id).await;
         }
         let next = self.create(self.session()).await;
         self.check_ended(&record.id).await;
-        self.check(self.expect(&next.id).await == next, "a new session comes after one that has ended");
+        self.check(self.expect(&next.id).await == next, "a session can be created after another has expired");
         self.finish().await;
     }
 
-    /// Checks that `stored` is `given` but for its version and the rounding of its times.
+    /// Checks that `stored` equals `given` except for the version and the rounding of times.
     pub(super) fn check_same(&self, stored: &SessionRecord, given: &SessionRecord) {
         self.check(stored.id == given.id, "the id is kept");
         self.check(
@@ -178,7 +178,7 @@ impl<'a, S: RefreshStore> Rule<'a, S> {
         self.check(
             missing == 0 && listed.len() == expected.len(),
             format_args!(
-                "list has the {} live sessions of the subject and nothing else, not {} with {missing} missing",
+                "list returns exactly the {} live sessions of the subject, not {} with {missing} missing",
                 expected.len(),
                 listed.len()
             ),
@@ -187,7 +187,7 @@ impl<'a, S: RefreshStore> Rule<'a, S> {
 
     pub(super) fn check(&self, holds: bool, what: impl std::fmt::Display) {
         if !holds {
-            self.broken(what);
+            self.broken(format_args!("expected that {what}"));
         }
     }
 
@@ -196,11 +196,11 @@ impl<'a, S: RefreshStore> Rule<'a, S> {
     }
 
     pub(super) fn broken(&self, what: impl std::fmt::Display) -> ! {
-        panic!("the store breaks `{}`: {what}", self.name)
+        panic!("the store violates `{}`: {what}", self.name)
     }
 }
 
-/// `text` as a message has it, cut where it is long.
+/// Formats `text` for a message, truncated if it is long.
 pub(super) fn shown(text: &str) -> String {
     match text.char_indices().nth(80) {
         Some((end, _)) => format!("{:?}... ({} bytes)", &text[..end], text.len()),
@@ -208,12 +208,12 @@ pub(super) fn shown(text: &str) -> String {
     }
 }
 
-/// Whether two times are the same but for rounding to milliseconds, once or twice.
+/// Returns `true` if two times are equal after rounding to milliseconds once or twice.
 pub(super) fn is_near(one: SystemTime, other: SystemTime) -> bool {
     one.duration_since(other).unwrap_or_else(|error| error.duration()) <= 2 * MILLI
 }
 
-/// Lets the other tasks of a runtime go on, whichever it is.
+/// Yields to the other tasks, on any runtime.
 pub(super) async fn yield_now() {
     let mut yielded = false;
     let once = poll_fn(|cx| {
@@ -228,8 +228,8 @@ pub(super) async fn yield_now() {
 
 pub(super) const MILLI: Duration = Duration::from_millis(1);
 pub(super) const HOUR: Duration = Duration::from_secs(60 * 60);
-/// By how much the present times of a store's nodes may differ.
+/// How much the clocks of a store's nodes may differ.
 pub(super) const SKEW: Duration = Duration::from_secs(1);
-/// A clock that shows one time for so long is driven by hand.
+/// A clock that does not advance for this long is considered stopped.
 pub(super) const STANDSTILL: Duration = Duration::from_millis(50);
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Values come back as they were written; sessions expire by the clock of the store.
+//! Rules about values, which must be read as they were written, and about expiry by the store's clock.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -121,7 +121,7 @@ pub(super) async fn time_does_not_run_backwards<S: RefreshStore>(store: &S) {
     let mut last = rule.now().await;
     for _ in 0..100 {
         let now = rule.now().await;
-        rule.check(now + SKEW >= last, "the store's present time does not go back");
+        rule.check(now + SKEW >= last, "the store's current time does not go backwards");
         last = now;
     }
 }
@@ -151,7 +151,7 @@ pub(super) const TEXTS: &[&str] = &[
     "\u{1}\u{7f}\u{80}\u{2028}\u{2029}\u{fffd}\u{ffff}\u{10ffff}",
 ];
 
-/// JSON that is kept as it is: order, spaces and escapes included.
+/// JSON that must be kept unchanged, including order, whitespace and escapes.
 const CLAIMS: &[&str] = &[
     "{}",
     "null",
@@ -170,7 +170,7 @@ pub(super) async fn snapshots_tell_the_time_of_the_clock<S: RefreshStore>(store:
     let rule = Rule::new(store, "snapshots_tell_the_time_of_the_clock");
     for _ in 0..3 {
         let now = rule.now().await;
-        rule.check(is_near(now, clock.now()), "a snapshot's time is the clock's");
+        rule.check(is_near(now, clock.now()), "a snapshot contains the clock's time");
         let created = rule.create(rule.session()).await;
         rule.check(is_near(created.created_at, clock.now()), "a session begins at the clock's time");
         clock.advance(Duration::from_secs(90));
@@ -211,7 +211,7 @@ pub(super) async fn update_moves_the_expiry<S: RefreshStore>(store: &S, clock: &
     clock.advance(HOUR * 3 / 4);
     rule.check_ended(&shortened.id).await;
     clock.advance(HOUR / 2);
-    // Others come, and what has ended goes.
+    // Creating a session may make the store purge expired ones.
     let other = rule.create(rule.session()).await;
     rule.check(rule.expect(&extended.id).await == extended, "an extended session outlives its first expiry");
     rule.check_same_set(&rule.list().await, &[extended.clone(), other]);
@@ -248,7 +248,7 @@ pub(super) async fn expired_sessions_make_way_and_live_ones_stay<S: RefreshStore
         for record in &expiring {
             rule.check_ended(&record.id).await;
         }
-        rule.check(rule.expect(&live.id).await == live, "a live session stays");
+        rule.check(rule.expect(&live.id).await == live, "a live session is unchanged");
         rule.check_same_set(&rule.list().await, &[live.clone(), next.clone()]);
         rule.check(rule.remove(&next.id).await, "remove finds the session");
     }

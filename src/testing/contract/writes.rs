@@ -1,4 +1,4 @@
-//! Writes: concurrent, and cut short by a process that ends between any two steps.
+//! Rules about writes, including concurrent ones and those cut short because the process ends between two steps.
 
 use std::{
     pin::pin,
@@ -36,7 +36,7 @@ pub(super) async fn created_session_is_read_back<S: RefreshStore>(store: &S) {
     rule.check(created.confirmed_at.is_none(), "a new session is not confirmed");
     rule.check(
         created.created_at + SKEW >= before && created.created_at <= snapshot.now + SKEW,
-        "a session begins at the store's present time",
+        "a session begins at the store's current time",
     );
     rule.check(created.is_live(snapshot.now), "a new session is live");
 
@@ -57,7 +57,7 @@ pub(super) fn new_ids_are_unique<S: RefreshStore>(store: &S) {
     rule.check(ids.iter().all(|id| id.as_str().len() >= 22), "an id has room for 128 random bits");
     ids.sort();
     ids.dedup();
-    rule.check(ids.len() == 1000, "no id comes twice");
+    rule.check(ids.len() == 1000, "no id occurs twice");
 }
 
 pub(super) async fn missing_session_is_not_found<S: RefreshStore>(store: &S) {
@@ -67,7 +67,7 @@ pub(super) async fn missing_session_is_not_found<S: RefreshStore>(store: &S) {
     rule.check(rule.read(&id).await.is_none(), "read finds nothing");
     rule.check(!rule.remove(&id).await, "remove finds nothing");
     let record = rule.session_with(id.clone()).begin(now);
-    rule.check(rule.update(&record).await == Update::Gone, "update says that the session is gone");
+    rule.check(rule.update(&record).await == Update::Gone, "update reports that the session is gone");
     rule.check(rule.read(&id).await.is_none(), "update creates nothing");
     rule.check(rule.list().await.is_empty(), "list finds nothing");
     rule.check(rule.remove_all(None).await == 0, "remove_all finds nothing");
@@ -79,10 +79,10 @@ pub(super) async fn an_id_in_use_is_not_overwritten<S: RefreshStore>(store: &S) 
     let first = rule.create(rule.session()).await;
     let mut other = rule.session_with(first.id.clone());
     other.label = "other".into();
-    // An error or "full": how the store refuses is up to it.
+    // The store may refuse with an error or with `Created::Full`.
     let refused = store.create(other).await;
-    rule.check(!matches!(refused, Ok(Created::Done(_))), "a second session of the id is refused");
-    rule.check(rule.expect(&first.id).await == first, "the session stays as it is");
+    rule.check(!matches!(refused, Ok(Created::Done(_))), "a second session with the same id is refused");
+    rule.check(rule.expect(&first.id).await == first, "the first session is unchanged");
     rule.check_same_set(&rule.list().await, &[first]);
     rule.finish().await;
 }
@@ -111,7 +111,7 @@ pub(super) async fn update_replaces_the_record_and_increments_the_version<S: Ref
         let stored = rule.expect(&created.id).await;
         rule.check(stored.version == record.version + 1, "update increments the version by one");
         rule.check_same(&stored, &record);
-        rule.check(rule.list().await.contains(&stored), "list has the record as it was updated");
+        rule.check(rule.list().await.contains(&stored), "list returns the updated record");
         record = stored;
     }
     rule.check(rule.expect(&bystander.id).await == bystander, "no other session is written");
@@ -129,8 +129,8 @@ pub(super) async fn update_with_another_version_conflicts<S: RefreshStore>(store
     record.label = "second".into();
     for version in [0, 2, 3, (1 << 32) + 1, i64::MAX.unsigned_abs(), u64::MAX] {
         record.version = version;
-        rule.check(rule.update(&record).await == Update::Conflict, "update of another version conflicts");
-        rule.check(rule.expect(&created.id).await == stored, "a conflict leaves the record as it is");
+        rule.check(rule.update(&record).await == Update::Conflict, "an update of another version conflicts");
+        rule.check(rule.expect(&created.id).await == stored, "a conflict leaves the record unchanged");
     }
     rule.finish().await;
 }
@@ -150,7 +150,10 @@ pub(super) async fn one_of_many_concurrent_updates_wins<S: RefreshStore>(store: 
 
     let winners: Vec<_> = records.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_done()).collect();
     let [(winner, _)] = winners[..] else {
-        rule.broken(format_args!("exactly one update of a version is done, but {} were", winners.len()));
+        rule.broken(format_args!(
+            "{} concurrent updates of one version succeeded instead of one",
+            winners.len()
+        ));
     };
     let lost = outcomes.iter().filter(|outcome| **outcome == Update::Conflict).count();
     rule.check(lost == 63, "all others conflict");
@@ -171,16 +174,19 @@ pub(super) async fn removed_session_is_never_written<S: RefreshStore>(store: &S)
     for version in [0, 1] {
         let mut record = created.clone();
         record.version = version;
-        rule.check(rule.update(&record).await == Update::Gone, "update says that the session is gone");
+        rule.check(rule.update(&record).await == Update::Gone, "update reports that the session is gone");
     }
     rule.check(rule.read(&created.id).await.is_none(), "update does not revive a session");
-    rule.check(rule.list().await.is_empty(), "update does not list a session again");
+    rule.check(rule.list().await.is_empty(), "update does not add a session to the list again");
     rule.check(rule.remove_all(None).await == 0, "remove_all does not count a removed session");
 
     let other = rule.create(rule.session()).await;
     rule.check(rule.remove_all(None).await == 1, "remove_all finds the session");
-    rule.check(rule.update(&other).await == Update::Gone, "what remove_all has removed is gone");
-    rule.check(!rule.remove(&other.id).await, "what remove_all has removed is not there");
+    rule.check(
+        rule.update(&other).await == Update::Gone,
+        "update reports a session removed by remove_all as gone",
+    );
+    rule.check(!rule.remove(&other.id).await, "remove does not find a session removed by remove_all");
 }
 
 pub(super) async fn removal_wins_against_concurrent_updates<S: RefreshStore>(store: &S) {
@@ -198,7 +204,7 @@ pub(super) async fn removal_wins_against_concurrent_updates<S: RefreshStore>(sto
             if round % 4 < 2 { rule.remove(&created.id).await } else { rule.remove_all(None).await == 1 }
         };
         let updates = join_all(records.iter().map(|record| rule.update(record)));
-        // Each may be the first to reach the store.
+        // Both orders are tested, since either side may reach the store first.
         let (removed, outcomes) = if round % 2 == 0 {
             join(removal, updates).await
         } else {
@@ -210,7 +216,7 @@ pub(super) async fn removal_wins_against_concurrent_updates<S: RefreshStore>(sto
         let done = outcomes.iter().filter(|outcome| outcome.is_done()).count();
         rule.check(done <= 1, "at most one update of a version is done");
         rule.check(rule.read(&created.id).await.is_none(), "no update revives the session");
-        rule.check(rule.list().await.is_empty(), "no update lists the session again");
+        rule.check(rule.list().await.is_empty(), "no update adds the session to the list again");
     }
 }
 
@@ -221,10 +227,10 @@ pub(super) async fn one_of_many_concurrent_removals_finds_the_session<S: Refresh
     rule.check(found.iter().filter(|found| **found).count() == 1, "exactly one removal finds the session");
 }
 
-/// An operation that takes more steps than this is not cut short later.
+/// The number of steps after which an operation is no longer cut short.
 const MAX_STEPS: usize = 24;
 
-/// A command that has left may arrive after the process that sent it has ended.
+/// How long a command may take to arrive at the store after the process that sent it has ended.
 const STILL_ARRIVING: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]
@@ -248,7 +254,7 @@ pub(super) async fn an_operation_cut_short_leaves_list_and_records_consistent<S:
     }
 }
 
-/// Lets `operation` take some steps, and checks what is left; true when it has come to its end.
+/// Runs `operation` for a number of steps and checks the state that it leaves behind. Returns `true` if it completed.
 async fn cut_short<S: RefreshStore>(rule: &Rule<'_, S>, operation: Operation, steps: usize) -> bool {
     let mut record = rule.create(rule.session()).await;
     let other = rule.create(rule.session()).await;
@@ -266,9 +272,11 @@ async fn cut_short<S: RefreshStore>(rule: &Rule<'_, S>, operation: Operation, st
     };
     let ended = run(call, steps).await;
 
-    soon(rule, format_args!("{operation:?} after {steps} steps: list has what can be read"), async || {
-        lists_what_can_be_read(rule, &ids).await
-    })
+    soon(
+        rule,
+        format_args!("{operation:?} after {steps} steps: list returns the readable sessions"),
+        async || lists_what_can_be_read(rule, &ids).await,
+    )
     .await;
     soon(rule, format_args!("{operation:?} after {steps} steps: remove_all leaves nothing"), async || {
         rule.remove_all(None).await;
@@ -278,7 +286,7 @@ async fn cut_short<S: RefreshStore>(rule: &Rule<'_, S>, operation: Operation, st
     ended
 }
 
-/// Polls `call` so often as it asks to be polled, `steps` times at most, and drops it then.
+/// Polls `call` until it completes, at most `steps` times, and then drops it. Returns `true` if it completed.
 async fn run(call: impl Future<Output = ()>, steps: usize) -> bool {
     let mut call = pin!(call);
     let mut left = steps;
@@ -296,7 +304,7 @@ async fn run(call: impl Future<Output = ()>, steps: usize) -> bool {
     .await
 }
 
-/// Checks that `holds` becomes true once everything that had been sent has arrived.
+/// Checks that `holds` becomes true once every command that was sent has arrived.
 async fn soon<S: RefreshStore>(
     rule: &Rule<'_, S>,
     what: impl std::fmt::Display,

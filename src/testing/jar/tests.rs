@@ -22,7 +22,7 @@ fn from(context: Context) -> Exchange {
     Exchange { context, ..exchange(SHOP, "/") }
 }
 
-/// Stores `lines` as answers to `/` of `https://shop.example`; they must be accepted.
+/// Stores `lines` as set in a response to `/` of `https://shop.example`, and checks that they are accepted.
 fn jar(lines: &[&str]) -> Jar {
     let mut jar = Jar::default();
     for line in lines {
@@ -66,7 +66,7 @@ fn lines_that_browsers_ignore_are_ignored() {
         ("secure prefix in other case", SHOP, "__SECURE-a=1", false),
         ("Secure over http", PLAIN, "a=1; Secure", false),
         ("Secure from localhost", "http://localhost:3000", "a=1; Secure", true),
-        ("Secure from a name below localhost", "http://shop.localhost", "a=1; Secure", true),
+        ("Secure from a subdomain of localhost", "http://shop.localhost", "a=1; Secure", true),
         ("Secure from 127.0.0.1", "http://127.0.0.1", "a=1; Secure", true),
         ("Secure from [::1]", "http://[::1]:8080", "a=1; Secure", true),
         ("Secure from another address", "http://192.0.2.1", "a=1; Secure", false),
@@ -77,9 +77,9 @@ fn lines_that_browsers_ignore_are_ignored() {
         ("own domain", SHOP, "a=1; Domain=shop.example", true),
         ("own domain with dot and capitals", SHOP, "a=1; Domain=.Shop.Example", true),
         ("parent domain", "https://www.shop.example", "a=1; Domain=shop.example", true),
-        ("domain below", SHOP, "a=1; Domain=www.shop.example", false),
-        ("domain of others", SHOP, "a=1; Domain=other.example", false),
-        ("domain that only ends alike", SHOP, "a=1; Domain=op.example", false),
+        ("subdomain", SHOP, "a=1; Domain=www.shop.example", false),
+        ("unrelated domain", SHOP, "a=1; Domain=other.example", false),
+        ("domain with a common suffix only", SHOP, "a=1; Domain=op.example", false),
         ("one label", SHOP, "a=1; Domain=example", false),
         ("one label that is the host", "http://localhost", "a=1; Domain=localhost", true),
         ("the address itself", "http://127.0.0.1", "a=1; Domain=127.0.0.1", true),
@@ -93,14 +93,14 @@ fn lines_that_browsers_ignore_are_ignored() {
 }
 
 #[test]
-fn domain_and_scheme_decide_which_hosts_get_a_cookie() {
+fn domain_and_scheme_determine_which_hosts_receive_a_cookie() {
     let cases = [
         ("same host", "a=1", SHOP, true),
         ("other port", "a=1", "https://shop.example:8443", true),
         ("host in capitals", "a=1", "https://SHOP.example", true),
         ("host-only and subdomain", "a=1", "https://www.shop.example", false),
         ("domain and subdomain", "a=1; Domain=shop.example", "https://www.shop.example", true),
-        ("domain and stranger", "a=1; Domain=shop.example", "https://workshop.example", false),
+        ("domain and unrelated host", "a=1; Domain=shop.example", "https://workshop.example", false),
         ("not secure over http", "a=1", PLAIN, true),
         ("secure over http", "a=1; Secure", PLAIN, false),
     ];
@@ -113,7 +113,7 @@ fn domain_and_scheme_decide_which_hosts_get_a_cookie() {
 }
 
 #[test]
-fn path_decides_which_requests_carry_a_cookie() {
+fn path_determines_which_requests_carry_a_cookie() {
     let cases = [
         ("same path", "/api", "/api", true),
         ("below", "/api", "/api/me", true),
@@ -132,7 +132,7 @@ fn path_decides_which_requests_carry_a_cookie() {
 }
 
 #[test]
-fn without_path_a_cookie_belongs_to_the_folder_of_the_request() {
+fn the_default_path_is_the_directory_of_the_request() {
     for (path, folder) in [("/", "/"), ("/login", "/"), ("/api/login", "/api"), ("/api/v1/", "/api/v1")] {
         assert_eq!(default_path(path), folder, "{path}");
     }
@@ -143,7 +143,7 @@ fn without_path_a_cookie_belongs_to_the_folder_of_the_request() {
 }
 
 #[test]
-fn same_site_decides_what_other_sites_make_the_browser_send_and_accept() {
+fn same_site_determines_what_cross_site_requests_send_and_accept() {
     const LINES: [&str; 4] =
         ["s=1; SameSite=Strict", "l=1; SameSite=Lax", "d=1", "n=1; SameSite=None; Secure"];
     let cases = [
@@ -164,7 +164,7 @@ fn same_site_decides_what_other_sites_make_the_browser_send_and_accept() {
 }
 
 #[test]
-fn partitioned_cookies_stay_under_the_site_that_embedded_them() {
+fn partitioned_cookies_are_visible_only_under_the_same_top_level_site() {
     let line = "a=1; Partitioned; SameSite=None; Secure";
     let mut jar = jar(&[line]);
     assert_eq!(sent(&jar, &from(Context::CrossSite)), "");
@@ -185,7 +185,7 @@ fn a_cookie_lives_until_its_expiry() {
         ("at Max-Age", "a=1; Max-Age=60", 60, false),
         ("zero Max-Age", "a=1; Max-Age=0", 0, false),
         ("negative Max-Age", "a=1; Max-Age=-1", 0, false),
-        ("Max-Age without number", "a=1; Max-Age=soon", DAY, true),
+        ("non-numeric Max-Age", "a=1; Max-Age=soon", DAY, true),
         ("before Expires", "a=1; Expires=Thu, 01 Jan 2026 00:01:00 GMT", 59, true),
         ("at Expires", "a=1; Expires=Thu, 01 Jan 2026 00:01:00 GMT", 60, false),
         ("Expires long ago", "a=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT", 0, false),
@@ -210,7 +210,7 @@ fn a_cookie_lives_until_its_expiry() {
 }
 
 #[test]
-fn a_cookie_is_replaced_and_deleted_only_by_one_of_its_name_domain_and_path() {
+fn a_cookie_is_replaced_and_deleted_only_by_one_with_its_name_domain_and_path() {
     let cases = [
         ("same", "a=2; Path=/", "a=2; b=1"),
         ("deleted", "a=; Path=/; Max-Age=0", "b=1"),
@@ -227,16 +227,16 @@ fn a_cookie_is_replaced_and_deleted_only_by_one_of_its_name_domain_and_path() {
 }
 
 #[test]
-fn longer_paths_go_first_and_then_older_cookies() {
+fn longer_paths_are_sent_first_and_then_older_cookies() {
     let jar = jar(&["a=1; Path=/", "b=1; Path=/api", "c=1; Path=/", "d=1; Path=/api", "a=2; Path=/"]);
     assert_eq!(sent(&jar, &exchange(SHOP, "/api/me")), "b=1; d=1; a=2; c=1");
 }
 
 #[test]
-fn plain_http_leaves_secure_cookies_alone() {
+fn plain_http_cannot_overwrite_secure_cookies() {
     let cases = [
         ("same", "a=2; Path=/", false),
-        ("same path below", "a=2; Path=/api", false),
+        ("longer path", "a=2; Path=/api", false),
         ("with domain", "a=2; Path=/; Domain=shop.example", false),
         ("deletion", "a=; Path=/; Max-Age=0", false),
         ("other name", "b=2; Path=/", true),
@@ -246,7 +246,7 @@ fn plain_http_leaves_secure_cookies_alone() {
         assert_eq!(jar.store(line, &exchange(PLAIN, "/"), start()), accepted, "{case}");
     }
     let mut deep = jar(&["a=1; Path=/api; Secure"]);
-    assert!(deep.store("a=2; Path=/", &exchange(PLAIN, "/"), start()), "a path above does not shadow");
+    assert!(deep.store("a=2; Path=/", &exchange(PLAIN, "/"), start()), "a shorter path does not shadow");
     let mut above = jar(&["a=1; Path=/; Secure; Domain=shop.example"]);
     assert!(!above.store("a=2; Path=/", &exchange("http://www.shop.example", "/"), start()));
     assert!(above.store("a=2; Path=/", &exchange("https://www.shop.example", "/"), start()));
@@ -258,7 +258,7 @@ fn plain_http_leaves_secure_cookies_alone() {
 }
 
 #[test]
-fn script_reads_what_is_not_http_only_and_not_below_the_page() {
+fn script_reads_cookies_that_are_not_http_only_and_match_the_path() {
     let cases = [
         ("plain", "a=1; Path=/", Some("1")),
         ("strict", "a=1; Path=/; SameSite=Strict; Secure", Some("1")),
@@ -274,7 +274,7 @@ fn script_reads_what_is_not_http_only_and_not_below_the_page() {
 }
 
 #[test]
-fn origins_are_normalised_and_anything_else_is_refused() {
+fn origins_are_normalized_and_anything_else_is_rejected() {
     let cases = [
         ("https://shop.example", Some("https://shop.example")),
         ("https://Shop.Example/", Some("https://shop.example")),
@@ -293,7 +293,7 @@ fn origins_are_normalised_and_anything_else_is_refused() {
 }
 
 #[test]
-fn neighbours_sit_under_the_last_two_labels() {
+fn neighbours_are_subdomains_of_the_last_two_labels() {
     let cases = [
         ("https://shop.example", Some("https://evil.shop.example")),
         ("https://www.shop.example:8443", Some("https://evil.shop.example")),

@@ -1,4 +1,4 @@
-// Pages of another origin against a signed-in user, with everything a page can make a browser send.
+// Attacks by pages of another origin on a signed-in user, with everything that a page can make a browser send.
 
 import assert from "node:assert/strict";
 import { close, expectStatus, inCarelessProfile, jar, openClient, signIn } from "../lib/browser.mjs";
@@ -7,7 +7,7 @@ import { startEvil } from "../lib/evil.mjs";
 import { startLab } from "../lib/servers.mjs";
 import { ATTACKS } from "../lib/attacks.mjs";
 
-/** A long life for tokens: what changes in the jar is then an attack's doing. */
+/** Long token lifetimes, so that any change in the cookie jar is caused by an attack. */
 const SETTLED = { ACCESS_SECS: "3600" };
 
 const DEFENCES = [
@@ -25,7 +25,7 @@ export default async function attacks(checks) {
   const evil = await startEvil();
   for (const attacker of ATTACKERS) await theyAreReal(checks, evil, attacker);
   for (const defence of DEFENCES) {
-    // A server for each: its counters then tell what this attacker did.
+    // Separate servers, so that the counters show the effect of this attacker only.
     const scenes = ATTACKERS.map(async (attacker) => {
       const server = await startLab({ ...SETTLED, ...defence.environment });
       await theyFail(checks, { evil, server, defence, attacker });
@@ -38,12 +38,12 @@ export default async function attacks(checks) {
   evil.stop();
 }
 
-/** Without `XsrfLayer` each of them does its damage: else the checks below would show nothing. */
+/** Checks that each attack succeeds without `XsrfLayer`. Otherwise the checks below would prove nothing. */
 async function theyAreReal(checks, evil, attacker) {
   const server = await startLab({ ...SETTLED, SAME_SITE: "None", OPEN_CORS: "1", UNPROTECTED: "1" });
   await victim(server, async (context) => {
     for (const attack of ATTACKS.filter(({ writes }) => writes)) {
-      await checks.check(`from ${attacker.name}, unprotected: ${attack.name} does its damage`, async () => {
+      await checks.check(`from ${attacker.name}, unprotected: ${attack.name} succeeds`, async () => {
         const before = await server.counters();
         await strike(context, { evil, server, attacker, attack });
         await until("the handler", async () => (await server.counters())(attack.writes) > before(attack.writes));
@@ -60,18 +60,18 @@ async function theyFail(checks, scene) {
       await checks.check(`from ${attacker.name}, ${defence.name}: ${attack.name} changes nothing`, async () => {
         const before = await state(context, server);
         const { requests, read } = await strike(context, { ...scene, attack });
-        // CORS that is open to all gives away what GET answers, and nothing else.
+        // CORS that is open to all origins exposes the responses to safe requests, and nothing else.
         const readable = Boolean(defence.environment.OPEN_CORS) && requests.every(({ method }) => SAFE.includes(method));
         if (!readable) assert.deepEqual(read, [], "what the attacker could read");
         assert.deepEqual(await state(context, server), before, "handlers that change something, and the jar");
         for (const request of requests) refusedIfUnsafe(request, scene);
       });
     }
-    await checks.check(`from ${attacker.name}, ${defence.name}: after all attacks, the user works on`, async () => {
+    await checks.check(`from ${attacker.name}, ${defence.name}: after all attacks, the user is still signed in`, async () => {
       assert.equal((await expectStatus(page, 200, "GET", "/api/me")).sub, "ada");
       await expectStatus(page, 200, "POST", "/api/write", {});
     });
-    // Strict cookies are not sent with cross-site requests; in all other scenes only the origin check protects.
+    // Strict cookies are not sent with cross-site requests. In all other cases, only the origin check protects.
     const atHome = defence.name === "SameSite=Strict" && !attacker.sameSite;
     const carrying = atHome ? "no attack carried the cookies" : "most attacks carried the cookies";
     await checks.check(`from ${attacker.name}, ${defence.name}: ${carrying}`, async () => {
@@ -86,7 +86,7 @@ async function theyFail(checks, scene) {
   });
 }
 
-/** A profile with a signed-in user and a page of the application. */
+/** Runs `body` in a profile with a signed-in user and a page of the application. */
 const victim = (server, body) =>
   inCarelessProfile(async (context) => {
     const page = await openClient(context, server, "fetch.html");
@@ -94,7 +94,7 @@ const victim = (server, body) =>
     await body(context, page);
   });
 
-/** What an attack could change. */
+/** Returns the state that an attack could change. */
 async function state(context, server) {
   const counters = await server.counters();
   const cookies = await jar(context, server.origin);
@@ -104,7 +104,7 @@ async function state(context, server) {
   };
 }
 
-/** Lets a page of the attacker act; resolves to the requests that reached the server for it, and what it read. */
+/** Runs an attack, and resolves to the requests that reached the server and to what the attacker could read. */
 async function strike(context, { evil, server, attacker, attack }) {
   const slug = slugOf(attacker, attack);
   const seen = (await server.requests()).length;
@@ -116,7 +116,7 @@ async function strike(context, { evil, server, attacker, attack }) {
   const page = await context.newPage();
   await page.goto(evil.address(attacker.host, attack.page, { target: server.origin, slug }));
   const to = `${server.origin}${attack.path ?? "/api/write"}?attack=${slug}`;
-  // A page that has navigated away cannot answer any more.
+  // A page that has navigated away cannot return a result.
   const left = page.waitForEvent("framenavigated", { predicate: (frame) => frame === page.mainFrame() }).catch(() => {});
   const acting = page.evaluate(attack.run, { target: server.origin, evil: evil.address(attacker.host, ""), to, slug });
   const read = acting.catch(() => undefined);
@@ -145,7 +145,7 @@ function refusedIfUnsafe({ method, path, status, code, cookies, sets, clears }, 
   assert.deepEqual([status, code], expected, what);
 }
 
-/** With an expired access token, the refresh cookie would do: but only for the application itself. */
+/** Checks that with an expired access token, only the application itself can use the refresh cookie. */
 async function expiredSession(checks, evil, attacker) {
   const server = await startLab({ ACCESS_SECS: "1", GRACE_SECS: "1", SAME_SITE: "None" });
   await checks.check(`from ${attacker.name}: nothing but opening a page rotates an expired session`, () =>
@@ -167,7 +167,7 @@ async function expiredSession(checks, evil, attacker) {
   server.stop();
 }
 
-/** An origin that the application trusts still has to send the token. */
+/** Checks that a trusted origin still has to send the XSRF token. */
 async function trustedSister(checks, evil) {
   const [attacker] = ATTACKERS;
   const origin = evil.address(attacker.host, "").replace(/\/$/, "");

@@ -1,4 +1,4 @@
-// The clients that people use, unchanged: only what their documentation says to write.
+// Common clients, unmodified and set up as their documentation describes.
 
 import assert from "node:assert/strict";
 import { expectStatus, inProfile, openClient, rotatedOnce, send, signIn, jar } from "../lib/browser.mjs";
@@ -6,10 +6,10 @@ import { sleep } from "../lib/checks.mjs";
 import { startLab } from "../lib/servers.mjs";
 
 const ACCESS_MS = 2_000;
-/** The grace period must outlast what a busy machine and the browser's queue add to a request's way. */
+/** The grace period must exceed the delay that a busy machine and the browser's queue add to a request. */
 const QUICK = { ACCESS_SECS: "2", GRACE_SECS: "2" };
 
-/** `overwrites`: a cookie of the default name beats the value that the application has set itself. */
+/** `overwrites`: a cookie with the default name takes precedence over the value set by the application. */
 const CLIENTS = [
   { name: "fetch", file: "fetch.html", overwrites: false },
   { name: "axios", file: "axios.html", overwrites: true },
@@ -17,14 +17,15 @@ const CLIENTS = [
   { name: "Angular", file: "angular/index.html", overwrites: false },
 ];
 
-/** Where the client learns the XSRF token from. */
+/** Where the client gets the XSRF token from. */
 const SOURCES = [
   { name: "the token from the cookie", environment: {}, keep: false },
   { name: "the token from the body", environment: { XSRF_COOKIE: "0" }, keep: true },
 ];
 
 export default async function clients(checks, browser) {
-  // They mostly wait for tokens to expire: together, but no more than two cores can keep up with.
+  // The clients of one source run concurrently, because they mostly wait for tokens to expire. Running all at once
+  // would overload two cores.
   for (const source of SOURCES) {
     const server = await startLab({ ...QUICK, ...source.environment });
     await Promise.all(CLIENTS.map((client) => ordinaryLife(checks, browser, server, client, source)));
@@ -59,7 +60,7 @@ async function ordinaryLife(checks, browser, server, client, source) {
     assert.equal(refused.code, "token_missing");
   });
 
-  await check("a write without the token is refused, so the client did send it", async (page, context) => {
+  await check("a write without the token is refused, which shows that the client sends it otherwise", async (page, context) => {
     await page.evaluate(() => sessionStorage.clear());
     await context.clearCookies({ name: "XSRF-TOKEN" });
     const refused = await expectStatus(page, 403, "POST", "/api/write", {});
@@ -98,7 +99,7 @@ async function ordinaryLife(checks, browser, server, client, source) {
     rotatedOnce(before, await me(page), expired, ACCESS_MS);
   });
 
-  await check("a stream of requests all through three expiries never fails", async (page) => {
+  await check("no request in a stream across three expiries fails", async (page) => {
     const before = await me(page);
     const statuses = await page.evaluate(async (milliseconds) => {
       const end = performance.now() + milliseconds;
@@ -107,8 +108,8 @@ async function ordinaryLife(checks, browser, server, client, source) {
       for (let n = 0; performance.now() < end || n <= 20; n += 1) {
         sent.push(n % 2 ? window.client.send("POST", "/api/write", { n }) : window.client.send("GET", "/api/read"));
         await new Promise((resolve) => setTimeout(resolve, 80));
-        // A seventh would wait for a connection with cookies that it has got already, perhaps for longer than
-        // the grace period: what no server can tell from a thief (see `with_grace_period`).
+        // A seventh concurrent request would wait for a connection after its cookies have been chosen, perhaps for
+        // longer than the grace period, which no server can distinguish from theft (see `with_grace_period`).
         await sent[n - 5];
       }
       return (await Promise.all(sent)).map(({ status, body }) => body?.code ?? status);
@@ -121,11 +122,11 @@ async function ordinaryLife(checks, browser, server, client, source) {
   });
 }
 
-/** A cookie left by an earlier session or tossed by a neighbour, in addition to a valid value from the body. */
+/** Checks a cookie left by an earlier session or tossed by a sibling host, next to a valid value from the body. */
 async function staleCookie(checks, browser, server, client) {
   const outcome = client.overwrites
-    ? "beats the good value, and the write is a clear 403"
-    : "gives way to the good value, and the write succeeds";
+    ? "overrides the valid value, and the write is refused with 403"
+    : "is ignored in favour of the valid value, and the write succeeds";
   await checks.check(`${client.name}: a stale XSRF-TOKEN cookie ${outcome}`, () =>
     inProfile(browser, async (context) => {
       const page = await openClient(context, server, client.file);
@@ -135,7 +136,7 @@ async function staleCookie(checks, browser, server, client) {
       const answer = await send(page, "POST", "/api/write", {});
       if (!client.overwrites) return assert.equal(answer.status, 200);
       assert.deepEqual([answer.status, answer.body.code], [403, "xsrf_mismatch"]);
-      // The session is as good as before: without the stale cookie the same value serves.
+      // The session is unaffected: without the stale cookie, the same value is accepted.
       await context.clearCookies({ name: "XSRF-TOKEN" });
       await expectStatus(page, 200, "POST", "/api/write", {});
     }),

@@ -1,4 +1,4 @@
-// The cookies as the browser stores them, and what script sees of them.
+// The cookies as stored by the browser, and which of them script can see.
 
 import assert from "node:assert/strict";
 import { expectStatus, inProfile, jar, openClient, signIn } from "../lib/browser.mjs";
@@ -17,7 +17,7 @@ export default async function cookies(checks, browser) {
       }),
     );
 
-  await check("the three cookies are stored with the attributes that the design names", async (page, context) => {
+  await check("the three cookies are stored with the documented attributes", async (page, context) => {
     const stored = await jar(context, server.origin);
     assert.deepEqual(Object.keys(stored).sort(), ["XSRF-TOKEN", "__Host-access", "__Host-refresh"]);
     for (const { name, httpOnly, secure, sameSite, path, domain } of Object.values(stored)) {
@@ -29,7 +29,7 @@ export default async function cookies(checks, browser) {
     }
   });
 
-  await check("they live as long as their tokens, and XSRF-TOKEN as long as the refresh cookie", async (page, context) => {
+  await check("cookies live as long as their tokens, and XSRF-TOKEN as long as the refresh cookie", async (page, context) => {
     const stored = await jar(context, server.origin);
     const now = Date.now() / 1000;
     const left = (name) => Math.round(stored[name].expires - now);
@@ -38,12 +38,12 @@ export default async function cookies(checks, browser) {
     assert.ok(Math.abs(left("XSRF-TOKEN") - left("__Host-refresh")) < 5, `XSRF: ${left("XSRF-TOKEN")} s`);
   });
 
-  await check("script only sees XSRF-TOKEN, whichever API it uses", async (page) => {
+  await check("script can see only XSRF-TOKEN, whichever API it uses", async (page) => {
     assert.match(await page.evaluate(() => document.cookie), /^XSRF-TOKEN=[A-Za-z0-9_-]{24}$/);
     const names = await page.evaluate(async () => (await cookieStore.getAll()).map(({ name }) => name));
     assert.deepEqual(names, ["XSRF-TOKEN"]);
     const headers = await page.evaluate(async () => [...(await fetch("/api/me")).headers.keys()]);
-    assert.ok(!headers.includes("set-cookie"), "answers show no cookies to script");
+    assert.ok(!headers.includes("set-cookie"), "responses reveal no cookies to script");
   });
 
   await check("script can neither replace nor remove an HttpOnly cookie", async (page, context) => {
@@ -56,7 +56,7 @@ export default async function cookies(checks, browser) {
     await expectStatus(page, 200, "GET", "/api/me");
   });
 
-  await check("after sign-out none is left, and Back does not bring them", async (page, context) => {
+  await check("no cookie is left after sign-out, and navigating back restores none", async (page, context) => {
     await expectStatus(page, 204, "POST", "/api/logout");
     assert.deepEqual(await jar(context, server.origin), {});
     assert.equal(await page.evaluate(() => document.cookie), "");
@@ -65,7 +65,7 @@ export default async function cookies(checks, browser) {
     assert.deepEqual(await jar(context, server.origin), {});
   });
 
-  await check("a second sign-in replaces all three, and the old value is refused", async (page, context) => {
+  await check("a second sign-in replaces all three cookies, and the old XSRF token is refused", async (page, context) => {
     const before = await jar(context, server.origin);
     await signIn(page, "bob");
     const after = await jar(context, server.origin);
@@ -78,7 +78,7 @@ export default async function cookies(checks, browser) {
 
   for (const [sameSite, environment] of [["None", { SAME_SITE: "None" }], ["Lax", { SAME_SITE: "Lax" }]]) {
     const other = await startLab(environment);
-    await checks.check(`with SameSite=${sameSite} the browser stores that, and all is cleared alike`, () =>
+    await checks.check(`with SameSite=${sameSite}, all cookies are stored with it and cleared at sign-out`, () =>
       inProfile(browser, async (context) => {
         const page = await openClient(context, other, "fetch.html");
         await signIn(page);

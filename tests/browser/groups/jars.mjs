@@ -1,4 +1,4 @@
-// Cookie jars that something else has written into: refusals are clear, and nothing goes in circles.
+// Cookie jars that another party has written to: refusals are clear, and there are no retry loops.
 
 import assert from "node:assert/strict";
 import { expectStatus, inProfile, jar, openClient, signIn } from "../lib/browser.mjs";
@@ -18,7 +18,7 @@ export default async function jars(checks, browser) {
         await body(page, context);
       }),
     );
-  /** Cookies from another port of the host, as `Set-Cookie` lines. */
+  /** Sets cookies from another port of the host, given as `Set-Cookie` lines. */
   const toss = async (context, lines) => {
     const page = await context.newPage();
     await page.goto(evil.address("localhost", "toss", lines.map((line) => ["c", line])));
@@ -32,7 +32,7 @@ export default async function jars(checks, browser) {
     ["nothing", ""],
     ["odd characters", '"\\x,;y"'],
   ]) {
-    await check(`a neighbour fills the jar with ${what}: one clear refusal, nothing cleared, then sign-in works`, async (page, context) => {
+    await check(`another port fills the jar with ${what}: a clear refusal, no cookie cleared, and sign-in works`, async (page, context) => {
       await toss(context, HOST_BOUND.map((name) => `${name}=${value}; Path=/; Secure`));
       const before = await jar(context, server.origin);
       const seen = (await server.requests()).length;
@@ -48,7 +48,7 @@ export default async function jars(checks, browser) {
     });
   }
 
-  await check("a neighbour overwrites only the access cookie: the refresh cookie heals it", async (page, context) => {
+  await check("another port overwrites only the access cookie: the refresh cookie restores it", async (page, context) => {
     await signIn(page);
     const before = await expectStatus(page, 200, "GET", "/api/me");
     await toss(context, ["__Host-access=garbage; Path=/; Secure; HttpOnly"]);
@@ -56,22 +56,22 @@ export default async function jars(checks, browser) {
     await expectStatus(page, 200, "POST", "/api/write");
   });
 
-  await check("a neighbour overwrites XSRF-TOKEN: writes are refused with its code, and reads still work", async (page, context) => {
+  await check("another port overwrites XSRF-TOKEN: writes are refused as a mismatch, and reads still work", async (page, context) => {
     const { xsrfToken } = await signIn(page);
     await toss(context, [`XSRF-TOKEN=${"A".repeat(24)}; Path=/; Secure`]);
     assert.equal((await expectStatus(page, 403, "POST", "/api/write")).code, "xsrf_mismatch");
     await expectStatus(page, 200, "GET", "/api/read");
-    // The value of the sign-in's body is still good.
+    // The value from the sign-in response is still valid.
     await page.evaluate((token) => sessionStorage.setItem("xsrfToken", token), xsrfToken);
     await expectStatus(page, 200, "POST", "/api/write");
   });
 
-  await check("a __Host- cookie for a deeper path is refused by the browser itself", async (page, context) => {
+  await check("the browser itself rejects a __Host- cookie with a longer path", async (page, context) => {
     await toss(context, ["__Host-access=garbage; Path=/api; Secure", "__Host-refresh=garbage; Path=/api; Secure"]);
     assert.deepEqual(await jar(context, `${server.origin}/api`), {});
   });
 
-  await check("eighty foreign cookies do not hide the session's", async (page, context) => {
+  await check("eighty unrelated cookies do not hide those of the session", async (page, context) => {
     await signIn(page);
     await toss(context, Array.from({ length: 80 }, (_, n) => `foreign${n}=${n}; Path=/`));
     await expectStatus(page, 200, "GET", "/api/me");
@@ -83,7 +83,7 @@ export default async function jars(checks, browser) {
   evil.stop();
 }
 
-/** Without `__Host-`, a neighbour can put its own session's cookies on a deeper path, which goes first. */
+/** Without `__Host-`, another port can set the attacker's cookies with a longer path, which browsers send first. */
 async function withoutPrefix(checks, browser, evil) {
   const server = await startLab({ INSECURE_HTTP: "1", ACCESS_SECS: "2", GRACE_SECS: "1" });
   const stolen = (context) => jar(context, server.origin);
@@ -109,13 +109,13 @@ async function withoutPrefix(checks, browser, evil) {
       }),
     );
 
-  await check("a tossed access cookie of the attacker's session is ignored", async (page, context) => {
+  await check("a tossed access cookie from the attacker's session is ignored", async (page, context) => {
     await tossed(context, ["access"]);
     const answer = await page.evaluate(() => window.client.send("GET", "/api/me"));
     assert.deepEqual([answer.status, answer.body.sub], [200, "ada"]);
   });
 
-  await check("a tossed pair is refused as ambiguous, nothing is cleared, and the user never acts as the attacker", async (page, context) => {
+  await check("a tossed pair is refused as ambiguous, no cookie is cleared, and the user never acts as the attacker", async (page, context) => {
     await tossed(context, ["access", "refresh"]);
     const before = await context.cookies(`${server.origin}/api`);
     const seen = (await server.requests()).length;
@@ -127,7 +127,7 @@ async function withoutPrefix(checks, browser, evil) {
     assert.equal((await server.requests()).length, seen + 2, "two requests, no more");
     const names = (cookies) => cookies.map(({ name, path }) => `${name} ${path}`).sort();
     const left = names(await context.cookies(`${server.origin}/api`));
-    // Only the user's own access cookie is gone, with the lifetime that it was set with.
+    // Only the user's own access cookie is gone, because its lifetime is over.
     assert.deepEqual(left, names(before).filter((name) => name !== "access /"));
   });
   server.stop();

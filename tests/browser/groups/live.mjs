@@ -1,4 +1,4 @@
-// WebSocket and EventSource on the application's own origin: script can give them no header.
+// WebSocket and EventSource on the application's own origin. Script cannot set headers on them.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
@@ -16,12 +16,12 @@ export default async function live(checks, browser) {
       }),
     );
 
-  await check("a WebSocket of the own origin opens for a signed-in user, and echoes", async (page) => {
+  await check("a same-origin WebSocket opens for a signed-in user, and echoes", async (page) => {
     await signIn(page);
     assert.deepEqual(await talk(page), ["hello ada", "one", "two"]);
   });
 
-  await check("a WebSocket opens with an expired access token too, and stays open past an expiry", async (page) => {
+  await check("a WebSocket opens even with an expired access token, and stays open past an expiry", async (page) => {
     await signIn(page);
     await expectStatus(page, 200, "GET", "/api/me");
     await sleep(1_200);
@@ -29,19 +29,19 @@ export default async function live(checks, browser) {
     await expectStatus(page, 200, "GET", "/api/me");
   });
 
-  await check("an EventSource of the own origin streams to a signed-in user", async (page) => {
+  await check("a same-origin EventSource streams to a signed-in user", async (page) => {
     await signIn(page);
     assert.deepEqual(await listen(page), ["1", "2", "3", "4", "5"]);
   });
 
-  await check("an EventSource that connects again does so across an expiry", async (page) => {
+  await check("an EventSource reconnects across an expiry", async (page) => {
     await signIn(page);
     await expectStatus(page, 200, "GET", "/api/me");
     await sleep(1_200);
     assert.deepEqual(await listen(page, 10), ["1", "2", "3", "4", "5", "1", "2", "3", "4", "5"]);
   });
 
-  await check("signed out, both are refused and their handlers do not run", async (page) => {
+  await check("after sign-out, both are refused and their handlers do not run", async (page) => {
     await signIn(page);
     await expectStatus(page, 204, "POST", "/api/logout");
     const before = await server.counters();
@@ -56,7 +56,7 @@ export default async function live(checks, browser) {
   await waiting(checks, browser);
 }
 
-/** Why the grace period must outlast the browser's own queue: see `SessionsBuilder::with_grace_period`. */
+/** Shows why the grace period must exceed the time in the browser's queue: see `SessionsBuilder::with_grace_period`. */
 async function waiting(checks, browser) {
   const held = [];
   const heard = [];
@@ -66,7 +66,7 @@ async function waiting(checks, browser) {
     response.end("<!doctype html><title>six</title>");
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  await checks.check("a request that waits for one of six connections carries the cookies of when it was made", () =>
+  await checks.check("a request that waits for one of six connections carries the cookies from when it was made", () =>
     inProfile(browser, async (context) => {
       const page = await context.newPage();
       await page.goto(`http://localhost:${server.address().port}/`);
@@ -75,8 +75,8 @@ async function waiting(checks, browser) {
         for (let n = 0; n < 6; n += 1) fetch("/hold", { cache: "no-store" });
       });
       await until("six held connections", () => held.length === 6);
-      // Another host has separate connections: its answer shows that the browser has dealt with what it was
-      // asked before.
+      // Another host has separate connections. Its response shows that the browser has processed the earlier
+      // requests.
       const other = `http://127.0.0.1:${server.address().port}/other`;
       await page.evaluate((other) => {
         void fetch("/late");
@@ -92,7 +92,7 @@ async function waiting(checks, browser) {
   server.close();
 }
 
-/** What a WebSocket says to two messages, the second sent after a while; `refused` if it never opened. */
+/** Returns what a WebSocket responds to two messages, the second sent after `pause`; `refused` if it never opened. */
 const talk = (page, pause = 0) =>
   page.evaluate(
     (pause) =>
@@ -109,7 +109,7 @@ const talk = (page, pause = 0) =>
     pause,
   );
 
-/** So many events, over as many connections as it takes; `refused` if it gave up. */
+/** Returns `count` events, received over as many connections as necessary; `refused` if the EventSource gave up. */
 const listen = (page, count = 5) =>
   page.evaluate(
     (count) =>

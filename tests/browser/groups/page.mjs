@@ -1,4 +1,4 @@
-// The page of the `spa` example, as a person uses it.
+// The page of the `spa` example, used as a person would.
 
 import assert from "node:assert/strict";
 import { namesOf, contrasts } from "../lib/accessibility.mjs";
@@ -15,10 +15,10 @@ const NARROW = { viewport: { width: 375, height: 800 } };
 const WEIGHT_LIMIT = 60_000;
 
 export default async function page(checks, browser) {
-  // Longer than a sign-in and the requests that fill the view take on a busy machine: the countdown is that of
-  // the first of them.
+  // The lifetime must exceed the time that a sign-in and the requests after it take on a busy machine, because the
+  // countdown starts with the first of them.
   const server = await startSpa({ ACCESS_SECS: String(ACCESS_MS / 1_000), GRACE_SECS: "1", LEEWAY_SECS: "0" });
-  // The scenarios take their time: a token must not expire in the middle of one.
+  // A token must not expire in the middle of a scenario.
   const slow = await startSpa({ ACCESS_SECS: "5", GRACE_SECS: "3", LEEWAY_SECS: "0" });
   const checkOn = (server) => (sentence, body, settings = WIDE) =>
     checks.check(sentence, () =>
@@ -75,7 +75,7 @@ async function story(check) {
     assert.deepEqual(errors, []);
   });
 
-  await check("an order with the header is taken", async (page, context, errors) => {
+  await check("an order with the header is accepted", async (page, context, errors) => {
     await signIn(page);
     await page.fill("#item", "A pot of green tea");
     await page.click("#order-with");
@@ -84,7 +84,7 @@ async function story(check) {
     assert.deepEqual(errors, []);
   });
 
-  await check("an order without the header is refused by XsrfLayer, and says so", async (page, context, errors) => {
+  await check("an order without the header is refused by XsrfLayer, and the page says so", async (page, context, errors) => {
     await signIn(page);
     await page.waitForSelector("#orders li, #orders-empty:not([hidden])"); // the list has been loaded
     const orders = await page.locator("#orders li").count();
@@ -107,7 +107,7 @@ async function story(check) {
     assert.deepEqual(errors, []);
   });
 
-  await check("refreshing by hand gives a new lifetime", async (page, context, errors) => {
+  await check("a manual refresh starts a new lifetime", async (page, context, errors) => {
     await signIn(page);
     await page.waitForSelector("#countdown[data-expired=true]");
     await page.click("#refresh");
@@ -116,7 +116,7 @@ async function story(check) {
     assert.deepEqual(errors, []);
   });
 
-  await check("sign-out clears every cookie and what the page knew", async (page, context, errors) => {
+  await check("sign-out clears every cookie and the page's state", async (page, context, errors) => {
     await signIn(page);
     await page.click("#sign-out");
     await page.waitForSelector("#login-form", { state: "visible" });
@@ -126,7 +126,7 @@ async function story(check) {
     assert.deepEqual(errors, []);
   });
 
-  await check("nothing that it shows is a cookie's value or the XSRF token", async (page, context) => {
+  await check("the page never shows a cookie's value or the XSRF token", async (page, context) => {
     await signIn(page);
     const values = [];
     const note = async () => values.push(...Object.values(await jar(context)).map(({ value }) => value));
@@ -138,12 +138,12 @@ async function story(check) {
     await page.waitForSelector("#countdown[data-expired=false]");
     await note();
     const html = await page.content();
-    for (const value of values) for (const part of value.split(".")) assert.ok(!html.includes(part), "a value is shown");
+    for (const value of values) for (const part of value.split(".")) assert.ok(!html.includes(part), "no value is shown");
   });
 }
 
 async function devices(check, browser, server) {
-  await check("lists both devices, and ending the other one signs that out", async (page, context, errors) => {
+  await check("both devices are listed, and ending the other one's session signs it out", async (page, context, errors) => {
     await inProfile(browser, async (phone) => {
       await signIn(page);
       await page.click("#sign-out-everywhere");
@@ -163,7 +163,7 @@ async function devices(check, browser, server) {
     });
   });
 
-  await check("signing out everywhere ends this device and the other", async (page, context) => {
+  await check("signing out everywhere signs out both devices", async (page, context) => {
     await inProfile(browser, async (phone) => {
       const other = await phone.newPage();
       await other.goto(server.origin);
@@ -178,7 +178,7 @@ async function devices(check, browser, server) {
   });
 }
 
-/** What the other device still holds is good until it expires, and it may have got it just now. */
+/** Waits until the access token of the other device has expired, even if it was issued just now, and reloads. */
 async function noticed(other) {
   await sleep(ACCESS_MS + 200);
   await other.waitForSelector("#countdown[data-expired=true]");
@@ -188,7 +188,7 @@ async function noticed(other) {
 async function looks(check) {
   for (const [width, size] of [["1280 px", WIDE], ["375 px", NARROW]]) {
     for (const colorScheme of ["light", "dark"]) {
-      await check(`at ${width}, ${colorScheme}, nothing is cut off and all text can be read`, async (page) => {
+      await check(`at ${width}, ${colorScheme}, nothing is cut off and all text is readable`, async (page) => {
         const inspect = async (state) => {
           await shot(page, `${state}-${width.replace(" ", "")}-${colorScheme}`);
           const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
@@ -211,7 +211,7 @@ async function looks(check) {
     }
   }
 
-  await check("weighs under 60 kB, all of it from its own origin", async (page) => {
+  await check("the page weighs less than 60 kB, all of it from its own origin", async (page) => {
     const sizes = await page.evaluate(() =>
       [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")].map(
         ({ name, decodedBodySize }) => [name, decodedBodySize],
@@ -219,7 +219,7 @@ async function looks(check) {
     );
     const origin = new URL(page.url()).origin;
     for (const [name] of sizes) assert.equal(new URL(name).origin, origin);
-    // Browsers ask for an icon on their own, and get the page once more.
+    // Browsers request an icon automatically, for which the server responds with the page.
     const own = sizes.filter(([name]) => !name.endsWith("/favicon.ico"));
     const weight = own.reduce((sum, [, size]) => sum + size, 0);
     assert.ok(weight > 0 && weight < WEIGHT_LIMIT, `${weight} bytes`);
@@ -227,11 +227,11 @@ async function looks(check) {
 }
 
 async function forEverybody(check) {
-  await check("every control has a name for screen readers, and no two buttons the same", async (page) => {
+  await check("every control has a name for screen readers, and no two buttons have the same", async (page) => {
     const inspect = async () => {
       const { nameless, buttons } = await namesOf(page);
       assert.deepEqual(nameless, []);
-      // Entries of the log differ only in their second, so their names may repeat.
+      // Log entries are named by the second, so their names may repeat.
       const unique = buttons.filter((name) => !name.startsWith("Explain "));
       assert.deepEqual(unique.filter((name, n) => unique.indexOf(name) !== n), []);
     };
@@ -242,7 +242,7 @@ async function forEverybody(check) {
     await inspect();
   });
 
-  await check("can be used with only the keyboard, and shows where the focus is", async (page, context, errors) => {
+  await check("the page can be used with only the keyboard, and shows where the focus is", async (page, context, errors) => {
     const focused = () => page.evaluate(() => document.activeElement.id);
     await page.keyboard.press("Tab");
     assert.match(await page.evaluate(() => document.activeElement.textContent), /skip/i);
@@ -254,7 +254,11 @@ async function forEverybody(check) {
     await page.keyboard.type(PASSWORD);
     await page.keyboard.press("Enter");
     await page.waitForSelector("#sign-out", { state: "visible" });
+<<<<<<< HEAD
     await until("the focus to move on to what is new", async () => (await focused()) === "me-title");
+=======
+    assert.equal(await focused(), "me-title", "the focus moves to the new content");
+>>>>>>> en-d
     await tabTo(page, "item");
     await page.keyboard.press("Enter");
     await page.waitForSelector("#orders li");
@@ -270,7 +274,7 @@ async function forEverybody(check) {
 }
 
 async function scenarios(check) {
-  await check("signs in, shows who that is, and counts down", async (page, context, errors) => {
+  await check("sign-in shows the user and starts the countdown", async (page, context, errors) => {
     await recordCountdown(page);
     await signIn(page);
     await shows(page, "#me", "Ada");
@@ -293,7 +297,7 @@ async function scenarios(check) {
     return facts;
   };
 
-  await check("a token can be expired by hand, and the next request heals it", async (page, context, errors) => {
+  await check("a token can be expired manually, and the next request refreshes it", async (page, context, errors) => {
     await signIn(page);
     await page.click("#expire");
     await page.waitForSelector("#countdown[data-expired=true]");
@@ -315,7 +319,7 @@ async function scenarios(check) {
     const { state, outcome, before, after } = await acted(page, "lost");
     assert.deepEqual([state, outcome, Number(after)], ["done", "continued", Number(before) + 1]);
     assert.ok(await page.isVisible("#sign-out"));
-    assert.deepEqual(errors.filter((error) => !/504|ERR_/.test(error)), [], "none but the lost answer");
+    assert.deepEqual(errors.filter((error) => !/504|ERR_/.test(error)), [], "no errors except the lost response");
   });
 
   await check("the thief: the session ends for both, and the page shows why", async (page, context, errors) => {
@@ -329,7 +333,7 @@ async function scenarios(check) {
   });
 }
 
-/** What the countdown shows from now on, each text once: on a busy machine we may look too late. */
+/** Records every text of the countdown from now on, because polling may miss some on a busy machine. */
 function recordCountdown(page) {
   return page.evaluate(() => {
     const countdown = document.querySelector("#countdown");
@@ -341,7 +345,7 @@ function recordCountdown(page) {
 
 async function embedding(checks, browser, server) {
   const evil = await startEvil();
-  await checks.check("another site cannot put it into a frame", () =>
+  await checks.check("another site cannot embed the page in a frame", () =>
     inProfile(browser, async (context) => {
       const page = await context.newPage();
       const errors = watchConsole(page);
@@ -376,7 +380,7 @@ async function signIn(page) {
   await page.waitForSelector("#message[data-kind=ok]");
 }
 
-/** Goes on with the key until the element has the focus; every stop on the way must show it. */
+/** Presses the key until the element has the focus, and asserts that the focus is visible at every step. */
 async function tabTo(page, id, key = "Tab") {
   for (let n = 0; n < 60; n += 1) {
     await page.keyboard.press(key);
@@ -388,13 +392,13 @@ async function tabTo(page, id, key = "Tab") {
         shown: document.activeElement === document.body || (outlineStyle !== "none" && outlineWidth !== "0px") || boxShadow !== "none",
       };
     });
-    assert.ok(stop.shown, `no focus to be seen on ${stop.where}`);
+    assert.ok(stop.shown, `the focus is not visible on ${stop.where}`);
     if (stop.id === id) return;
   }
   assert.fail(`the keyboard does not reach #${id}`);
 }
 
-/** The status of a refusal that Chromium itself puts on the console; the text for anything else. */
+/** Returns the status if the error is Chromium's own message about a refused request, and the text otherwise. */
 function isRefusal(error) {
   const status = error.match(/^Failed to load resource: the server responded with a status of (\d+)/)?.[1];
   return status ? Number(status) : error;

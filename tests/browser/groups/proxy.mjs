@@ -1,4 +1,4 @@
-// Behind nginx with TLS, by the configuration of the recipe, under the name that a browser would see.
+// Behind nginx with TLS, with the configuration of the recipe and a public host name.
 
 import assert from "node:assert/strict";
 import { request } from "node:https";
@@ -41,7 +41,7 @@ export default async function proxy(checks) {
   });
 
   const long = "a".repeat(2_600);
-  await check("cookies near their limit of 4096 bytes pass, on the way in and out", nginx, async (page, context) => {
+  await check("cookies near the limit of 4096 bytes pass in both directions", nginx, async (page, context) => {
     await signIn(page, long);
     const cookies = await jar(context, nginx.origin);
     checks.note(`behind nginx: an access cookie of ${cookies["__Host-access"].value.length} characters`);
@@ -56,9 +56,9 @@ export default async function proxy(checks) {
   });
   await nginx.stop();
 
-  // The table of the recipe: what its lines are there for.
+  // The effects of omitting single lines, as documented in the recipe's table.
   const rewriting = await startNginx(server.port, (config) => config.replace("proxy_set_header Host $http_host;", ""));
-  await check("where Host is rewritten, fetch works and a WebSocket is refused", rewriting, async (page) => {
+  await check("if Host is rewritten, fetch works and a WebSocket is refused", rewriting, async (page) => {
     await signIn(page);
     await expectStatus(page, 200, "POST", "/api/write", {});
     assert.equal(await talk(page), "refused");
@@ -66,7 +66,7 @@ export default async function proxy(checks) {
   await rewriting.stop();
 
   const small = await startNginx(server.port, (config) => config.replace("proxy_buffer_size 16k;", ""));
-  await check("without a larger proxy_buffer_size such a sign-in is a 502", small, async (page) => {
+  await check("without a larger proxy_buffer_size, a sign-in with large cookies fails with 502", small, async (page) => {
     const status = await page.evaluate(
       async (user) => (await fetch("/api/login", { method: "POST", body: JSON.stringify({ user }) })).status,
       long,
@@ -106,7 +106,7 @@ async function shop(context, front) {
   assert.notEqual((await jar(context, front.origin))["__Host-refresh"].value, before, "rotated");
 }
 
-/** The status of `GET /api/me` with all cookies in one line, as HTTP/1.1 has them. */
+/** Returns the status of `GET /api/me` with all cookies in one header line, as in HTTP/1.1. */
 const overHttp1 = (front, cookie) =>
   new Promise((resolve, reject) => {
     const headers = { Host: new URL(front.origin).host, Cookie: cookie };
@@ -114,7 +114,7 @@ const overHttp1 = (front, cookie) =>
     request(options, (answer) => resolve(answer.resume().statusCode)).once("error", reject).end();
   });
 
-/** What a WebSocket says first; `refused` if it never opened. */
+/** Returns the first message of a WebSocket; `refused` if it never opened. */
 const talk = (page) =>
   page.evaluate(
     () =>

@@ -1,4 +1,4 @@
-// The recipes of the documentation: their code is taken from the pages, see lib/recipes.mjs.
+// The documented recipes, whose code is extracted from their pages: see lib/recipes.mjs.
 
 import assert from "node:assert/strict";
 import { expectStatus, inProfile, jar, mostRefreshes, openClient, signIn } from "../lib/browser.mjs";
@@ -18,15 +18,15 @@ const CLIENTS = [
 ];
 
 export default async function recipes(checks, browser) {
-  // They mostly wait: together.
+  // They run concurrently, because they mostly wait.
   await Promise.all([...CLIENTS.map((client) => script(checks, browser, client)), staleCookie(checks, browser)]);
   await Promise.all([htmx(checks, browser), socket(checks, browser), subdomain(checks, browser)]);
 }
 
 async function script(checks, browser, { name, file, environment }) {
-  // Each client has separate servers, whose requests are counted.
+  // Each client has separate servers, because requests are counted.
   const server = await startLab({ ...QUICK, ...environment });
-  const patient = await startLab(environment); // here no token expires while a client waits
+  const patient = await startLab(environment); // no token expires here while a client waits
   const checkOn = (server) => (sentence, body) =>
     checks.check(`${name}: ${sentence}`, () =>
       inProfile(browser, async (context) => {
@@ -55,7 +55,7 @@ async function script(checks, browser, { name, file, environment }) {
     assert.equal(await signIns(page), 0);
   });
 
-  await check("an ended session asks for the sign-in once, and then carries out what was asked", async (page, context) => {
+  await check("an ended session prompts one sign-in, after which the requests are carried out", async (page, context) => {
     await context.clearCookies();
     const before = await server.counters();
     const answers = await page.evaluate(() =>
@@ -66,7 +66,7 @@ async function script(checks, browser, { name, file, environment }) {
     assert.equal((await server.counters())("orders") - before("orders"), 6, "each order once");
   });
 
-  await check("a sign-in that is declined leaves the 401, and asks no more", async (page, context) => {
+  await check("a declined sign-in leaves the 401 and does not prompt again", async (page, context) => {
     await page.evaluate(() => (window.enter = async () => false));
     await context.clearCookies();
     await expectStatus(page, 401, "POST", "/recipes/orders", {});
@@ -79,20 +79,20 @@ async function script(checks, browser, { name, file, environment }) {
 }
 
 async function unavailable(check, server) {
-  await check("a 503 is repeated after the time that the server names, a write too", async (page) => {
+  await check("a request refused with 503 and Retry-After is retried after that time, even a write", async (page) => {
     const started = performance.now();
     const { asked } = await expectStatus(page, 200, "POST", "/recipes/unsteady?name=write&times=1", {});
     assert.equal(asked, 2);
     assert.ok(performance.now() - started >= 5_000, "Retry-After is 5 seconds");
   });
 
-  await check("a 503 of unknown cause repeats a read, and never a write", async (page) => {
+  await check("a request refused with a 503 of unknown origin is retried if it is a read, never a write", async (page) => {
     await expectStatus(page, 503, "POST", "/recipes/unsteady?name=bare&times=1&bare=true", {});
     const { asked } = await expectStatus(page, 200, "GET", "/recipes/unsteady?name=bare-read&times=1&bare=true");
     assert.equal(asked, 2);
   });
 
-  await check("a persistent 503 is given up after four requests, without signing the user out", async (page, context) => {
+  await check("the client gives up after four responses with 503, without signing the user out", async (page, context) => {
     const before = await asked(server, "/recipes/unsteady");
     const refused = await expectStatus(page, 503, "GET", "/recipes/unsteady?name=never&times=99");
     assert.equal(refused.code, "unavailable");
@@ -104,7 +104,7 @@ async function unavailable(check, server) {
 
 const asked = async (server, path) => (await server.requests()).filter((request) => request.path === path).length;
 
-/** In the page: what the application's sign-in would do, as the same user; counts how often it is asked for. */
+/** Runs in the page: signs in the same user, as an application's sign-in dialog would, and counts the prompts. */
 function prepareSignIn() {
   window.signIns = 0;
   window.enter = async () => {
@@ -117,7 +117,7 @@ function prepareSignIn() {
 
 async function staleCookie(checks, browser) {
   const server = await startLab({ XSRF_COOKIE: "0" });
-  await checks.check("axios, token from the body: a stale XSRF-TOKEN cookie does no harm", () =>
+  await checks.check("axios, token from the body: a stale XSRF-TOKEN cookie has no effect", () =>
     inProfile(browser, async (context) => {
       const page = await openClient(context, server, "recipe-axios-body.html");
       const { xsrfToken } = await signIn(page);
@@ -132,7 +132,7 @@ async function staleCookie(checks, browser) {
 async function htmx(checks, browser) {
   const server = await startLab(QUICK);
   for (const [name, path] of [["hx-headers", "/recipes/htmx"], ["a meta tag", "/recipes/htmx?meta"]]) {
-    await checks.check(`HTMX, ${name}: orders, across an expiry too, and signed out goes to the sign-in page`, () =>
+    await checks.check(`htmx, ${name}: orders, also across an expiry, and redirects to the sign-in page if signed out`, () =>
       inProfile(browser, async (context) => {
         const page = await openClient(context, server, "fetch.html");
         await signIn(page);
@@ -180,7 +180,7 @@ async function socket(checks, browser) {
 }
 
 async function subdomain(checks, browser) {
-  const www = await startEvil(); // a page of another origin of the same site, a welcome one here
+  const www = await startEvil(); // a page of another origin of the same site, which is trusted here
   const origin = new URL(www.address("localhost")).origin;
   const server = await startLab({ XSRF_COOKIE: "0", TRUSTED_ORIGIN: origin, OPEN_CORS: "1" });
   const code = codeBlocks().subdomain.replace("https://api.shop.example", server.origin);
@@ -198,7 +198,7 @@ async function subdomain(checks, browser) {
       assert.equal(await page.evaluate(() => window.recipe.signIn({ user: "ada" })), true);
       assert.equal(await write(), 200);
       await open();
-      assert.equal(await write(), 403, "memory has lost the token");
+      assert.equal(await write(), 403, "the reload has discarded the token in memory");
       assert.equal(await page.evaluate(() => window.recipe.resume()), true);
       assert.equal(await write(), 200);
     }),

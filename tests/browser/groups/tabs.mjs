@@ -1,4 +1,4 @@
-// Several tabs of one profile, with tokens that live two seconds.
+// Several tabs of one profile, with access tokens that live for two seconds.
 
 import assert from "node:assert/strict";
 import { request } from "node:http";
@@ -21,7 +21,7 @@ export default async function tabs(checks, browser) {
   server.stop();
 }
 
-/** Every tab reads and writes all the time, each at its own pace. */
+/** Lets every tab read and write continuously, each at its own pace. */
 const together = (checks, browser, server, count) =>
   checks.check(`${count} tabs go through ${ROTATIONS} rotations, and no tab is signed out`, () =>
     inProfile(browser, async (context) => {
@@ -55,7 +55,7 @@ const together = (checks, browser, server, count) =>
         const after = await me(page);
         assert.equal(after.session, before.session);
         assert.ok(after.generation >= before.generation + ROTATIONS, `generation ${after.generation}`);
-        // A session that had forked would have gone on faster than its tokens expire.
+        // A forked session would have been rotated more often than its tokens expire.
         const most = Math.ceil((performance.now() - started) / ACCESS_MS);
         assert.ok(after.generation <= before.generation + most, `generation ${after.generation}, at most ${most}`);
       }
@@ -64,9 +64,9 @@ const together = (checks, browser, server, count) =>
     }),
   );
 
-/** The server rotates and answers; the answer with the new cookies never reaches the browser. */
+/** The server rotates and responds, but the response with the new cookies never reaches the browser. */
 const lostResponse = (checks, browser, server, method, path) =>
-  checks.check(`the answer to a rotating ${method} is lost: the tab retries and continues`, () =>
+  checks.check(`the response to a rotating ${method} is lost: the tab retries and continues`, () =>
     inProfile(browser, async (context) => {
       const page = await openClient(context, server, "fetch.html");
       await signIn(page);
@@ -89,7 +89,7 @@ const lostResponse = (checks, browser, server, method, path) =>
   );
 
 const lostForLong = (checks, browser, server) =>
-  checks.check("a lost answer can be asked for again long after the grace period", () =>
+  checks.check("a lost response can be requested again long after the grace period", () =>
     inProfile(browser, async (context) => {
       const page = await openClient(context, server, "fetch.html");
       await signIn(page);
@@ -104,7 +104,7 @@ const lostForLong = (checks, browser, server) =>
     }),
   );
 
-/** A reload aborts what is on its way, wherever that is. */
+/** A reload aborts requests at arbitrary points. */
 const reloads = (checks, browser, server) =>
   checks.check("twenty reloads in the middle of requests do not sign the user out", () =>
     inProfile(browser, async (context) => {
@@ -128,10 +128,10 @@ const reloads = (checks, browser, server) =>
   );
 
 /**
- * Lets the next request for `path` reach the server, and drops the answer on its way back.
+ * Lets the next request for `path` reach the server, and drops the response.
  *
- * `route.fetch` would keep the answer's cookies in the jar, as if the browser had seen them: the request
- * is sent from here instead, exactly as the browser would have sent it.
+ * `route.fetch` would store the cookies of the response, as if the browser had received it. The request is therefore
+ * sent from this process, exactly as the browser would have sent it.
  */
 async function loseNext(context, page, path) {
   const lost = {};

@@ -1,4 +1,4 @@
-// Big bodies across an expiry: refreshing happens before the handler and never touches the body.
+// Large bodies across an expiry. Refreshing happens before the handler and never touches the body.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -13,7 +13,7 @@ const TITLE = "a pot";
 export default async function uploads(checks, browser) {
   const server = await startLab({ ACCESS_SECS: "2", GRACE_SECS: "1" });
   const check = (sentence, body) =>
-    checks.check(`20 MiB of multipart ${sentence}`, () =>
+    checks.check(`a 20 MiB multipart upload ${sentence}`, () =>
       inProfile(browser, async (context) => {
         const page = await openClient(context, server, "fetch.html");
         await signIn(page);
@@ -33,12 +33,12 @@ export default async function uploads(checks, browser) {
       }),
     );
 
-  await check("sent after an expiry arrive whole, once", async (page) => {
+  await check("sent after an expiry arrives complete and once", async (page) => {
     await sleep(ACCESS_MS + 200);
     return upload(page);
   });
 
-  await check("on the way while the token expires arrive whole, once", async (page, context) => {
+  await check("during which the token expires arrives complete and once", async (page, context) => {
     const devtools = await context.newCDPSession(page);
     const slow = { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 6 * 1024 * 1024 };
     await devtools.send("Network.emulateNetworkConditions", slow);
@@ -50,7 +50,7 @@ export default async function uploads(checks, browser) {
   server.stop();
 }
 
-/** Random bytes, hashed in the browser before they leave it. */
+/** Uploads random bytes, hashed in the browser before they are sent. */
 const upload = (page) =>
   page.evaluate(async ([mebibytes, title]) => {
     const bytes = new Uint8Array(mebibytes * 1024 * 1024);

@@ -1,8 +1,8 @@
-// What assistive technology and people with weak sight get from a page.
+// How a page appears to assistive technology and to people with low vision.
 
 const CONTROLS = ["button", "checkbox", "combobox", "link", "region", "searchbox", "textbox", "timer"];
 
-/** Controls without a name in the accessibility tree, and the names of all buttons. */
+/** Returns the controls without a name in the accessibility tree, and the names of all buttons. */
 export async function namesOf(page) {
   const devtools = await page.context().newCDPSession(page);
   const { nodes } = await devtools.send("Accessibility.getFullAXTree");
@@ -15,7 +15,7 @@ export async function namesOf(page) {
   };
 }
 
-/** Visible texts whose contrast is under 4.5 (WCAG 2.2, 1.4.3); disabled controls may be pale. */
+/** Returns visible texts with a contrast below 4.5 (WCAG 2.2, 1.4.3), except in disabled controls. */
 export const contrasts = (page) =>
   page.evaluate(() => {
     const channels = (color) => {

@@ -1,10 +1,10 @@
-// What a page of another origin can make a browser send. Each runs inside the attacker's page.
+// The requests that a page of another origin can make a browser send. Each attack runs inside the attacker's page.
 //
-// `run({ to, target, evil })` returns what the attacker could read, if anything; `to` is the address to
-// attack, of the path `path`. `writes` names the handler that runs when nothing protects it; `opens`: it
-// is a top-level GET navigation, which may renew a session as a link may.
+// `run({ to, target, evil })` returns what the attacker could read, if anything; `to` is the address to attack, with
+// the path `path`. `writes` names the handler that runs if the attack succeeds. `opens` marks top-level GET
+// navigations, which may refresh a session, as following a link may.
 
-/** Filled in and sent without the user's doing. */
+/** Fills in and submits a form without user interaction. */
 function form({ to, slug }, { enctype, fields = { item: "tea" }, target, method = "POST" }) {
   const form = document.createElement("form");
   Object.assign(form, { method, action: to });
@@ -21,10 +21,10 @@ function form({ to, slug }, { enctype, fields = { item: "tea" }, target, method 
   form.submit();
 }
 
-/** `form` as text, for functions that run in the page and cannot see this module. */
+/** Returns a function that contains the source of `form`, since functions in the page cannot access this module. */
 const withForm = (options) => new Function("scene", `return (${form})(scene, ${JSON.stringify(options)});`);
 
-/** An element that loads the address automatically. */
+/** Inserts an element that loads the address automatically. */
 const withElement = (tag, attributes, address = "src") =>
   new Function(
     "scene",
@@ -34,7 +34,7 @@ const withElement = (tag, attributes, address = "src") =>
      document.body.append(node);`,
   );
 
-/** A fetch; what it could read of the answer is handed back. */
+/** Sends a fetch, and returns what it could read of the response. */
 const withFetch = (init) =>
   new Function(
     "scene",
@@ -43,8 +43,8 @@ const withFetch = (init) =>
   );
 
 /**
- * Opens a window and waits until it has left `about:blank`: from then on it belongs to another origin, and
- * reading its address throws.
+ * Opens a window and waits until it has left `about:blank`. From then on it belongs to another origin, and reading its
+ * address throws.
  */
 function openWindow(address, name) {
   const opened = window.open(address, name);
@@ -79,7 +79,7 @@ const changing = [
   },
   { name: "a form into a new window", run: withForm({ target: "_blank" }) },
   {
-    name: "a form of a sandboxed frame, whose origin is null",
+    name: "a form in a sandboxed frame, whose origin is null",
     run({ to }) {
       const frame = document.createElement("iframe");
       frame.sandbox = "allow-forms allow-scripts";
@@ -88,7 +88,7 @@ const changing = [
     },
   },
   {
-    name: "a form of a data: page in a frame",
+    name: "a form in a data: page in a frame",
     run({ to }) {
       const frame = document.createElement("iframe");
       frame.src = `data:text/html,${encodeURIComponent(
@@ -98,14 +98,14 @@ const changing = [
     },
   },
   {
-    name: "a form that a redirect (307) sends on",
+    name: "a form forwarded by a redirect (307)",
     run: new Function(
       "scene",
       `return (${form})({ to: scene.evil + "redirect?to=" + encodeURIComponent(scene.to) }, {});`,
     ),
   },
   {
-    name: "a fetch that a redirect (307) sends on",
+    name: "a fetch forwarded by a redirect (307)",
     run: ({ to, evil }) =>
       fetch(`${evil}redirect?to=${encodeURIComponent(to)}`, {
         method: "POST",
@@ -131,7 +131,7 @@ const changing = [
   { name: "fetch cors, PUT", run: withFetch({ method: "PUT", credentials: "include" }) },
   { name: "fetch cors, DELETE", run: withFetch({ method: "DELETE", credentials: "include" }) },
   {
-    name: "fetch with keepalive while the page goes away",
+    name: "fetch with keepalive while the page unloads",
     leave: true,
     run({ to }) {
       addEventListener("pagehide", () => {
@@ -171,7 +171,7 @@ const changing = [
       }),
   },
   {
-    name: "a service worker of the attacker",
+    name: "the attacker's service worker",
     async run({ to }) {
       await navigator.serviceWorker.register("/service.js");
       const { active } = await navigator.serviceWorker.ready;
@@ -188,7 +188,7 @@ const changing = [
     },
   },
   {
-    name: "a window that it has opened, as target of a form",
+    name: "a form into a window that it has opened",
     run: new Function(
       "scene",
       `return (${openWindow})(scene.target + "/", "victim").then(() => (${form})(scene, { target: "victim" }));`,
@@ -217,7 +217,7 @@ const elsewhere = [
   },
   { name: "a form that refreshes", path: "/api/refresh", run: withForm({}) },
   {
-    name: "a fetch that refreshes, and wants the token",
+    name: "a fetch that refreshes and tries to read the token",
     path: "/api/refresh",
     run: withFetch({ method: "POST", credentials: "include" }),
   },
@@ -233,9 +233,9 @@ const elsewhere = [
         socket.onerror = () => resolve([]);
       }),
   },
-  // It sends a report without credentials to another origin.
+  // The browser sends the report to another origin without credentials.
   {
-    name: "a report of a broken policy",
+    name: "a report of a policy violation",
     page: "reports",
     run() {
       const image = new Image();
@@ -268,7 +268,7 @@ const reading = [
   { name: "fetch no-cors of a page", run: withFetch({ mode: "no-cors", credentials: "include" }) },
   { name: "fetch cors of a page", run: withFetch({ credentials: "include" }) },
   {
-    name: "a look into a frame",
+    name: "reading the content of a frame",
     run: ({ to }) =>
       new Promise((resolve) => {
         const frame = document.createElement("iframe");
@@ -289,7 +289,7 @@ const opening = [
     run: ({ to }) => void (location.href = `${to}&_method=POST`),
   },
   {
-    name: "a window that it has opened and would read",
+    name: "reading a window that it has opened",
     run: new Function(
       "scene",
       `return (${openWindow})(scene.to).then((opened) =>
@@ -297,7 +297,7 @@ const opening = [
            try {
              return [String(opened[look])];
            } catch {
-             return []; // Another origin's.
+             return []; // It belongs to another origin.
            }
          }));`,
     ),

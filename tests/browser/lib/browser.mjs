@@ -8,7 +8,7 @@ import { chromium } from "playwright-core";
 import { sleep } from "./checks.mjs";
 
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-// Root cannot have Chromium's own sandbox; the rest keeps it from talking to other servers than those of the tests.
+// As root, Chromium's sandbox must be off. The flags prevent connections to servers other than those of the tests.
 const args = ["--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
 const options = { executablePath, args, chromiumSandbox: process.getuid?.() !== 0 };
@@ -16,8 +16,8 @@ const options = { executablePath, args, chromiumSandbox: process.getuid?.() !== 
 export const launch = (more = []) => chromium.launch({ ...options, args: [...args, ...more] });
 
 /**
- * Like `inProfile`, in a separate browser whose user allows third-party cookies: Chromium sends cookies with
- * what another site's page loads only then, whatever `SameSite` says. An attacker would be glad of it.
+ * Runs `body` in a separate browser whose user allows third-party cookies. Otherwise Chromium sends no cookies with
+ * what another site's page loads, whatever their `SameSite` attribute, which would hide attacks.
  */
 export async function inCarelessProfile(body) {
   const folder = mkdtempSync(join(tmpdir(), "browser-tests-"));
@@ -43,13 +43,13 @@ export async function inProfile(browser, body, settings = {}) {
   }
 }
 
-/** Closes a page or a profile; Chromium sometimes never says that a page in the middle of a navigation has gone. */
+/** Closes a page or a profile. The wait is limited: Chromium may never report that a navigating page has closed. */
 export const close = (it) => Promise.race([it.close().catch(() => {}), sleep(1_000)]);
 
 export const shot = (page, name) =>
   page.screenshot({ path: join(import.meta.dirname, "..", "shots", `${name}.png`), fullPage: true });
 
-/** Collects what the page puts on the console as an error, and uncaught exceptions. */
+/** Collects the errors on the page's console, and uncaught exceptions. */
 export function watchConsole(page) {
   const errors = [];
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
@@ -69,7 +69,7 @@ export async function openClient(context, server, client) {
 export const send = (page, method, path, body) =>
   page.evaluate(([method, path, body]) => window.client.send(method, path, body), [method, path, body]);
 
-/** As `send`, and the answer must have this status. */
+/** Sends a request as the client application does, asserts the status of the response, and returns its body. */
 export async function expectStatus(page, status, method, path, body) {
   const answer = await send(page, method, path, body);
   assert.equal(answer.status, status, `${method} ${path}: ${JSON.stringify(answer)}`);
@@ -78,7 +78,7 @@ export async function expectStatus(page, status, method, path, body) {
 
 export const signIn = (page, user = "ada") => expectStatus(page, 200, "POST", "/api/login", { user });
 
-/** Asserts one rotation since `expired`, and allows another for each lifetime that a busy machine has taken since. */
+/** Asserts one rotation since `expired`, plus at most one for each lifetime that has passed since on a slow machine. */
 export function rotatedOnce(before, after, expired, lifetime) {
   const rotations = after.generation - before.generation;
   const most = mostRefreshes(expired, lifetime);
@@ -86,10 +86,10 @@ export function rotatedOnce(before, after, expired, lifetime) {
   assert.ok(rotations >= 1 && rotations <= most, `${rotations} rotations, of at most ${most}`);
 }
 
-/** How often a token of this lifetime can have been refreshed since it expired. */
+/** Returns how often a token of this lifetime can have been refreshed since it expired. */
 export const mostRefreshes = (expired, lifetime) => 1 + Math.floor((performance.now() - expired) / lifetime);
 
-/** The cookies as the browser holds them, by name. */
+/** Returns the cookies that the browser holds, by name. */
 export async function jar(context, origin) {
   const cookies = await context.cookies(origin);
   return Object.fromEntries(cookies.map((cookie) => [cookie.name, cookie]));

@@ -1,9 +1,9 @@
-// A small runner: a check is a sentence about behaviour and a function that throws when it does not hold.
+// A small test runner. A check consists of a sentence about behaviour and a function that throws if it does not hold.
 
 export class Checks {
   passed = 0;
   failed = 0;
-  /** Facts for people, printed before the closing line. */
+  /** Information for the reader, printed before the summary. */
   notes = [];
   #failures = [];
   #only;
@@ -12,7 +12,7 @@ export class Checks {
     this.#only = only;
   }
 
-  /** As this, with the group's name before each sentence. */
+  /** Returns a runner that prefixes each sentence with the group's name. */
   group(name) {
     return {
       check: (sentence, body) => this.check(`${name}: ${sentence}`, body),
@@ -39,24 +39,24 @@ export class Checks {
     this.notes.push(text);
   }
 
-  /** Prints the closing line, and resolves to the exit code. */
+  /** Prints the summary and returns the exit code. */
   close() {
     for (const note of this.notes) console.log(`note  ${note}`);
-    // Once more where it is read: at the end of a long log.
+    // Repeated at the end, where the reader of a long log looks first.
     for (const failure of this.#failures) console.log(failure);
     console.log(`browser: ${this.passed} passed, ${this.failed} failed`);
-    // Nothing checked is nothing shown.
+    // A run without any check must not count as a success.
     return this.failed === 0 && this.passed > 0 ? 0 : 1;
   }
 }
 
-/** Generous: nothing waits for it unless something is wrong. */
+/** Generous, because a check reaches it only if something is wrong. */
 const CHECK_TIMEOUT_MS = 120_000;
 
 function withTimeout(promise) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not done after ${CHECK_TIMEOUT_MS / 1000} s`)), CHECK_TIMEOUT_MS);
+    timer = setTimeout(() => reject(new Error(`timed out after ${CHECK_TIMEOUT_MS / 1000} s`)), CHECK_TIMEOUT_MS);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
@@ -65,13 +65,13 @@ const indent = (text) => text.replace(/^/gm, "      ");
 
 export const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** Asks again and again until the answer is truthy, and gives it; otherwise says what was awaited. */
+/** Calls `ask` until it returns a truthy value, and returns that value. Throws an error with `what` on a timeout. */
 export async function until(what, ask, milliseconds = 30_000) {
   const deadline = performance.now() + milliseconds;
   for (;;) {
     const answer = await ask();
     if (answer) return answer;
-    if (performance.now() > deadline) throw new Error(`waited in vain for ${what}`);
+    if (performance.now() > deadline) throw new Error(`timed out waiting for ${what}`);
     await sleep(25);
   }
 }

@@ -1,4 +1,4 @@
-// The attacker's server: on `localhost` a neighbour on another port, on `127.0.0.1` another site.
+// The attacker's server. As `localhost` it is another port of the same site, as `127.0.0.1` another site.
 
 import { createServer } from "node:http";
 
@@ -7,7 +7,7 @@ export async function startEvil() {
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address();
   return {
-    /** An address of the attacker's, for a page that knows its target. */
+    /** Returns an address on the attacker's server, with parameters such as the target. */
     address(host, path = "page", parameters = {}) {
       const query = new URLSearchParams(parameters).toString();
       return `http://${host}:${port}/${path}${query && `?${query}`}`;
@@ -49,6 +49,6 @@ const ROUTES = {
       onmessage = ({ data }) => fetch(data, { method: "POST", mode: "no-cors", credentials: "include" });`;
     response.writeHead(200, { "Content-Type": "text/javascript" }).end(script);
   },
-  /** Cookies for the host, which all its ports share; `c` is one Set-Cookie line each. */
+  /** Sets cookies for the host, which all its ports share. Each `c` is one `Set-Cookie` line. */
   "/toss": (response, query) => html(response, "<body>", { "Set-Cookie": query.getAll("c") }),
 };

@@ -1,4 +1,4 @@
-// nginx with TLS on loopback, by the configuration of the recipe.
+// nginx with TLS on loopback, with the configuration of the recipe.
 
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -10,7 +10,7 @@ import { codeBlocks } from "./recipes.mjs";
 
 const binary = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"].find(existsSync);
 
-/** In front of the server on this port; `change` edits the documented configuration. */
+/** Starts nginx in front of the server on the port `upstream`. `change` edits the documented configuration. */
 export async function startNginx(upstream, change = (config) => config) {
   if (!binary) throw new Error("nginx is missing: install the package nginx-light");
   const folder = mkdtempSync(join(tmpdir(), "browser-tests-nginx-"));
@@ -19,7 +19,7 @@ export async function startNginx(upstream, change = (config) => config) {
   const request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=shop.example"];
   execFileSync("openssl", [...request, "-keyout", key, "-out", certificate], { stdio: "ignore" });
   const replace = (text, from, to) => {
-    if (!text.includes(from)) throw new Error(`the recipe's configuration has no \`${from}\` any more`);
+    if (!text.includes(from)) throw new Error(`the recipe's configuration no longer contains \`${from}\``);
     return text.replace(from, to);
   };
   let server = codeBlocks().nginx;
@@ -37,7 +37,7 @@ ${change(server)} }`;
   const ended = new Promise((resolve) => child.once("exit", resolve));
   process.once("exit", () => child.kill());
   await until("nginx to listen", () => child.exitCode !== null || reachable(port));
-  if (child.exitCode !== null) throw new Error("nginx refuses the recipe's configuration");
+  if (child.exitCode !== null) throw new Error("nginx rejected the recipe's configuration");
   return {
     port,
     origin: `https://shop.example:${port}`,

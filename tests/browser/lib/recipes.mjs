@@ -1,11 +1,11 @@
-// Takes the code out of the recipes of the documentation: what is documented is what is tested.
+// Extracts the code from the documented recipes, so that the documented code is what is tested.
 
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const folder = join(import.meta.dirname, "..", "..", "..", "docs", "recipes");
 
-/** The code blocks that a `<!-- test: name -->` precedes, by name. */
+/** Returns the code blocks that follow a `<!-- test: name -->`, by name. */
 export function codeBlocks() {
   const blocks = {};
   for (const file of readdirSync(folder)) {
@@ -18,7 +18,7 @@ export function codeBlocks() {
   return blocks;
 }
 
-/** Writes the pages and modules that run them. */
+/** Writes the pages and modules that run the recipes. */
 export function buildRecipes(dist, angular) {
   const blocks = codeBlocks();
   const block = (name) => blocks[name] ?? missing(name);

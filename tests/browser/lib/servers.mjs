@@ -9,11 +9,11 @@ const repository = join(import.meta.dirname, "..", "..", "..");
 const target = process.env.CARGO_TARGET_DIR ?? join(repository, "target");
 const SETTINGS = /^(PORT|STORE|SECRET|CLIENTS|INSECURE_HTTP|SAME_SITE|XSRF_COOKIE|TRUSTED_ORIGIN|OPEN_CORS|UNPROTECTED|.*_SECS)$/;
 
-// Nothing outlives the tests, however they end.
+// No server outlives the tests, however they end.
 const running = new Set();
 process.once("exit", () => running.forEach((child) => child.kill()));
 
-/** A running example; its address goes by `localhost`, where browsers accept secure cookies. */
+/** A running example. Its address uses `localhost`, for which browsers accept secure cookies. */
 class Server {
   constructor(child, port) {
     this.child = child;
@@ -31,14 +31,14 @@ class Server {
   }
 }
 
-/** The demo of the `spa` example. */
+/** Starts the `spa` example. */
 export const startSpa = (environment = {}) =>
   start("spa", { PORT: "0", STORE: "memory", RUST_LOG: "error", ...environment });
 
-/** The server of these tests, see `server/main.rs`. */
+/** Starts the server of these tests, see `server/main.rs`. */
 export async function startLab(environment = {}) {
   const server = await start("browser_lab", { CLIENTS: join(import.meta.dirname, "..", "dist"), ...environment });
-  /** How often each handler has run; zero for those that never did. */
+  /** Resolves to a function that returns how often a handler has run. */
   server.counters = async () => {
     const counters = await server.json("/lab/counters");
     return (name) => counters[name] ?? 0;
@@ -49,18 +49,18 @@ export async function startLab(environment = {}) {
 
 async function start(example, environment) {
   const binary = join(target, "debug", "examples", example);
-  if (!existsSync(binary)) throw new Error(`build it first: cargo build --all-features --example ${example}`);
+  if (!existsSync(binary)) throw new Error(`${example} is missing: cargo build --all-features --example ${example}`);
   const inherited = Object.entries(process.env).filter(([name]) => !SETTINGS.test(name));
   const env = { ...Object.fromEntries(inherited), ...environment };
   const child = spawn(binary, { env, stdio: ["ignore", "pipe", "inherit"] });
   running.add(child);
   child.once("exit", () => running.delete(child));
-  // It ends when the process does without having said where it listens.
+  // The loop ends if the process exits before it has printed its address.
   for await (const line of createInterface({ input: child.stdout })) {
     const port = line.match(/http:\/\/\S+:(\d+)$/)?.[1];
     if (!port) continue;
     child.stdout.resume();
     return new Server(child, Number(port));
   }
-  throw new Error(`${example} ended before it said where it listens`);
+  throw new Error(`${example} exited before it printed its address`);
 }

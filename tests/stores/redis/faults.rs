@@ -50,7 +50,7 @@ async fn hung_server_is_a_timely_error() {
     redis.signal("STOP");
     let began = Instant::now();
     let error = store.read(&record.id).await.expect_err("the server hangs");
-    assert_eq!(error.to_string(), "the session server did not answer in time");
+    assert_eq!(error.to_string(), "the session server did not respond in time");
     assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
 
     let began = Instant::now();

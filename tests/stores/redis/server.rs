@@ -128,7 +128,7 @@ async fn id_in_use_is_not_overwritten() {
     let record = sign_in(&store, "ada").await;
     let again = NewRecord::new(record.id.clone(), "ada", [8; 32]);
     let error = store.create(again).await.expect_err("the id is in use");
-    assert_eq!(error.to_string(), "the id of the new session is in use");
+    assert_eq!(error.to_string(), "the id of the new session is already in use");
     assert_eq!(read(&store, &record).await, Some(record));
 }
 
@@ -141,7 +141,10 @@ async fn value_that_is_not_a_record_is_an_error() {
     let (tag, member) = record.id.as_str().split_at(16);
     run::<()>(&mut admin, &format!("SET sessions:{{{tag}}}:{member} nonsense EX 60")).await;
     let error = store.read(&record.id).await.expect_err("it is not a record");
-    assert_eq!(error.to_string(), "a stored session is corrupt, or of a newer version");
+    assert_eq!(
+        error.to_string(),
+        "a stored session is corrupt or was written by a later version of tower-cookie-jwt"
+    );
     store.list("ada").await.expect_err("it is not a record");
     assert_eq!(store.remove_all("ada", None).await.expect("the store answers"), 1, "it can be removed");
 }

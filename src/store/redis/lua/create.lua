@@ -1,13 +1,13 @@
--- Begins a session at the server's present time, and tells that time in whole milliseconds.
+-- Creates a session that begins at the server's current time, and returns that time in whole milliseconds.
 --
--- KEYS: record, index. ARGV: member, head, idle and absolute lifetime in ms, the latest time there is,
--- what follows the times.
+-- KEYS: record, index. ARGV: member, head, idle and absolute lifetime in ms, the latest representable time in ms,
+-- the part of the value after the times.
 local record, index = KEYS[1], KEYS[2]
 local head = ARGV[2]
 
 local stored = redis.call('GETRANGE', record, 0, 32)
 if #stored > 0 then
-  -- The head has a random part: it is there already when the answer to this very call was lost.
+  -- The head contains random bytes. If they match, this is a retry of a call whose response was lost.
   if string.sub(stored, 1, 17) ~= head then
     return answer(index, 'taken')
   end

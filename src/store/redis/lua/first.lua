@@ -1,2 +1,2 @@
--- The sessions of a subject that end first. KEYS: index. ARGV: the last one's place, counted from 0.
+-- Returns the sessions of a subject that expire first. KEYS: index. ARGV: the zero-based position of the last one.
 return answer(KEYS[1], redis.call('ZRANGE', KEYS[1], 0, ARGV[1]))

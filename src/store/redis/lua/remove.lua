@@ -1,5 +1,4 @@
--- Removes sessions of one subject, and tells how many there were. KEYS: index, records.
--- ARGV: their members.
+-- Removes sessions of one subject and returns how many existed. KEYS: index, records. ARGV: their members.
 local removed = redis.pcall('UNLINK', unpack(KEYS, 2))
 local refused = refusal(removed)
 if refused then

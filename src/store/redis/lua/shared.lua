@@ -1,7 +1,7 @@
--- What the scripts share; this stands before each of them.
+-- Functions shared by the scripts. This file is prepended to each of them.
 
--- A refusal in the form that clients know; nil when `reply` is none. Redis 6 writes the place in the
--- script before the error.
+-- Returns the error of a reply in the form that clients expect, or nil if the reply is not an error. Redis 6 puts the
+-- position in the script before the error code.
 local function refusal(reply)
   if type(reply) ~= 'table' or not reply.err then
     return nil
@@ -9,8 +9,8 @@ local function refusal(reply)
   return redis.error_reply(string.match(reply.err, '%-(%u+ .*)$') or reply.err)
 end
 
--- Gives an answer for which nothing was written, but not on a demoted master, whose data is of the
--- past: it would call a live session gone. Only a write tells, and this one changes nothing.
+-- Returns the result of a script that has written nothing, or an error on a demoted master, whose data may be
+-- outdated: it might report a live session as gone. Only a write reveals the demotion; this one changes nothing.
 local function answer(index, value)
   local probe = index and refusal(redis.pcall('ZREM', index, ''))
   if probe and string.find(probe.err, 'READONLY', 1, true) then
@@ -19,17 +19,17 @@ local function answer(index, value)
   return value
 end
 
--- The present time in milliseconds, with a fraction.
+-- Returns the current time in milliseconds, with a fraction.
 local function present()
   local time = redis.call('TIME')
   return time[1] * 1000 + time[2] / 1000
 end
 
--- Stores a record and puts it into its subject's index; gives the refusal, if the server refuses.
+-- Stores a record and adds it to its subject's index. Returns the error if the server refuses the write.
 --
--- The first command is the one that a full server refuses: nothing is half done then. The index lives
--- as long as its longest session, and loses members whose sessions have ended: at least as many as
--- can have been added.
+-- A full server refuses the first command, so the script is never applied partially. The index expires with its
+-- last session. Each call removes up to 100 members whose sessions have expired, more than it adds, so they do not
+-- accumulate.
 local function store(record, index, member, value, expires, now)
   local expires_text = string.format('%.0f', expires)
   local refused = refusal(redis.pcall('ZADD', index, expires_text, member))
@@ -43,7 +43,7 @@ local function store(record, index, member, value, expires, now)
     redis.call('ZREM', index, unpack(ended))
   end
   local longest = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')
-  -- A large score may be written with an exponent, which the command does not read.
+  -- A large score may be returned in exponent notation, which PEXPIREAT does not accept.
   redis.call('PEXPIREAT', index, string.format('%.0f', tonumber(longest[2])))
   return nil
 end

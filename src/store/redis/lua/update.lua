@@ -1,5 +1,5 @@
--- Replaces a record that is still at a version. KEYS: record, index. ARGV: member, version as the
--- record has it (8 bytes: a number of Lua would not hold it), new value, its expiry in ms.
+-- Replaces a record if it is still at the given version. KEYS: record, index. ARGV: member, version in the encoding
+-- of the record (8 bytes, which a Lua number cannot represent), new value, its expiry in ms.
 local record, index = KEYS[1], KEYS[2]
 local value = ARGV[3]
 
@@ -7,7 +7,7 @@ local head = redis.call('GETRANGE', record, 0, 16)
 if #head == 0 then
   return answer(index, 'gone')
 end
--- The head has a random part: it is there already when the answer to this very call was lost.
+-- The head contains random bytes. If they match, this is a retry of a call whose response was lost.
 if head == string.sub(value, 1, 17) then
   return answer(index, 'done')
 end
@@ -20,7 +20,7 @@ local expires = tonumber(ARGV[4])
 if expires > now then
   return store(record, index, ARGV[1], value, expires, now) or 'done'
 end
--- The update ends the session.
+-- The new expiry has already passed, so the update ends the session.
 local refused = refusal(redis.pcall('UNLINK', record))
 if refused then
   return refused
