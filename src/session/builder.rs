@@ -36,6 +36,7 @@ pub struct SessionsBuilder<C> {
     lost_response: LostResponse,
     refresh_ahead: Duration,
     session_check: bool,
+    max_sessions: usize,
     cookies: CookiePolicy,
     origin: OriginPolicy,
     xsrf_claim: String,
@@ -67,6 +68,7 @@ impl<C> SessionsBuilder<C> {
             lost_response: LostResponse::UntilConfirmed,
             refresh_ahead: Duration::ZERO,
             session_check: false,
+            max_sessions: DEFAULT_MAX_SESSIONS,
             cookies: CookiePolicy::new(),
             origin: OriginPolicy::default(),
             xsrf_claim: XSRF_CLAIM.to_owned(),
@@ -179,6 +181,17 @@ impl<C> SessionsBuilder<C> {
     /// `Sessions::layer` includes.
     pub const fn with_session_check(mut self) -> Self {
         self.session_check = true;
+        self
+    }
+
+    /// Ends the least recently used session of a user who signs in with this many.
+    ///
+    /// Sign-ins at the same time may overshoot by their number. An account that many devices share, such as that of
+    /// kiosks, needs more.
+    ///
+    /// Defaults to 100.
+    pub const fn with_max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
         self
     }
 
@@ -327,7 +340,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             authenticator: authenticator.into(),
             refresh_reader,
             issuer: issuer.with_clock(self.clock.clone()),
-            records: Records::new(self.store, self.clock.clone()),
+            records: Records::new(self.store, self.events, self.clock.clone()),
             cookies,
             origin: self.origin,
             xsrf_header: self.xsrf_header,
@@ -337,7 +350,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             refresh_after,
             session_check: self.session_check,
             reload: self.reload,
-            events: self.events,
+            max_sessions: self.max_sessions,
             confirmer: Confirmer::new(),
             clock: self.clock,
         }))
@@ -365,6 +378,9 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
                      `with_{name}_lifetime`"
                 )));
             }
+        }
+        if self.max_sessions == 0 {
+            return Err(ConfigError::new("`with_max_sessions` allows no session at all; give at least one"));
         }
         if access > idle {
             return Err(ConfigError::new(
@@ -412,5 +428,6 @@ impl<C> fmt::Debug for SessionsBuilder<C> {
     }
 }
 
+const DEFAULT_MAX_SESSIONS: usize = 100;
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 const DEFAULT_ACCESS: Duration = Duration::from_secs(15 * 60);

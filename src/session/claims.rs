@@ -11,7 +11,8 @@ use super::{
     issue::cannot_issue,
     records::{MAX_ROUNDS, Unavailable},
     rotation::Write,
-    sessions::{Sessions, session_of},
+    sessions::{Sessions, speaks_for},
+    writes::End,
 };
 use crate::{
     store::{SessionRecord, Snapshot, Stamps, Update},
@@ -57,7 +58,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         fresh_xsrf: bool,
     ) -> Result<UpdatedClaims, SessionError> {
         let inner = self.inner();
-        let (id, subject) = session_of(claims).ok_or_else(SessionError::ended)?;
+        let (id, subject) = speaks_for(claims).ok_or_else(SessionError::ended)?;
         let object = to_object(custom)?;
         inner.issuer.check_names(&object)?;
         let json = Value::Object(object).to_string();
@@ -106,7 +107,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     pub(super) async fn reload_or_end(&self, record: &SessionRecord) -> Result<Option<String>, Unavailable> {
         let claims = self.reload(record).await?;
         if claims.is_none() {
-            self.end(record).await?;
+            self.inner().records.end(record.clone(), End::SignedOut).await?;
         }
         Ok(claims)
     }

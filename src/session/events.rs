@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::store::SessionId;
 
@@ -73,6 +73,38 @@ pub enum SessionEvent<'a> {
         /// The user.
         subject: &'a str,
         /// The session.
+        session: &'a SessionId,
+    },
+    /// A client exchanged its refresh token for an access token of narrower scope (RFC 6749 §6).
+    #[non_exhaustive]
+    Narrowed {
+        /// Whose session.
+        subject: &'a str,
+        /// Which session.
+        session: &'a SessionId,
+        /// The generation of the refresh token.
+        presented: u32,
+        /// The generation of the session.
+        generation: u32,
+    },
+    /// A refresh token that this crate signed was presented with a secret that is not the session's. It was refused, and
+    /// the session is unchanged; whoever made it holds the signing key.
+    #[non_exhaustive]
+    WrongSecret {
+        /// Whose session it names.
+        subject: &'a str,
+        /// Which session it names.
+        session: &'a SessionId,
+        /// The generation of the token.
+        presented: u32,
+    },
+    /// The session was ended by a sign-in, because its user had as many sessions as
+    /// [`with_max_sessions`](super::SessionsBuilder::with_max_sessions) allows.
+    #[non_exhaustive]
+    LimitReached {
+        /// Whose session.
+        subject: &'a str,
+        /// The session that has ended: the one that was used least recently.
         session: &'a SessionId,
     },
     /// All sessions of a user, or all except one, were ended.
@@ -150,6 +182,15 @@ impl SessionEvents for TraceEvents {
                     "answers to refreshes are lost: does a proxy between drop `Set-Cookie`?"
                 );
             }
+            SessionEvent::Narrowed { subject, session, presented, generation } => {
+                tracing::info!(subject, %session, presented, generation, "access token of narrower scope issued");
+            }
+            SessionEvent::WrongSecret { subject, session, presented } => {
+                tracing::warn!(subject, %session, presented, "refresh token with a wrong secret: refused");
+            }
+            SessionEvent::LimitReached { subject, session } => {
+                tracing::info!(subject, %session, "session ended: the user has too many");
+            }
             SessionEvent::Ended { subject, session } => {
                 tracing::info!(subject, %session, "session ended");
             }
@@ -163,12 +204,13 @@ impl SessionEvents for TraceEvents {
     fn on_event(&self, _: &SessionEvent<'_>) {}
 }
 
-/// A type-erased listener.
-pub(super) struct Listener(Box<dyn SessionEvents>);
+/// A type-erased listener, shared by the writes that raise events.
+#[derive(Clone)]
+pub(super) struct Listener(Arc<dyn SessionEvents>);
 
 impl Listener {
     pub(super) fn new(events: impl SessionEvents) -> Self {
-        Self(Box::new(events))
+        Self(Arc::new(events))
     }
 
     pub(super) fn raise(&self, event: SessionEvent<'_>) {

@@ -11,6 +11,7 @@ use super::{
     records::{MAX_ROUNDS, Unavailable},
     rotation::{self, Admission, Decision, Write, decide},
     sessions::Sessions,
+    writes::{End, WriteEvent},
 };
 use crate::{
     clock::unix_seconds,
@@ -43,6 +44,15 @@ pub(crate) struct NarrowToken {
     pub(crate) expires_at: u64,
     /// Whole seconds from now.
     pub(crate) expires_in: u64,
+}
+
+/// The outcome of asking for an access token of narrower scope.
+pub(crate) enum Narrowing {
+    Granted(NarrowToken),
+    /// All that was granted is asked for: that is an ordinary exchange.
+    NotNarrower,
+    /// More is asked for than was granted.
+    Exceeds,
 }
 
 /// Why a refresh token could not be exchanged.
@@ -124,9 +134,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         for round in first..MAX_ROUNDS {
             let (Snapshot { record, now }, waited) = self.inner().records.read_timed(&id).await?;
             let record = record.ok_or(RefreshError::ENDED)?;
-            if !has_secret(&record, token) {
-                return Err(RefreshError::WRONG_SECRET);
-            }
+            self.check_secret(&record, token)?;
             let decision = decide(token.generation, &record, now, waited, self.inner().rules);
             let decision = if round == 0 { decision } else { decision.of_later_look() };
             if let Some(grant) = self.carry_out(decision, token, record, now).await? {
@@ -134,6 +142,16 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             }
         }
         Err(RefreshError::Unavailable)
+    }
+
+    fn check_secret(&self, record: &SessionRecord, token: &RefreshToken) -> Result<(), RefreshError> {
+        if has_secret(record, token) {
+            return Ok(());
+        }
+        let (subject, session) = (&*record.subject, &record.id);
+        let event = SessionEvent::WrongSecret { subject, session, presented: token.generation };
+        self.inner().records.events.raise(event);
+        Err(RefreshError::WRONG_SECRET)
     }
 
     /// Carries out a decision; returns `None` if another writer won, in which case the record must be read again.
@@ -151,24 +169,14 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             Decision::Refuse => Err(RefreshError::ENDED),
             Decision::TooLate => Err(RefreshError::Unavailable),
             Decision::Revoke => {
-                self.revoke_reused(token, &record).await?;
+                let end = End::Reused { presented: token.generation };
+                self.inner().records.end(record, end).await?;
                 Err(RefreshError::ENDED)
             }
             Decision::Rotate | Decision::RenewAccess | Decision::AnswerAgain { .. } | Decision::CatchUp => {
                 self.answer(decision, token, record, now).await
             }
         }
-    }
-
-    async fn revoke_reused(&self, token: &RefreshToken, record: &SessionRecord) -> Result<(), Unavailable> {
-        self.inner().records.remove(&record.id).await?;
-        self.inner().events.raise(SessionEvent::ReuseDetected {
-            subject: &record.subject,
-            session: &record.id,
-            presented: token.generation,
-            current: record.generation,
-        });
-        Ok(())
     }
 
     /// Returns `true` if the session's absolute expiry leaves no whole second for another access token.
@@ -209,29 +217,23 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let Some(grant) = self.grant(decision, token, &write.record)? else {
             return self.rebuild(&write.record).await;
         };
-        match inner.records.update(&write).await {
-            Ok(Update::Done(written)) => {
-                self.raise_advance(decision, token, from, &written);
-                Ok(Some(grant))
-            }
+        let event = match decision {
+            Decision::Rotate => Some(WriteEvent::Rotated),
+            Decision::CatchUp => Some(WriteEvent::LostWrites { presented: token.generation, stored: from }),
+            _ => None,
+        };
+        let update = match event {
+            Some(event) => inner.records.update_raising(write, event).await,
+            None => inner.records.update(&write).await,
+        };
+        match update {
+            Ok(Update::Done(_)) => Ok(Some(grant)),
             Ok(Update::Gone) => Err(RefreshError::ENDED),
             Ok(Update::Conflict) if must_be_written => Ok(None),
             Err(Unavailable) if must_be_written => Err(RefreshError::Unavailable),
             // A touch that is lost is not repeated.
             Ok(Update::Conflict) | Err(Unavailable) => Ok(Some(grant)),
         }
-    }
-
-    fn raise_advance(&self, decision: Decision, token: &RefreshToken, from: u32, record: &SessionRecord) {
-        let (subject, session) = (&*record.subject, &record.id);
-        let event = match decision {
-            Decision::Rotate => SessionEvent::Rotated { subject, session, generation: record.generation },
-            Decision::CatchUp => {
-                SessionEvent::StoreLostWrites { subject, session, presented: token.generation, stored: from }
-            }
-            _ => return,
-        };
-        self.inner().events.raise(event);
     }
 
     /// Issues the tokens of `record`; returns `None` if its claims cannot be deserialized as the application's type.
@@ -315,13 +317,13 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
                     let write = rotation::reissued(record, inner.lifetimes.idle);
                     let next =
                         self.issue(&write.record, Some(&secret), inner.clock.now()).map_err(cannot_issue)?;
-                    match self.is_written(&write).await? {
-                        Some(written) => {
-                            self.raise_answer_lost(&written);
+                    match inner.records.update_raising(write, WriteEvent::AnswerLost).await? {
+                        Update::Done(_) => {
                             issued = next;
                             true
                         }
-                        None => false,
+                        Update::Conflict => false,
+                        Update::Gone => return Err(RefreshError::ENDED),
                     }
                 }
             };
@@ -351,31 +353,22 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         Ok(fresh.with_refresh_of(issued))
     }
 
-    fn raise_answer_lost(&self, record: &SessionRecord) {
-        self.inner().events.raise(SessionEvent::AnswerLost {
-            subject: &record.subject,
-            session: &record.id,
-            generation: record.generation,
-            in_a_row: rotation::reissues(record),
-        });
-    }
-
     /// Issues an access token with a narrower scope (RFC 6749 §6).
-    ///
-    /// Returns `None` if `scope` exceeds what the session was granted.
     ///
     /// The session keeps its generation, its scopes and its cookies. Reuse is detected as in any exchange.
     pub(crate) async fn narrow(
         &self,
         token: &RefreshToken,
         scope: &Scopes,
-    ) -> Result<Option<NarrowToken>, RefreshError> {
+    ) -> Result<Narrowing, RefreshError> {
         let inner = self.inner();
         let id = SessionId::from(&*token.session_id);
         let (Snapshot { record, now: store_now }, waited) = inner.records.read_timed(&id).await?;
         let record = record.ok_or(RefreshError::ENDED)?;
-        if !has_secret(&record, token) {
-            return Err(RefreshError::WRONG_SECRET);
+        self.check_secret(&record, token)?;
+        let granted = Scopes::granted(&record.scope);
+        if *scope == granted {
+            return Ok(Narrowing::NotNarrower);
         }
         match decide(token.generation, &record, store_now, waited, inner.rules) {
             // `exchange` carries out both decisions and returns the reason.
@@ -391,8 +384,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         if self.is_nearly_over(&record) {
             return Err(RefreshError::OVER);
         }
-        if !scope.is_subset(&Scopes::granted(&record.scope)) {
-            return Ok(None);
+        if !scope.is_subset(&granted) {
+            return Ok(Narrowing::Exceeds);
         }
         let record = if self.is_reload_due(&record, store_now) {
             let claims = self.reload_or_end(&record).await?.ok_or(RefreshError::ENDED)?;
@@ -409,11 +402,14 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         }
         // It counts as a presentation, which must be known before the token is used.
         let write = rotation::narrowed(token.generation, &record, store_now, inner.rules.grace);
-        if self.is_written(&write).await?.is_none() {
-            return Err(RefreshError::Unavailable);
+        let event = WriteEvent::Narrowed { presented: token.generation };
+        match inner.records.update_raising(write, event).await? {
+            Update::Done(_) => {}
+            Update::Conflict => return Err(RefreshError::Unavailable),
+            Update::Gone => return Err(RefreshError::ENDED),
         }
         let expires_at = unix_seconds(access_expiry(&inner.lifetimes, now, record.absolute_expires_at));
         let expires_in = expires_at.saturating_sub(unix_seconds(now));
-        Ok(Some(NarrowToken { access_token, expires_at, expires_in }))
+        Ok(Narrowing::Granted(NarrowToken { access_token, expires_at, expires_in }))
     }
 }

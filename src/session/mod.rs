@@ -32,8 +32,9 @@ mod sessions;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod writes;
 
-pub(crate) use self::exchange::{Answer, Grant, RefreshError};
+pub(crate) use self::exchange::{Answer, Grant, Narrowing, RefreshError};
 pub use self::{
     answers::{SessionInfo, SignedIn, SignedOut, UpdatedClaims},
     builder::SessionsBuilder,

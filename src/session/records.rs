@@ -3,18 +3,20 @@
 //! Store errors are logged here, for the operator, and become [`Unavailable`], which tells clients nothing about the
 //! cause.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use super::rotation::Write;
+use super::{events::Listener, rotation::Write};
 use crate::{
     clock::SharedClock,
     store::{BoxError, Created, ErasedStore, NewRecord, SessionId, SessionRecord, Snapshot, Update},
     trace,
 };
 
-/// The store, and the clock of this node.
+/// The store, the listener to what is written to it, and the clock of this node. Clones share them.
+#[derive(Clone)]
 pub(crate) struct Records {
-    store: Box<dyn ErasedStore>,
+    store: Arc<dyn ErasedStore>,
+    pub(super) events: Listener,
     clock: SharedClock,
 }
 
@@ -23,8 +25,8 @@ pub(crate) struct Records {
 pub(crate) struct Unavailable;
 
 impl Records {
-    pub(super) const fn new(store: Box<dyn ErasedStore>, clock: SharedClock) -> Self {
-        Self { store, clock }
+    pub(super) fn new(store: Box<dyn ErasedStore>, events: Listener, clock: SharedClock) -> Self {
+        Self { store: store.into(), events, clock }
     }
 
     pub(super) fn new_id(&self, subject: &str) -> SessionId {

@@ -1,19 +1,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    answers::SessionInfo,
-    confirmer::Confirmer,
-    error::SessionError,
-    events::{Listener, SessionEvent},
-    records::{Records, Unavailable},
-    reload::ErasedReload,
-    rotation::Rules,
+    answers::SessionInfo, confirmer::Confirmer, error::SessionError, records::Records, reload::ErasedReload,
+    rotation::Rules, writes::End,
 };
 use crate::{
     clock::SharedClock,
     cookies::Cookies,
     request::{Authenticator, OriginPolicy, RefreshCookieReader},
-    store::{SessionId, SessionRecord, Snapshot},
+    store::{SessionId, Snapshot},
     token::{Claims, Issuer},
 };
 use http::HeaderName;
@@ -79,7 +74,7 @@ pub(crate) struct Inner<C> {
     pub(crate) refresh_after: Option<Duration>,
     pub(crate) session_check: bool,
     pub(super) reload: Option<Box<dyn ErasedReload<C>>>,
-    pub(super) events: Listener,
+    pub(super) max_sessions: usize,
     pub(super) confirmer: Confirmer,
     pub(crate) clock: SharedClock,
 }
@@ -98,13 +93,6 @@ impl<C> Sessions<C> {
 
     pub(crate) fn inner(&self) -> &Inner<C> {
         &self.inner
-    }
-
-    /// Ends a session and raises [`SessionEvent::Ended`].
-    pub(super) async fn end(&self, record: &SessionRecord) -> Result<(), Unavailable> {
-        self.inner.records.remove(&record.id).await?;
-        self.inner.events.raise(SessionEvent::Ended { subject: &record.subject, session: &record.id });
-        Ok(())
     }
 
     /// Returns the live sessions of a user, oldest first.
@@ -127,10 +115,11 @@ impl<C> Sessions<C> {
     pub async fn revoke(&self, subject: &str, session: &str) -> Result<bool, SessionError> {
         let Snapshot { record, now } = self.inner.records.read(&session.into()).await?;
         let own = record.filter(|record| *record.subject == *subject && record.is_live(now));
-        if let Some(record) = &own {
-            self.end(record).await?;
+        let found = own.is_some();
+        if let Some(record) = own {
+            self.inner.records.end(record, End::SignedOut).await?;
         }
-        Ok(own.is_some())
+        Ok(found)
     }
 
     /// Ends all sessions of a user and returns their number.
@@ -143,7 +132,7 @@ impl<C> Sessions<C> {
     ///
     /// Returns [`SessionError::Unavailable`] if the store fails.
     pub async fn sign_out_everywhere(&self, subject: &str) -> Result<u64, SessionError> {
-        self.end_all(subject, None).await
+        Ok(self.inner.records.end_all(subject, None).await?)
     }
 
     /// Ends all sessions of the user except the current one, and returns the number of sessions ended.
@@ -153,20 +142,21 @@ impl<C> Sessions<C> {
     /// Returns [`SessionError::Token`] if the claims do not identify a user and a session, and
     /// [`SessionError::Unavailable`] if the store fails.
     pub async fn sign_out_others(&self, claims: &Claims<C>) -> Result<u64, SessionError> {
-        let (id, subject) = session_of(claims).ok_or_else(SessionError::ended)?;
-        self.end_all(subject, Some(&id)).await
-    }
-
-    async fn end_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, SessionError> {
-        let count = self.inner.records.remove_all(subject, keep).await?;
-        self.inner.events.raise(SessionEvent::AllEnded { subject, count });
-        Ok(count)
+        let (id, subject) = speaks_for(claims).ok_or_else(SessionError::ended)?;
+        Ok(self.inner.records.end_all(subject, Some(id)).await?)
     }
 }
 
 /// Returns the session and the subject of claims, if they have both, as claims issued by `Sessions` do.
 pub(super) fn session_of<C>(claims: &Claims<C>) -> Option<(SessionId, &str)> {
     Some((claims.session_id()?.into(), claims.subject()?))
+}
+
+/// Returns the session and the subject of claims that speak for the whole session: not those of a narrowed token, or of
+/// one that was passed on.
+pub(super) fn speaks_for<C>(claims: &Claims<C>) -> Option<(SessionId, &str)> {
+    claims.generation()?;
+    session_of(claims)
 }
 
 impl<C> Clone for Sessions<C> {

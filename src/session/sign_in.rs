@@ -6,9 +6,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     answers::{SignedIn, SignedOut},
     error::SessionError,
-    events::SessionEvent,
     exchange::has_secret,
+    records::Unavailable,
     sessions::Sessions,
+    writes::End,
 };
 use crate::{
     request::{RefreshCookie, RefreshToken, SessionSecret},
@@ -122,14 +123,15 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         if !inner.authenticator.verifier.can_read(&trial.token) {
             return Err(IssueError::new(IssueErrorKind::NotReadable).into());
         }
-        let presented = self.presented_sessions(&request.headers);
-        let record = self.replace(presented, session).await?;
+        let former = self.proven_sessions(&request.headers).await?;
+        let over_limit = self.over_limit(&session.subject, &former).await?;
+        let begun = inner.records.begin(session, former, over_limit).await?;
+        let record = begun.ok_or(SessionError::Full)?;
         // The store may use another clock, and the cookies must carry its times.
         let issued = match trial.says_same_as(&record) {
             true => trial,
             false => self.issue(&record, Some(&secret), now)?,
         };
-        inner.events.raise(SessionEvent::SignedIn { subject: &record.subject, session: &record.id });
         Ok(SignedIn {
             expires_at: issued.expires_at,
             cookies: inner
@@ -153,33 +155,25 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// cookie is cleared, so that the user can try again.
     pub async fn sign_out(&self, request: &Parts) -> Result<SignedOut, SessionError> {
         self.inner().origin.check(request)?;
-        let presented = self.presented_sessions(&request.headers);
-        self.end_presented(presented).await?;
+        for record in self.proven_sessions(&request.headers).await? {
+            self.inner().records.end(record, End::SignedOut).await?;
+        }
         Ok(SignedOut { cookies: self.clearing_cookies(), clear_site_data: false })
     }
 
-    /// Stores the new session, then ends those that the request presents.
-    ///
-    /// If the store fails, the user stays signed in. If it is full, the presented sessions are ended first to make
-    /// room.
-    async fn replace(
+    /// The least recently used sessions that a further one puts over the limit.
+    async fn over_limit(
         &self,
-        presented: Vec<PresentedSession>,
-        session: NewRecord,
-    ) -> Result<SessionRecord, SessionError> {
-        if presented.is_empty() {
-            return self.inner().records.create(session).await?.ok_or(SessionError::Full);
-        }
-        if let Some(record) = self.inner().records.create(session.clone()).await? {
-            if let Err(error) = self.end_presented(presented).await {
-                // Its tokens were never sent, so a session that cannot be removed now just expires.
-                let _ = self.inner().records.remove(&record.id).await;
-                return Err(error);
-            }
-            return Ok(record);
-        }
-        self.end_presented(presented).await?;
-        self.inner().records.create(session).await?.ok_or(SessionError::Full)
+        subject: &str,
+        former: &[SessionRecord],
+    ) -> Result<Vec<SessionRecord>, Unavailable> {
+        let inner = self.inner();
+        let mut records = inner.records.list(subject).await?;
+        records.retain(|record| former.iter().all(|former| former.id != record.id));
+        let excess = (records.len() + 1).saturating_sub(inner.max_sessions);
+        records.sort_by_key(|record| record.last_seen_at);
+        records.truncate(excess);
+        Ok(records)
     }
 
     /// Returns the sessions that the request presents: by its refresh tokens or, if it has none, by an access token
@@ -196,7 +190,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         // A narrowed access token has no XSRF claim, and its holder must not be able to end the session.
         if presented.is_empty()
             && let Ok(claims) = inner.authenticator.peek(headers, budget)
-            && claims.xsrf_token().is_some()
+            && claims.generation().is_some()
             && let (Some(id), Some(subject)) = (claims.session_id(), claims.subject())
         {
             presented.push(PresentedSession::ByAccessToken { id: id.into(), subject: subject.into() });
@@ -204,15 +198,14 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         presented
     }
 
-    async fn end_presented(&self, presented: Vec<PresentedSession>) -> Result<(), SessionError> {
-        for session in presented {
-            if let Some(record) = self.inner().records.read(&session.id()).await?.record
-                && session.proves(&record)
-            {
-                self.end(&record).await?;
-            }
+    /// Returns the live records of the sessions that the request presents and proves to belong to.
+    async fn proven_sessions(&self, headers: &HeaderMap) -> Result<Vec<SessionRecord>, Unavailable> {
+        let mut proven = Vec::new();
+        for presented in self.presented_sessions(headers) {
+            let record = self.inner().records.read(&presented.id()).await?.record;
+            proven.extend(record.filter(|record| presented.proves(record)));
         }
-        Ok(())
+        Ok(proven)
     }
 }
 

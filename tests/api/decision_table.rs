@@ -258,7 +258,7 @@ async fn wrong_secret_refuses_and_neither_clears_nor_revokes() {
             assert_eq!(code(&response), "token_invalid", "{way:?}, generation {generation}");
             assert_eq!(cookies(&response), NONE, "{way:?}, generation {generation}");
             assert_eq!(shop.store.record(&session).await, before, "{way:?}, generation {generation}");
-            assert_eq!(shop.events(), NONE, "{way:?}, generation {generation}");
+            assert_eq!(shop.events(), [format!("wrong secret of {generation}")], "{way:?}");
             assert_eq!(way.ask(&browser).await.status(), 200, "{way:?}, generation {generation}: the owner");
         }
     }

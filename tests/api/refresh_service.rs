@@ -140,7 +140,7 @@ async fn token_of_narrower_scope_is_only_in_the_body_and_the_session_stays() {
     assert_eq!(unchanged(&after), unchanged(&before.unwrap()), "it is not rotated, and not prolonged");
     assert_eq!(after.last_seen_at, Clock::now(&shop.clock), "but the client was seen");
     assert_eq!(browser.cookie(REFRESH), refresh);
-    assert_eq!(shop.events(), NONE);
+    assert_eq!(shop.events(), ["narrowed by 0"]);
 
     let token = answer["access_token"].as_str().unwrap();
     let verifier = Verifier::<User>::builder(KeyRing::hs256(SECRET).unwrap())
@@ -154,6 +154,12 @@ async fn token_of_narrower_scope_is_only_in_the_body_and_the_session_stays() {
     let bearer = format!("Bearer {token}");
     let Ok(used) = browser.separate().post("/me").header("authorization", bearer).send().await;
     assert_eq!(text(&used), "ada customer 0");
+    // It does not speak for the whole session.
+    let (sessions, user) = (&shop.sessions, role("admin"));
+    assert!(sessions.update_claims(&claims, &user).await.is_err());
+    assert!(sessions.update_privileges(&claims, &user).await.is_err());
+    assert!(sessions.sign_out_others(&claims).await.is_err());
+    assert!(sessions.is_live(&claims).await.unwrap(), "but it can be asked about");
 
     assert_eq!(post(&browser, "/refresh").await.status(), 200);
     assert_eq!(payload(&browser.cookie(ACCESS).unwrap())["scope"], "read write", "the grant stays");
@@ -164,7 +170,7 @@ async fn forms_are_answered_by_the_scope_they_request() {
     let long = format!("scope=read&padding={}", "x".repeat(5000));
     let cases = [
         ("a subset", "scope=write", 200, "", false),
-        ("all, in another order", "scope=write+read", 200, "", false),
+        ("all, in another order: an ordinary exchange", "scope=write+read", 200, "", true),
         ("more than granted", "scope=read+admin", 400, "invalid_scope", false),
         ("another", "scope=admin", 400, "invalid_scope", false),
         ("a prefix of one", "scope=rea", 400, "invalid_scope", false),

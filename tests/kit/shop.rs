@@ -175,6 +175,9 @@ fn word(event: &SessionEvent<'_>) -> String {
         SessionEvent::AnswerLost { generation, in_a_row, .. } => {
             format!("answer lost, {in_a_row} in a row, {generation} begun")
         }
+        SessionEvent::Narrowed { presented, .. } => format!("narrowed by {presented}"),
+        SessionEvent::WrongSecret { presented, .. } => format!("wrong secret of {presented}"),
+        SessionEvent::LimitReached { subject, .. } => format!("one session of {subject} too many"),
         SessionEvent::Ended { subject, .. } => format!("ended {subject}"),
         SessionEvent::AllEnded { subject, count, .. } => format!("ended {count} of {subject}"),
         other => format!("{other:?}"),

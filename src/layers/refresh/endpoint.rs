@@ -27,7 +27,7 @@ use crate::{
     },
     reject::{ProblemJson, Refusal, refuse},
     request::{RefreshCookie, RefreshToken, cookie_values},
-    session::{RefreshError, Sessions},
+    session::{Narrowing, RefreshError, Sessions},
     token::{Budget, Scopes, TokenErrorKind},
 };
 
@@ -159,8 +159,10 @@ async fn narrow<C>(
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    let Some(narrow) = sessions.narrow(token, scope).await? else {
-        return Ok(oauth_error("invalid_scope"));
+    let narrow = match sessions.narrow(token, scope).await? {
+        Narrowing::Granted(narrow) => narrow,
+        Narrowing::NotNarrower => return rotate(sessions, token).await,
+        Narrowing::Exceeds => return Ok(oauth_error("invalid_scope")),
     };
     let mut response = json_response(
         StatusCode::OK,
