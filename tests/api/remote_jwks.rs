@@ -670,8 +670,8 @@ fn a_set_is_only_followed_over_https_or_on_loopback() {
         let error = error.to_string();
         let reason = match url.parse::<Uri>() {
             Ok(_) if url.contains('@') => "user name or password",
-            Ok(_) => "over https",
-            Err(_) => "no valid URL",
+            Ok(_) => "must use https",
+            Err(_) => "is not valid",
         };
         assert!(error.contains(reason), "`{url}`: {error}");
     }
