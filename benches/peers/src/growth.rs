@@ -84,7 +84,7 @@ fn tokens() {
         for cache in [Cache::Off, Cache::On] {
             let rows = TOKEN_SIZES.map(|size| {
                 let token = token_of(size, claims);
-                let verifier = ours::caching(Verifier::<Nothing>::new(ours::keys(Algorithm::HS256)), cache);
+                let verifier = ours::caching(Verifier::<Nothing>::builder(ours::keys(Algorithm::HS256)), cache);
                 let id = add(&mut suite, verifier, Requests::with_cookie(&token), Answer::Passed);
                 (token.len() as f64, id)
             });
@@ -169,7 +169,7 @@ fn ring_series(suite: &mut Suite, title: &str, ids: bool, first: bool) -> Series
         let place = if first { 0 } else { count - 1 };
         let ring = (0..count).map(|index| ring_key(index == place, ids, index));
         let ring = KeyRing::verify_only(ring).expect("a valid ring");
-        let verifier = ours::caching(Verifier::<User>::new(ring), Cache::Off);
+        let verifier = ours::caching(Verifier::<User>::builder(ring), Cache::Off);
         let beyond_budget = !ids && place >= 4;
         let expected = if beyond_budget { Answer::Refused } else { Answer::Passed };
         (count as f64, add(suite, verifier, requests.clone(), expected))

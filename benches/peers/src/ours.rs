@@ -7,6 +7,7 @@ use tower_cookie_jwt::{
     CookieJwtLayer, KeyRing, MemoryStore, Sessions, Verifier,
     keys::{Algorithm as OurAlgorithm, Key},
     store::{Created, NewRecord, RefreshStore, SessionId},
+    token::VerifierBuilder,
 };
 
 use crate::fixture::{
@@ -61,15 +62,17 @@ pub(crate) fn keys(algorithm: Algorithm) -> KeyRing {
 }
 
 pub(crate) fn verifier(algorithm: Algorithm, cache: Cache) -> Verifier<User> {
-    caching(Verifier::new(keys(algorithm)), cache).with_issuer(ISSUER).with_audience(AUDIENCE)
+    let builder = Verifier::builder(keys(algorithm)).with_issuer(ISSUER).with_audience(AUDIENCE);
+    caching(builder, cache)
 }
 
-/// Configures the cache of `verifier`.
-pub(crate) fn caching<C>(verifier: Verifier<C>, cache: Cache) -> Verifier<C> {
-    match cache.bytes() {
-        None => verifier,
-        Some(bytes) => verifier.with_cache_bytes(bytes),
-    }
+/// Builds a verifier with this cache.
+pub(crate) fn caching<C>(builder: VerifierBuilder<C>, cache: Cache) -> Verifier<C> {
+    let builder = match cache.bytes() {
+        None => builder,
+        Some(bytes) => builder.with_cache_bytes(bytes),
+    };
+    builder.build().expect("the settings agree")
 }
 
 /// Returns only the layer that verifies tokens.
