@@ -34,6 +34,11 @@ impl Names {
         format!("{}_version", self.table)
     }
 
+    /// The same with its schema, quoted.
+    pub(super) fn quoted_version_table(&self) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(&self.version_table()))
+    }
+
     /// The name of an index, quoted; it is always in its table's schema.
     pub(super) fn index(&self, suffix: &str) -> String {
         quoted(&format!("{}_{suffix}", self.table))

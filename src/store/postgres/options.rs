@@ -96,9 +96,10 @@ impl PostgresStoreOptions {
         self
     }
 
-    /// The statements that make schema, tables and indexes, for those who do so by hand.
+    /// The statements that make schema, tables and indexes, or bring them up to date, for those who do
+    /// so by hand.
     ///
-    /// Run them as the owner of the tables, then give the application's role `USAGE` on the schema,
+    /// Run them as the owner of the tables, with each version of this crate, then give the application's role `USAGE` on the schema,
     /// `SELECT, INSERT, UPDATE, DELETE` on the table of sessions and `SELECT` on the table with
     /// `_version` after its name.
     ///
@@ -127,8 +128,8 @@ impl PostgresStoreOptions {
     /// # Errors
     ///
     /// When a name or the URL is unusable, when the server cannot be reached, refuses the user or
-    /// does not let the tables be made, when the database is not encoded in UTF-8, or when its tables
-    /// are not ours or of a later version.
+    /// does not let the tables be made or brought up to date, when the database is not encoded in UTF-8, or
+    /// when its tables are not ours or of a later version that this one cannot go on with.
     pub async fn connect(self, url: &str) -> Result<PostgresStore, PostgresStoreError> {
         let (names, options) = (self.names()?, options_for(url)?);
         let statements = Statements::new(&names);
