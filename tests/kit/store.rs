@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::oneshot;
 use tower_cookie_jwt::{
     MemoryStore,
-    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
+    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Stamps, Update},
     testing::TestClock,
 };
 
@@ -111,7 +111,8 @@ impl TestStore {
     /// Writes the record, as restoring a backup does.
     pub(crate) async fn restore(&self, mut record: SessionRecord) {
         record.version = self.record(&record.id).await.expect("the session exists").version;
-        assert_eq!(self.memory.update(&record).await, Ok(Update::Done));
+        let Ok(outcome) = self.memory.update(&record, Stamps::default()).await;
+        assert!(outcome.is_done(), "{outcome:?}");
     }
 
     async fn called(&self, name: &'static str) -> Result<(), Down> {
@@ -149,10 +150,10 @@ impl RefreshStore for TestStore {
         Ok(snapshot)
     }
 
-    async fn update(&self, record: &SessionRecord) -> Result<Update, Down> {
+    async fn update(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, Down> {
         self.state.write_gate.pass().await;
         self.called("update").await?;
-        let Ok(update) = self.memory.update(record).await;
+        let Ok(update) = self.memory.update(record, stamps).await;
         Ok(update)
     }
 
