@@ -87,16 +87,20 @@ async fn version(connection: &mut PgConnection, names: &Names) -> Result<usize, 
     if !exists(connection, table_exists, &[schema, &table]).await? {
         return Ok(0);
     }
-    let stored = safe(format!("SELECT * FROM {}", names.quoted_version_table()));
-    // Not prepared for the next time: another node may add a column in between.
-    let stored = sqlx::query(stored).persistent(false).fetch_one(connection).await?;
+    // Not by name, for the first version has no second column, nor with `*`, whose columns may change between the
+    // statement's preparation and its execution, when another node migrates.
+    let stored = safe(format!(
+        "SELECT version, (to_jsonb(stored) ->> 'compatible_from')::integer AS compatible_from FROM {} AS stored",
+        names.quoted_version_table()
+    ));
+    let stored = sqlx::query(stored).fetch_one(connection).await?;
     let version: i32 = stored.try_get("version")?;
     if let Some(known) = usize::try_from(version).ok().filter(|known| *known <= MIGRATIONS.len()) {
         return Ok(known);
     }
-    let compatible_from: i32 = stored.try_get("compatible_from")?;
-    match usize::try_from(compatible_from) {
-        Ok(from) if from <= MIGRATIONS.len() => Ok(MIGRATIONS.len()),
+    let compatible_from: Option<i32> = stored.try_get("compatible_from")?;
+    match compatible_from.map(usize::try_from) {
+        Some(Ok(from)) if from <= MIGRATIONS.len() => Ok(MIGRATIONS.len()),
         _ => Err(Reason::Newer(version).into()),
     }
 }
