@@ -18,7 +18,7 @@ use std::{
 use tower_cookie_jwt::{
     MemoryStore,
     store::{
-        Created, NewRecord, PostgresStore, RedisStore, RefreshStore, SessionRecord, SqliteStore, Update,
+        Created, NewRecord, PostgresStore, RedisStore, RefreshStore, SessionRecord, SqliteStore, Stamps,
     },
 };
 
@@ -29,6 +29,7 @@ const AT_ONCE: usize = 64;
 /// The number of sessions that the requests cycle through.
 const SESSIONS: usize = 4096;
 const LASTS: Duration = Duration::from_secs(3);
+const IDLE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 const TAG_KEY: &[u8] = b"sixteen bytes or more";
 
 #[derive(Clone, Copy)]
@@ -149,13 +150,16 @@ async fn perform<S: RefreshStore>(operation: Operation, store: &S, record: &Sess
 
 async fn write<S: RefreshStore>(store: &S, record: &SessionRecord, rotates: bool) {
     let mut record = read(store, record).await;
-    if rotates {
+    let used = Stamps { last_seen_at: true, idle: Some(IDLE), ..Stamps::default() };
+    let stamps = if rotates {
+        record.parent = record.generation;
         record.generation += 1;
-        record.confirmed_at = None;
+        Stamps { rotated_at: true, issued_at: true, ..used }
     } else {
-        record.confirmed_at = Some(record.created_at);
-    }
-    assert_eq!(store.update(&record).await.expect("it writes"), Update::Done);
+        record.seen = Some(record.generation);
+        Stamps { confirmed_at: true, ..used }
+    };
+    assert!(store.update(&record, stamps).await.expect("it writes").is_done());
 }
 
 async fn read<S: RefreshStore>(store: &S, record: &SessionRecord) -> SessionRecord {

@@ -11,7 +11,7 @@ use std::{
 
 use tower_cookie_jwt::{
     MemoryStore,
-    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
+    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Stamps, Update},
 };
 
 #[derive(Clone)]
@@ -53,8 +53,8 @@ impl RefreshStore for Outage {
         self.ask(self.store.read(id)).await
     }
 
-    async fn update(&self, record: &SessionRecord) -> io::Result<Update> {
-        self.ask(self.store.update(record)).await
+    async fn update(&self, record: &SessionRecord, stamps: Stamps) -> io::Result<Update> {
+        self.ask(self.store.update(record, stamps)).await
     }
 
     async fn remove(&self, id: &SessionId) -> io::Result<bool> {

@@ -58,8 +58,9 @@ pub trait RefreshStore: Send + Sync + 'static {
     ///
     /// Of any number of concurrent calls with one version, exactly one returns [`Update::Done`].
     /// A removed or missing session is never written: nothing revives it. Subject and time of
-    /// creation never change. Times may be rounded, to 2 ms at the most, but `confirmed_at` and
-    /// `rotated_at` never to earlier: nothing settles before its time.
+    /// creation never change. Times may be rounded, to 2 ms at the most, but those from which something
+    /// is counted (`confirmed_at`, `rotated_at`, `issued_at`, `claims_at`) never to earlier: nothing
+    /// settles before its time. The extension comes back byte for byte, whatever it is.
     fn update(
         &self,
         record: &SessionRecord,

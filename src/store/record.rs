@@ -277,7 +277,20 @@ impl SessionRecord {
         self
     }
 
-    /// Returns the version as an SQL integer, or `None` if it does not fit: NULL equals no stored version.
+    /// The record with what it lacks if it was written before there was a parent. Such a session has been seen in the
+    /// current generation if it is confirmed, else in the one before, which counts as seen long ago.
+    #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+    pub(super) fn of_first_version(mut self) -> Self {
+        let before = self.generation.checked_sub(1);
+        self.parent = before.unwrap_or_default();
+        self.seen = if self.confirmed_at.is_some() { Some(self.generation) } else { before };
+        self.confirmed_at = self.confirmed_at.or_else(|| before.map(|_| SystemTime::UNIX_EPOCH));
+        self.issued_at = self.rotated_at;
+        self.claims_at = self.rotated_at;
+        self
+    }
+
+    /// The version as SQL has it; one that it cannot have is NULL, which equals no stored one.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(super) fn signed_version(&self) -> Option<i64> {
         self.version.try_into().ok()
@@ -320,3 +333,29 @@ impl fmt::Debug for NewRecord {
 const DAY: u64 = 24 * 60 * 60;
 pub(crate) const DEFAULT_IDLE: Duration = Duration::from_secs(14 * DAY);
 pub(crate) const DEFAULT_ABSOLUTE: Duration = Duration::from_secs(90 * DAY);
+
+#[cfg(all(test, any(feature = "postgres", feature = "redis", feature = "sqlite")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_of_the_first_version_gets_what_it_lacks() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let long_ago = Some(SystemTime::UNIX_EPOCH);
+        for (name, generation, confirmed_at, parent, seen, seen_at) in [
+            ("new", 0, None, 0, None, None),
+            ("new and confirmed", 0, Some(at(9)), 0, Some(0), Some(at(9))),
+            ("rotated once", 1, None, 0, Some(0), long_ago),
+            ("rotated", 7, None, 6, Some(6), long_ago),
+            ("rotated and confirmed", 7, Some(at(9)), 6, Some(7), Some(at(9))),
+        ] {
+            let mut record = NewRecord::new("id".into(), "ada", [0; 32]).begin(at(1));
+            record.generation = generation;
+            record.confirmed_at = confirmed_at;
+            record.rotated_at = at(8);
+            let record = record.of_first_version();
+            assert_eq!((record.parent, record.seen, record.confirmed_at), (parent, seen, seen_at), "{name}");
+            assert_eq!((record.issued_at, record.claims_at), (at(8), at(8)), "{name}");
+        }
+    }
+}

@@ -119,7 +119,7 @@ async fn expired_sessions_are_purged_on_insertion_and_live_ones_stay() {
     }
     clock.advance(10 * DAY);
     used.idle_expires_at = clock.now() + 14 * DAY;
-    assert!(store.update(&used, Stamps::default()).await.unwrap().is_done());
+    assert!(matches!(store.update(&used, Stamps::default()).await, Ok(Update::Done(_))));
     clock.advance(4 * DAY - Duration::from_secs(1));
     create(&store, "bob").await;
     assert_eq!(store.len(), 12, "none has expired yet");
@@ -131,6 +131,39 @@ async fn expired_sessions_are_purged_on_insertion_and_live_ones_stay() {
     create(&store, "eve").await;
     assert!(read(&store, &used.id).await.0.is_none(), "and is purged in its turn");
     assert_eq!(store.list("ada").await, Ok(vec![]));
+}
+
+/// More of them than a sign-in looks at while there is room.
+#[tokio::test(flavor = "current_thread")]
+async fn expired_sessions_are_purged_some_at_a_time_and_take_no_room() {
+    let (clock, store) = store();
+    let store = store.with_capacity(2000);
+    for _ in 0..1500 {
+        create(&store, "ada").await;
+    }
+    clock.advance(14 * DAY);
+    let mut left = store.len();
+    while left > 10 {
+        create(&store, "bob").await;
+        assert!(store.len() < left && left - store.len() < 500, "some of {left}: {}", store.len());
+        left = store.len();
+    }
+
+    // Full, and those that come first have been used meanwhile.
+    let store = MemoryStore::new().with_clock(clock.clone()).with_capacity(2000);
+    for number in 0..2000 {
+        let mut record = create(&store, "ada").await;
+        clock.advance(Duration::from_millis(1));
+        if number < 1990 {
+            record.idle_expires_at = clock.now() + 20 * DAY;
+            assert!(matches!(store.update(&record, Stamps::default()).await, Ok(Update::Done(_))));
+        }
+    }
+    clock.advance(14 * DAY);
+    for _ in 0..10 {
+        create(&store, "bob").await;
+    }
+    assert!(matches!(store.create(session(&store, "eve")).await, Ok(Created::Full)), "all are live");
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -15,10 +15,12 @@ async fn the_memory_store_keeps_the_contract() {
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
-    use std::time::{Duration, Instant};
+    use std::time::{Duration, Instant, SystemTime};
 
     use sqlx::Connection;
-    use tower_cookie_jwt::store::{Created, NewRecord, RefreshStore, SessionRecord, SqliteStore, Update};
+    use tower_cookie_jwt::store::{
+        Created, NewRecord, RefreshStore, SessionRecord, SqliteStore, Stamps, Update,
+    };
 
     use super::*;
 
@@ -47,10 +49,10 @@ mod sqlite {
         assert_eq!(seen.as_ref(), Some(&record));
         let results = futures_util::future::join_all((0..32).map(|turn| {
             let store = if turn % 2 == 0 { &one } else { &other };
-            store.update(&record)
+            store.update(&record, Stamps::default())
         }))
         .await;
-        let done = results.iter().filter(|result| matches!(result, Ok(Update::Done))).count();
+        let done = results.iter().filter(|result| matches!(result, Ok(Update::Done(_)))).count();
         assert_eq!(done, 1, "exactly one writer wins: {results:?}");
     }
 
@@ -121,9 +123,9 @@ mod sqlite {
             sqlx::raw_sql("COMMIT").execute(&mut other).await.expect("it ends");
             Instant::now()
         };
-        let written = async { (store.update(&record).await, Instant::now()) };
+        let written = async { (store.update(&record, Stamps::default()).await, Instant::now()) };
         let (ended, (outcome, written)) = tokio::join!(ended, written);
-        assert_eq!(outcome.expect("it writes"), Update::Done);
+        assert!(outcome.expect("it writes").is_done());
         assert!(written >= ended, "it has waited");
     }
 
@@ -134,7 +136,11 @@ mod sqlite {
         let (store, record) = signed_in(&path).await;
         let mut other = writer(&path).await;
         let began = Instant::now();
-        let error = store.update(&record).await.expect_err("another process is writing").to_string();
+        let error = store
+            .update(&record, Stamps::default())
+            .await
+            .expect_err("another process is writing")
+            .to_string();
         // The sweep after the sign-in may have the one connection that writes, and wait as well.
         let reasons =
             ["the session database is busy", "timed out waiting for a connection to the session database"];
@@ -142,6 +148,172 @@ mod sqlite {
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
         assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
         sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("it ends");
-        assert_eq!(store.update(&record).await.expect("it writes again"), Update::Done);
+        assert!(store.update(&record, Stamps::default()).await.expect("it writes again").is_done());
     }
+
+    /// The call begins long before it is its turn to write.
+    #[tokio::test]
+    async fn a_write_held_behind_a_lock_takes_the_time_at_which_it_gets_the_lock() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("held.sqlite");
+        let (store, record) = signed_in(&path).await;
+        let idle = Duration::from_secs(20 * 24 * 60 * 60);
+        let all = Stamps {
+            confirmed_at: true,
+            rotated_at: true,
+            issued_at: true,
+            last_seen_at: true,
+            idle: Some(idle),
+        };
+        let mut other = writer(&path).await;
+        let unlocked = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let unlocked = store.read(&record.id).await.expect("reads do not wait").now;
+            sqlx::raw_sql("COMMIT").execute(&mut other).await.expect("it ends");
+            unlocked
+        };
+        let new = NewRecord::new(store.new_id("eve"), "eve", [7; 32]);
+        let (unlocked, written, created) =
+            tokio::join!(unlocked, store.update(&record, all), store.create(new));
+        let Update::Done(written) = written.expect("it writes") else {
+            panic!("the version is the same");
+        };
+        let now = written.rotated_at;
+        assert!(now >= unlocked, "{now:?} is before {unlocked:?}");
+        assert_eq!(
+            [written.confirmed_at, Some(written.issued_at), Some(written.last_seen_at)],
+            [Some(now); 3]
+        );
+        // Rounded down, while the others are rounded up.
+        let ends = now + idle;
+        assert!([ends, ends - Duration::from_millis(1)].contains(&written.idle_expires_at));
+        assert_eq!(store.read(&record.id).await.expect("it reads").record, Some(*written));
+        let Created::Done(created) = created.expect("it writes") else {
+            panic!("there is room");
+        };
+        assert!(created.created_at >= unlocked, "a session begins when it is written");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn sessions_of_the_first_version_are_migrated() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("first.sqlite");
+        let mut first = raw(&path, "rwc").await;
+        sqlx::raw_sql(VERSION_1).execute(&mut first).await.expect("it is made");
+        first.close().await.expect("it closes");
+        let nodes = futures_util::future::join_all((0..4).map(|_| SqliteStore::open(&path))).await;
+        let nodes: Vec<_> = nodes.into_iter().map(|node| node.expect("it opens")).collect();
+        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        for (id, generation, parent, seen, confirmed_at) in [
+            ("new", 0, 0, None, None),
+            ("begun", 0, 0, Some(0), Some(at(5000))),
+            // Seen long ago.
+            ("rotated", 7, 6, Some(6), Some(at(0))),
+            ("used", 7, 6, Some(7), Some(at(5000))),
+        ] {
+            let record = nodes[0].read(&id.into()).await.expect("it reads").record.expect("it is there");
+            assert_eq!((record.generation, record.parent, record.seen), (generation, parent, seen), "{id}");
+            assert_eq!(record.confirmed_at, confirmed_at, "{id}");
+            assert_eq!([record.rotated_at, record.issued_at, record.claims_at], [at(4000); 3], "{id}");
+            assert_eq!((record.created_at, record.last_seen_at), (at(1000), at(6000)), "{id}");
+            assert_eq!((&*record.scope, &*record.claims, &*record.label), ("read", "{}", "l"), "{id}");
+            assert_eq!((record.extension.len(), record.version), (0, 9), "{id}");
+            assert!(nodes[1].list("ada").await.expect("it lists").contains(&record), "{id}");
+            // As it was read, it is written.
+            assert!(nodes[2].update(&record, Stamps::default()).await.expect("it writes").is_done());
+            let stored = nodes[3].read(&record.id).await.expect("it reads").record;
+            let mut expected = record;
+            expected.version = 10;
+            assert_eq!(stored, Some(expected), "{id}");
+        }
+        store_contract(&nodes[0]).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_table_of_a_later_version_is_used_if_that_says_so() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("later.sqlite");
+        let (running, former) = signed_in(&path).await;
+        let mut later = raw(&path, "rw").await;
+        sqlx::raw_sql(NEXT_VERSION).execute(&mut later).await.expect("it is changed");
+        // A process that runs goes on, and one of the former version may start.
+        for store in [running, SqliteStore::open(&path).await.expect("it opens")] {
+            assert_eq!(store.read(&former.id).await.expect("it reads").record.as_ref(), Some(&former));
+            let new = NewRecord::new(store.new_id("eve"), "eve", [7; 32]);
+            let Created::Done(record) = store.create(new).await.expect("it writes") else {
+                panic!("there is room");
+            };
+            let mine = "UPDATE sessions SET added = 'mine' WHERE subject = 'eve'";
+            sqlx::raw_sql(mine).execute(&mut later).await.expect("it writes");
+            assert!(store.update(&record, Stamps::default()).await.expect("it writes").is_done());
+            // What it does not know, it leaves as it is.
+            let left: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions WHERE added = 'mine'")
+                .fetch_one(&mut later)
+                .await
+                .expect("it counts");
+            assert_eq!(left, 1);
+            assert_eq!(store.remove_all("eve", None).await.expect("it removes"), 1);
+            store_contract(&store).await;
+        }
+
+        let refused = "UPDATE sessions_version SET version = 1000, compatible_from = 3";
+        sqlx::raw_sql(refused).execute(&mut later).await.expect("it writes");
+        let error = SqliteStore::open(&path).await.expect_err("it is newer");
+        assert!(error.to_string().contains("version 1000"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_table_of_the_application_is_refused_and_left_unchanged() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("foreign.sqlite");
+        let mut other = raw(&path, "rwc").await;
+        let made = sqlx::raw_sql("CREATE TABLE sessions (id TEXT)").execute(&mut other).await;
+        made.expect("it is made");
+        SqliteStore::open(&path).await.expect_err("it is another's");
+        let left: Vec<String> = sqlx::query_scalar("SELECT sql FROM sqlite_master")
+            .fetch_all(&mut other)
+            .await
+            .expect("it lists");
+        assert_eq!(left, ["CREATE TABLE sessions (id TEXT)"]);
+    }
+
+    async fn raw(path: &std::path::Path, mode: &str) -> sqlx::SqliteConnection {
+        let address = format!("sqlite:{}?mode={mode}", path.display());
+        sqlx::SqliteConnection::connect(&address).await.expect("it opens")
+    }
+
+    /// What the next version might do to the table.
+    const NEXT_VERSION: &str = "
+        ALTER TABLE sessions ADD COLUMN added TEXT;
+        ALTER TABLE sessions ADD COLUMN counted INTEGER NOT NULL DEFAULT 7;
+        ALTER TABLE sessions_version ADD COLUMN note TEXT;
+        UPDATE sessions_version SET version = 3, compatible_from = 2;
+    ";
+
+    /// The table as the first version made it, and sessions in it.
+    const VERSION_1: &str = "
+        CREATE TABLE sessions (
+            id TEXT NOT NULL PRIMARY KEY,
+            subject TEXT NOT NULL,
+            secret_hash BLOB NOT NULL,
+            generation INTEGER NOT NULL,
+            confirmed_at INTEGER,
+            rotated_at INTEGER NOT NULL,
+            created_at INTEGER NOT NULL,
+            last_seen_at INTEGER NOT NULL,
+            idle_expires_at INTEGER NOT NULL,
+            absolute_expires_at INTEGER NOT NULL,
+            scope TEXT NOT NULL,
+            claims TEXT NOT NULL,
+            xsrf_token TEXT NOT NULL,
+            label TEXT NOT NULL,
+            version INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX sessions_by_subject ON sessions (subject);
+        CREATE INDEX sessions_by_expiry ON sessions (min(idle_expires_at, absolute_expires_at));
+        INSERT INTO sessions
+        SELECT column1, 'ada', zeroblob(32), column2, column3, 4000, 1000, 6000, 4102444800000, 4102444800000,
+            'read', '{}', 'x', 'l', 9
+        FROM (VALUES ('new', 0, NULL), ('begun', 0, 5000), ('rotated', 7, NULL), ('used', 7, 5000));
+    ";
 }

@@ -111,8 +111,8 @@ impl TestStore {
     /// Writes the record, as restoring a backup does.
     pub(crate) async fn restore(&self, mut record: SessionRecord) {
         record.version = self.record(&record.id).await.expect("the session exists").version;
-        let Ok(update) = self.memory.update(&record, Stamps::default()).await;
-        assert!(update.is_done());
+        let Ok(outcome) = self.memory.update(&record, Stamps::default()).await;
+        assert!(outcome.is_done(), "{outcome:?}");
     }
 
     async fn called(&self, name: &'static str) -> Result<(), Down> {

@@ -16,9 +16,8 @@ use crate::clock::{Clock, SharedClock};
 
 /// A store that keeps sessions in the memory of one process (single process, not persistent).
 ///
-/// It is meant for tests, and for applications whose users can sign in again after a restart. Expired sessions are
-/// purged when new ones are created. A full store refuses new sessions and evicts none. A session with small claims
-/// takes about half a KiB. Clones share the sessions.
+/// Expired sessions are purged as others come, some with each. When it is full, sign-in is refused and nobody is
+/// evicted. A session with small claims takes about half a KiB. Clones share the sessions.
 ///
 /// # Examples
 ///
@@ -80,16 +79,22 @@ impl RefreshStore for MemoryStore {
     type Error = Infallible;
 
     async fn create(&self, session: NewRecord) -> Result<Created, Infallible> {
-        let now = self.clock.now();
-        let mut table = self.table();
-        table.purge(ends(now));
-        let full = table.len() >= self.capacity.unwrap_or(DEFAULT_CAPACITY);
-        if full || table.contains(&session.id) {
-            return Ok(Created::Full);
+        let capacity = self.capacity.unwrap_or(DEFAULT_CAPACITY);
+        loop {
+            let mut table = self.table();
+            let now = self.clock.now();
+            let more_may_be_due = table.purge(ends(now));
+            if table.len() < capacity && !table.contains(&session.id) {
+                let record = as_stored(session.begin(now));
+                table.insert(&record);
+                return Ok(Created::Done(record));
+            }
+            // Sessions that have ended take no room, however many must be looked at to find one: slice by
+            // slice, so that others get the lock in between.
+            if table.len() < capacity || !more_may_be_due {
+                return Ok(Created::Full);
+            }
         }
-        let record = as_stored(session.begin(now));
-        table.insert(&record);
-        Ok(Created::Done(record))
     }
 
     async fn read(&self, id: &SessionId) -> Result<Snapshot, Infallible> {

@@ -23,7 +23,9 @@ pub(super) enum Reason {
     /// A stored number, blob or text that is invalid in a record, with its column.
     Corrupt(&'static str),
     Server(Reported),
-    /// An error of sqlx about the connection or about an unexpected response.
+    /// The same where the tables are to be made or brought up to date, which the role may not.
+    Forbidden(Reported),
+    /// What sqlx reports of the connection, or of an answer that it cannot make sense of.
     Driver(sqlx::Error),
 }
 
@@ -37,6 +39,14 @@ pub(super) struct Reported {
 impl PostgresStoreError {
     pub(super) fn corrupt(column: &'static str) -> Self {
         Reason::Corrupt(column).into()
+    }
+
+    /// What it is if a migration has failed with it.
+    pub(super) fn of_migration(self) -> Self {
+        match self.reason {
+            Reason::Server(reported) if reported.code == NO_PRIVILEGE => Reason::Forbidden(reported).into(),
+            _ => self,
+        }
     }
 }
 
@@ -84,6 +94,10 @@ impl fmt::Display for PostgresStoreError {
             ),
             Reason::Corrupt(column) => write!(f, "a stored session is corrupt in column {column}"),
             Reason::Server(reported) => f.write_str(reported.meaning()),
+            Reason::Forbidden(_) => f.write_str(
+                "the tables of sessions are missing or of an earlier version, and the role lacks the privilege to \
+                 change that: run what `PostgresStoreOptions::schema_sql` gives as their owner",
+            ),
             Reason::Driver(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed) => {
                 f.write_str("the connection to the session database failed")
             }
@@ -95,7 +109,7 @@ impl fmt::Display for PostgresStoreError {
 impl StdError for PostgresStoreError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.reason {
-            Reason::Server(reported) => Some(reported),
+            Reason::Server(reported) | Reason::Forbidden(reported) => Some(reported),
             Reason::Url(error) | Reason::Driver(error) => Some(error),
             _ => None,
         }
@@ -107,8 +121,8 @@ impl fmt::Debug for PostgresStoreError {
         let mut debug = f.debug_struct("PostgresStoreError");
         debug.field("message", &self.to_string());
         match &self.reason {
-            Reason::Server(reported) => debug.field("reported", reported),
-            // Not the `Debug` output of the error, since another crate decides what it reveals.
+            Reason::Server(reported) | Reason::Forbidden(reported) => debug.field("reported", reported),
+            // Not its `Debug`, whose contents are up to another crate.
             Reason::Url(error) | Reason::Driver(error) => debug.field("reported", &error.to_string()),
             _ => &mut debug,
         };
@@ -121,10 +135,10 @@ impl Reported {
     fn meaning(&self) -> &'static str {
         match self.code.as_str() {
             "25006" => "the session database is read-only",
-            "42501" => "the session database denied access: grant the missing privilege to the role",
-            "42P07" => "the schema already has a table with this name: choose another with `with_table`",
-            "42P01" | "42703" => "the table of sessions is missing or has other columns",
-            "53300" => "the session database accepts no more connections",
+            NO_PRIVILEGE => "the session database does not permit it: the role lacks a privilege",
+            "42P07" => "the schema has another table of this name: choose a name with `with_table`",
+            "42P01" | "42703" => "the table of sessions is missing or has another shape",
+            "53300" => "the session database has no room for another connection",
             "55P03" | "57014" => "the session database took too long",
             _ => "the session database failed",
         }
@@ -138,3 +152,5 @@ impl fmt::Display for Reported {
 }
 
 impl StdError for Reported {}
+
+const NO_PRIVILEGE: &str = "42501";

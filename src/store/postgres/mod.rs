@@ -14,13 +14,13 @@ use sqlx::{PgPool, Row, postgres::PgRow};
 
 use self::{
     connection::{Lease, TIMEOUT, within},
-    rows::{PgQuery, bind_new, bind_update, escape, snapshot, time},
+    rows::{PgQuery, bind_new, bind_update, escape, snapshot, time, written},
     sql::Statements,
 };
 use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
     millis::as_stored,
-    record::{NewRecord, SessionId, SessionRecord},
+    record::{NewRecord, SessionId, SessionRecord, Stamps},
     sweep::Sweeps,
 };
 
@@ -132,10 +132,10 @@ impl RefreshStore for PostgresStore {
         snapshot(&row)
     }
 
-    async fn update(&self, record: &SessionRecord) -> Result<Update, PostgresStoreError> {
-        let row = self.row(bind_update(sqlx::query(self.sql.update.clone()), record)).await?;
-        if row.try_get("written")? {
-            return Ok(Update::Done);
+    async fn update(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, PostgresStoreError> {
+        let row = self.row(bind_update(sqlx::query(self.sql.update.clone()), record, stamps)).await?;
+        if let Some(now) = written(&row)? {
+            return Ok(Update::Done(Box::new(as_stored(record.clone().stamped(stamps, now)))));
         }
         match row.try_get::<Option<i64>, _>("version")? {
             None => Ok(Update::Gone),

@@ -34,7 +34,12 @@ impl Names {
         format!("{}_version", self.table)
     }
 
-    /// Returns the name of an index, quoted. An index is always in the schema of its table.
+    /// The same with its schema, quoted.
+    pub(super) fn quoted_version_table(&self) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(&self.version_table()))
+    }
+
+    /// The name of an index, quoted; it is always in its table's schema.
     pub(super) fn index(&self, suffix: &str) -> String {
         quoted(&format!("{}_{suffix}", self.table))
     }

@@ -95,10 +95,12 @@ impl PostgresStoreOptions {
         self
     }
 
-    /// Returns the statements that create the schema, the tables and the indexes, for running them by hand.
+    /// The statements that make schema, tables and indexes, or bring them up to date, for those who do
+    /// so by hand.
     ///
-    /// Run them as the owner of the tables, then grant the application's role `USAGE` on the schema, `SELECT, INSERT,
-    /// UPDATE, DELETE` on the table of sessions, and `SELECT` on the table with the suffix `_version`.
+    /// Run them as the owner of the tables, with each version of this crate, then give the application's role `USAGE` on the schema,
+    /// `SELECT, INSERT, UPDATE, DELETE` on the table of sessions and `SELECT` on the table with
+    /// `_version` after its name.
     ///
     /// # Examples
     ///
@@ -124,9 +126,9 @@ impl PostgresStoreOptions {
     ///
     /// # Errors
     ///
-    /// Returns an error if a name or the URL is invalid, if the server cannot be reached, rejects the user or denies
-    /// the creation of the tables, if the database encoding is not UTF-8, or if its tables were not created by this
-    /// crate or were created by a later version of it.
+    /// When a name or the URL is unusable, when the server cannot be reached, refuses the user or
+    /// does not let the tables be made or brought up to date, when the database is not encoded in UTF-8, or
+    /// when its tables are not ours or of a later version that this one cannot go on with.
     pub async fn connect(self, url: &str) -> Result<PostgresStore, PostgresStoreError> {
         let (names, options) = (self.names()?, options_for(url)?);
         let statements = Statements::new(&names);

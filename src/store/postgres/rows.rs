@@ -12,7 +12,7 @@ use super::error::{PostgresStoreError, Reason};
 use crate::store::{
     contract::Snapshot,
     millis::{begins, ends, from_millis, whole_millis},
-    record::{NewRecord, SessionId, SessionRecord},
+    record::{NewRecord, SessionId, SessionRecord, Stamps},
 };
 
 pub(super) type PgQuery<'q> = Query<'q, Postgres, PgArguments>;
@@ -28,24 +28,35 @@ pub(super) fn bind_new<'q>(query: PgQuery<'q>, new: &'q NewRecord) -> PgQuery<'q
         .bind(escape(&new.claims))
         .bind(escape(&new.xsrf_token))
         .bind(escape(&new.label))
+        .bind(&*new.extension)
 }
 
-/// Binds the id, the expected version and all columns that an update can change.
-pub(super) fn bind_update<'q>(query: PgQuery<'q>, record: &'q SessionRecord) -> PgQuery<'q> {
+/// Binds the id, the expected version and all columns that can change, those with a stamp behind it.
+pub(super) fn bind_update<'q>(query: PgQuery<'q>, record: &'q SessionRecord, stamps: Stamps) -> PgQuery<'q> {
     query
         .bind(escape(record.id.as_str()))
         .bind(record.signed_version())
         .bind(record.secret_hash.as_slice())
         .bind(i64::from(record.generation))
+        .bind(i64::from(record.parent))
+        .bind(record.seen.map(i64::from))
+        .bind(stamps.confirmed_at)
         .bind(record.confirmed_at.map(begins))
+        .bind(stamps.rotated_at)
         .bind(begins(record.rotated_at))
+        .bind(stamps.issued_at)
+        .bind(begins(record.issued_at))
+        .bind(begins(record.claims_at))
+        .bind(stamps.last_seen_at)
         .bind(begins(record.last_seen_at))
+        .bind(stamps.idle.map(whole_millis))
         .bind(ends(record.idle_expires_at))
         .bind(ends(record.absolute_expires_at))
         .bind(escape(&record.scope))
         .bind(escape(&record.claims))
         .bind(escape(&record.xsrf_token))
         .bind(escape(&record.label))
+        .bind(&*record.extension)
 }
 
 /// Converts a row of the clock, joined with a session if there is one.
@@ -59,7 +70,9 @@ pub(super) fn snapshot(row: &PgRow) -> Result<Snapshot, PostgresStoreError> {
 }
 
 fn from_row(row: &PgRow) -> Result<SessionRecord, PostgresStoreError> {
-    Ok(SessionRecord {
+    let rotated_at = time(row, "rotated_at")?;
+    let parent = number_if_any(row, "parent")?;
+    let record = SessionRecord {
         id: SessionId::new(text(row, "id")?),
         subject: text(row, "subject")?,
         secret_hash: row
@@ -67,11 +80,12 @@ fn from_row(row: &PgRow) -> Result<SessionRecord, PostgresStoreError> {
             .try_into()
             .map_err(|_| PostgresStoreError::corrupt("secret_hash"))?,
         generation: number(row, "generation")?,
-        confirmed_at: row
-            .try_get::<Option<i64>, _>("confirmed_at")?
-            .map(|millis| to_time(millis, "confirmed_at"))
-            .transpose()?,
-        rotated_at: time(row, "rotated_at")?,
+        parent: parent.unwrap_or_default(),
+        seen: number_if_any(row, "seen")?,
+        confirmed_at: time_if_any(row, "confirmed_at")?,
+        rotated_at,
+        issued_at: time_if_any(row, "issued_at")?.unwrap_or(rotated_at),
+        claims_at: time_if_any(row, "claims_at")?.unwrap_or(rotated_at),
         created_at: time(row, "created_at")?,
         last_seen_at: time(row, "last_seen_at")?,
         idle_expires_at: time(row, "idle_expires_at")?,
@@ -80,12 +94,24 @@ fn from_row(row: &PgRow) -> Result<SessionRecord, PostgresStoreError> {
         claims: text(row, "claims")?,
         xsrf_token: text(row, "xsrf_token")?,
         label: text(row, "label")?,
+        extension: row.try_get::<Vec<u8>, _>("extension")?.into_boxed_slice(),
         version: number(row, "version")?,
-    })
+    };
+    // A row that nobody has written to since there are parents.
+    Ok(if parent.is_none() { record.of_first_version() } else { record })
+}
+
+/// The time of a write; `None` when nothing was written.
+pub(super) fn written(row: &PgRow) -> Result<Option<SystemTime>, PostgresStoreError> {
+    time_if_any(row, "now")
 }
 
 pub(super) fn time(row: &PgRow, column: &'static str) -> Result<SystemTime, PostgresStoreError> {
     to_time(row.try_get(column)?, column)
+}
+
+fn time_if_any(row: &PgRow, column: &'static str) -> Result<Option<SystemTime>, PostgresStoreError> {
+    row.try_get::<Option<i64>, _>(column)?.map(|millis| to_time(millis, column)).transpose()
 }
 
 fn text(row: &PgRow, column: &'static str) -> Result<Box<str>, PostgresStoreError> {
@@ -94,6 +120,11 @@ fn text(row: &PgRow, column: &'static str) -> Result<Box<str>, PostgresStoreErro
 
 fn number<T: TryFrom<i64>>(row: &PgRow, column: &'static str) -> Result<T, PostgresStoreError> {
     row.try_get::<i64, _>(column)?.try_into().map_err(|_| PostgresStoreError::corrupt(column))
+}
+
+fn number_if_any(row: &PgRow, column: &'static str) -> Result<Option<u32>, PostgresStoreError> {
+    let number = row.try_get::<Option<i64>, _>(column)?;
+    number.map(u32::try_from).transpose().map_err(|_| PostgresStoreError::corrupt(column))
 }
 
 fn to_time(millis: i64, column: &'static str) -> Result<SystemTime, PostgresStoreError> {

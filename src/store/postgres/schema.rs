@@ -1,6 +1,6 @@
 //! The tables and their migrations.
 
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Connection, Executor, PgConnection, Row};
 
 use super::{
     error::{PostgresStoreError, Reason},
@@ -18,10 +18,17 @@ pub(super) async fn prepare(
 ) -> Result<(), PostgresStoreError> {
     check_encoding(connection).await?;
     if is_outdated(connection, names).await? {
-        migrate(connection, names).await?;
+        migrate(connection, names, statements).await.map_err(PostgresStoreError::of_migration)?;
     }
-    // Detects tables with other columns now rather than at the first sign-in.
-    for statement in [&statements.insert, &statements.update] {
+    check_shape(connection, statements).await
+}
+
+/// Finds tables of another shape here and not at the first sign-in.
+async fn check_shape(
+    connection: &mut PgConnection,
+    statements: &Statements,
+) -> Result<(), PostgresStoreError> {
+    for statement in [&statements.insert, &statements.read, &statements.update] {
         (*connection).prepare(statement.clone()).await?;
     }
     Ok(())
@@ -33,7 +40,11 @@ async fn check_encoding(connection: &mut PgConnection) -> Result<(), PostgresSto
     if encoding == "UTF8" { Ok(()) } else { Err(Reason::Encoding(encoding).into()) }
 }
 
-async fn migrate(connection: &mut PgConnection, names: &Names) -> Result<(), PostgresStoreError> {
+async fn migrate(
+    connection: &mut PgConnection,
+    names: &Names,
+    statements: &Statements,
+) -> Result<(), PostgresStoreError> {
     let mut transaction = connection.begin().await?;
     // The time limits of a call are too short for waiting until another node has migrated.
     let patience = "SET LOCAL statement_timeout = '25s'; SET LOCAL lock_timeout = '25s'";
@@ -51,6 +62,8 @@ async fn migrate(connection: &mut PgConnection, names: &Names) -> Result<(), Pos
     for migration in MIGRATIONS.iter().skip(done) {
         sqlx::raw_sql(safe(migration(names))).execute(&mut *transaction).await?;
     }
+    // Before the tables of somebody else are changed for good.
+    check_shape(&mut transaction, statements).await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -59,7 +72,10 @@ async fn is_outdated(connection: &mut PgConnection, names: &Names) -> Result<boo
     Ok(version(connection, names).await? < MIGRATIONS.len())
 }
 
-/// Returns how many migrations have been applied to the tables.
+/// How many of our migrations the tables have had: all when a later version has made them that says we can
+/// go on with them.
+///
+/// Nodes of two versions then run beside each other while the newer ones arrive, and the older ones may restart.
 async fn version(connection: &mut PgConnection, names: &Names) -> Result<usize, PostgresStoreError> {
     let (schema, table) = (names.schema(), names.version_table());
     // Not `to_regclass`: its cache does not yet contain what was committed while this node waited for the lock.
@@ -71,10 +87,20 @@ async fn version(connection: &mut PgConnection, names: &Names) -> Result<usize, 
     if !exists(connection, table_exists, &[schema, &table]).await? {
         return Ok(0);
     }
-    let version = safe(format!("SELECT version FROM {}.{}", quoted(schema), quoted(&table)));
-    let version: i32 = sqlx::query_scalar(version).fetch_one(connection).await?;
-    match usize::try_from(version) {
-        Ok(known) if known <= MIGRATIONS.len() => Ok(known),
+    // Not by name, for the first version has no second column, nor with `*`, whose columns may change between the
+    // statement's preparation and its execution, when another node migrates.
+    let stored = safe(format!(
+        "SELECT version, (to_jsonb(stored) ->> 'compatible_from')::integer AS compatible_from FROM {} AS stored",
+        names.quoted_version_table()
+    ));
+    let stored = sqlx::query(stored).fetch_one(connection).await?;
+    let version: i32 = stored.try_get("version")?;
+    if let Some(known) = usize::try_from(version).ok().filter(|known| *known <= MIGRATIONS.len()) {
+        return Ok(known);
+    }
+    let compatible_from: Option<i32> = stored.try_get("compatible_from")?;
+    match compatible_from.map(usize::try_from) {
+        Some(Ok(from)) if from <= MIGRATIONS.len() => Ok(MIGRATIONS.len()),
         _ => Err(Reason::Newer(version).into()),
     }
 }
@@ -88,18 +114,32 @@ async fn exists(
     question.fetch_one(connection).await
 }
 
-/// Returns a script for `psql` that creates the schema and the tables.
+/// All that makes the tables, or brings them to the newest version, for `psql`.
 pub(super) fn script(names: &Names) -> String {
     let mut script = format!("BEGIN;\nCREATE SCHEMA IF NOT EXISTS {};\n", quoted(names.schema()));
-    script.extend(MIGRATIONS.iter().map(|migration| migration(names)));
+    let version_table = names.quoted_version_table();
+    for (done, migration) in MIGRATIONS.iter().enumerate() {
+        let is_missing = match done {
+            // Names have neither quotes nor backslashes.
+            0 => format!("to_regclass('{version_table}') IS NULL"),
+            done => format!("(SELECT version FROM {version_table}) = {done}"),
+        };
+        let statements = migration(names);
+        // No name has a dollar sign.
+        script +=
+            &format!("DO $migration$ BEGIN IF {is_missing} THEN\n{statements}END IF; END $migration$;\n");
+    }
     script.push_str("COMMIT;\n");
     script
 }
 
 type Migration = fn(&Names) -> String;
 
-/// The migrations, one per version. Released ones never change; new ones are appended.
-const MIGRATIONS: &[Migration] = &[version_1];
+/// One for each version. What is released never changes: later versions append.
+///
+/// `compatible_from` is the oldest version that can go on with the tables: its statements name the columns that they
+/// read and write, and those that it does not know are nullable or have a default. A migration says which it is.
+const MIGRATIONS: &[Migration] = &[version_1, version_2];
 
 /// Creates the tables of version 1. Times are whole milliseconds since the epoch.
 ///
@@ -109,7 +149,7 @@ const MIGRATIONS: &[Migration] = &[version_1];
 /// each page).
 fn version_1(names: &Names) -> String {
     let table = names.table();
-    let version_table = format!("{}.{}", quoted(names.schema()), quoted(&names.version_table()));
+    let version_table = names.quoted_version_table();
     let (by_subject, by_expiry) = (names.index("by_subject"), names.index("by_expiry"));
     format!(
         r#"CREATE TABLE {table} (
@@ -136,5 +176,24 @@ CREATE INDEX {by_expiry} ON {table} (expiry_hour);
 CREATE TABLE {version_table} (version integer NOT NULL);
 INSERT INTO {version_table} VALUES (1);
 "#
+    )
+}
+
+/// The parent and what has been seen, times that are counted from, and room for what comes.
+///
+/// Changes no row, so that it takes no longer with many: rows that lack a parent are read with what
+/// follows from the rest. Who does not know of parents cannot go on beside those who do.
+fn version_2(names: &Names) -> String {
+    let (table, version_table) = (names.table(), names.quoted_version_table());
+    format!(
+        r"ALTER TABLE {table}
+    ADD COLUMN parent bigint,
+    ADD COLUMN seen bigint,
+    ADD COLUMN issued_at bigint,
+    ADD COLUMN claims_at bigint,
+    ADD COLUMN extension bytea NOT NULL DEFAULT '';
+ALTER TABLE {version_table} ADD COLUMN compatible_from integer NOT NULL DEFAULT 1;
+UPDATE {version_table} SET version = 2, compatible_from = 2;
+"
     )
 }

@@ -44,11 +44,12 @@ pub(super) fn safe(statement: String) -> SqlStr {
 fn insert(table: &str) -> String {
     format!(
         "INSERT INTO {table} (
-            id, subject, secret_hash, generation, confirmed_at, rotated_at, created_at, last_seen_at,
-            idle_expires_at, absolute_expires_at, scope, claims, xsrf_token, label, version
+            id, subject, secret_hash, generation, parent, seen, confirmed_at, rotated_at, issued_at, claims_at,
+            created_at, last_seen_at, idle_expires_at, absolute_expires_at, scope, claims, xsrf_token, label,
+            extension, version
         )
-        SELECT $1, $2, $3, 0, NULL, now, now, now,
-            LEAST(now + $4, now + $5, {MAX_MILLIS}), LEAST(now + $5, {MAX_MILLIS}), $6, $7, $8, $9, 0
+        SELECT $1, $2, $3, 0, 0, NULL, NULL, now, now, now, now, now,
+            LEAST(now + $4, now + $5, {MAX_MILLIS}), LEAST(now + $5, {MAX_MILLIS}), $6, $7, $8, $9, $10, 0
         FROM (SELECT ceil({MILLIS})::bigint AS now) AS clock
         RETURNING created_at"
     )
@@ -72,21 +73,35 @@ fn list(table: &str) -> String {
     )
 }
 
-/// Updates a session, and returns the version that was stored when the statement began.
+/// Writes, and says at which time, and which version was there when the statement began.
 ///
-/// All parts of a statement see the same snapshot, even if the update waited for a lock. If nothing was written
-/// although the returned version equals the expected one, another writer was faster.
+/// The time is taken once the row is locked, which is why that comes first: an update that took it
+/// beside the values to write would have it from before it waited for the lock.
+///
+/// All parts of a statement see the database as it was at its beginning, whatever it waited for: a
+/// version that equals the expected one although nothing was written has changed since.
 fn update(table: &str) -> String {
     format!(
-        "WITH written AS (
-            UPDATE {table} SET
-                secret_hash = $3, generation = $4, confirmed_at = $5, rotated_at = $6,
-                last_seen_at = $7, idle_expires_at = $8, absolute_expires_at = $9, scope = $10,
-                claims = $11, xsrf_token = $12, label = $13, version = version + 1
-            WHERE id = $1 AND version = $2
-            RETURNING 1
+        "WITH held AS MATERIALIZED (
+            SELECT id FROM {table} WHERE id = $1 AND version = $2 FOR NO KEY UPDATE
+        ), clock AS MATERIALIZED (
+            SELECT id, ceil({MILLIS})::bigint AS now FROM held
+        ), written AS (
+            UPDATE {table} AS session SET
+                secret_hash = $3, generation = $4, parent = $5, seen = $6,
+                confirmed_at = CASE WHEN $7 THEN clock.now ELSE $8 END,
+                rotated_at = CASE WHEN $9 THEN clock.now ELSE $10 END,
+                issued_at = CASE WHEN $11 THEN clock.now ELSE $12 END,
+                claims_at = $13,
+                last_seen_at = CASE WHEN $14 THEN GREATEST(clock.now, $15) ELSE $15 END,
+                idle_expires_at = CASE WHEN $16::bigint IS NULL THEN $17
+                    ELSE LEAST(GREATEST(clock.now + $16, $17), $18, {MAX_MILLIS}) END,
+                absolute_expires_at = $18, scope = $19, claims = $20, xsrf_token = $21, label = $22,
+                extension = $23, version = version + 1
+            FROM clock WHERE session.id = clock.id
+            RETURNING clock.now
         )
-        SELECT EXISTS (SELECT 1 FROM written) AS written, (SELECT version FROM {table} WHERE id = $1) AS version"
+        SELECT (SELECT now FROM written) AS now, (SELECT version FROM {table} WHERE id = $1) AS version"
     )
 }
 
@@ -130,6 +145,7 @@ const CLOCK: &str = "(
 // Listed by name, because a later version may add columns while this one runs.
 const COLUMNS: &str =
     "clock.now, clock.standby, session.id, session.subject, session.secret_hash, session.generation,
-        session.confirmed_at, session.rotated_at, session.created_at, session.last_seen_at,
-        session.idle_expires_at, session.absolute_expires_at, session.scope, session.claims,
-        session.xsrf_token, session.label, session.version";
+        session.parent, session.seen, session.confirmed_at, session.rotated_at, session.issued_at,
+        session.claims_at, session.created_at, session.last_seen_at, session.idle_expires_at,
+        session.absolute_expires_at, session.scope, session.claims, session.xsrf_token, session.label,
+        session.extension, session.version";

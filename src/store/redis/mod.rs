@@ -17,12 +17,12 @@ use self::{
     connection::Connection,
     error::Corrupt,
     keys::{Keys, Place, parts},
-    record::{around_times, decode, encode, version_bytes},
+    record::{around_times, decode, encode, version_bytes, with_times},
 };
 use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
-    millis::{MAX_MILLIS, ends, from_millis, whole_millis},
-    record::{NewRecord, SessionId, SessionRecord},
+    millis::{MAX_MILLIS, from_millis, whole_millis},
+    record::{NewRecord, SessionId, SessionRecord, Stamps},
 };
 use crate::{
     clock::from_epoch,
@@ -272,21 +272,33 @@ impl RedisStore {
         Ok((value, time(seconds, micros)))
     }
 
-    async fn replace(&self, record: &SessionRecord) -> Result<Update, RedisStoreError> {
+    async fn replace(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, RedisStoreError> {
         let Some(place) = self.keys.place(&record.id) else {
             return Ok(Update::Gone);
         };
-        // The wrapped value is never written: no stored version can have reached the maximum.
-        let value = encode(record, record.version.wrapping_add(1));
-        let expires = ends(record.expires_at()).to_string();
+        // No stored version is the last one there is, so what comes after it does not matter.
+        let next = record.version.wrapping_add(1);
+        let value = encode(record, next);
         let version = version_bytes(record.version);
-        let arguments = [place.member.as_bytes(), &version, &value, expires.as_bytes()];
-        let outcome: String = self.connection.run(&UPDATE, &[place.record, place.index], &arguments).await?;
-        match outcome.as_str() {
-            "done" => Ok(Update::Done),
-            "conflict" => Ok(Update::Conflict),
-            "gone" => Ok(Update::Gone),
-            _ => Err(Corrupt.into()),
+        let now = [
+            (stamps.confirmed_at, 'c'),
+            (stamps.rotated_at, 'r'),
+            (stamps.issued_at, 'i'),
+            (stamps.last_seen_at, 's'),
+        ];
+        let now: String = now.into_iter().filter_map(|(stamped, letter)| stamped.then_some(letter)).collect();
+        let idle = stamps.idle.map(|idle| whole_millis(idle).to_string()).unwrap_or_default();
+        let latest = MAX_MILLIS.to_string();
+        let arguments =
+            [place.member.as_bytes(), &version, &value, now.as_bytes(), idle.as_bytes(), latest.as_bytes()];
+        let outcome: Vec<u8> = self.connection.run(&UPDATE, &[place.record, place.index], &arguments).await?;
+        match outcome.as_slice() {
+            b"conflict" => Ok(Update::Conflict),
+            b"gone" => Ok(Update::Gone),
+            times => {
+                let written = SessionRecord { version: next, ..record.clone() };
+                Ok(Update::Done(Box::new(with_times(written, times)?)))
+            }
         }
     }
 }
@@ -310,8 +322,8 @@ impl RefreshStore for RedisStore {
         Ok(Snapshot { record, now })
     }
 
-    async fn update(&self, record: &SessionRecord) -> Result<Update, RedisStoreError> {
-        self.within(self.replace(record)).await
+    async fn update(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, RedisStoreError> {
+        self.within(self.replace(record, stamps)).await
     }
 
     async fn remove(&self, id: &SessionId) -> Result<bool, RedisStoreError> {

@@ -1,9 +1,13 @@
 //! Conversion between records and Redis values.
 //!
-//! A single value is smaller and faster than a hash with one entry per field. It begins with a head of 17 bytes that
-//! the scripts compare: 8 random bytes that identify the write, 8 bytes of version, and 1 byte of format. The head is
-//! followed by five times, which the script of `create` fills in, and then by the remaining fields. Numbers are
-//! big-endian.
+//! One value is smaller and faster than a hash with a field each. It begins with a head of 17 bytes
+//! that scripts compare: 8 random ones of the write, 8 of the version, 1 of the format. Eight times
+//! follow, which the scripts fill in, then the rest. Numbers are big-endian.
+//!
+//! Values of the former format are read, and get the present one with their next write. Those of a
+//! format that is not known are refused, and there is no `compatible_from` as the tables of the other
+//! stores have it: a write replaces the whole value, and would lose what it does not know. What later
+//! versions add goes into the extension, which is kept as it is.
 
 use std::time::SystemTime;
 
@@ -19,7 +23,8 @@ use crate::{
 /// Encodes `record` as the value to write, with `version` as its version.
 pub(super) fn encode(record: &SessionRecord, version: u64) -> Vec<u8> {
     let texts = [&record.subject, &record.scope, &record.claims, &record.xsrf_token, &record.label];
-    let mut value = Vec::with_capacity(FIXED_LEN + texts.iter().map(|text| 4 + text.len()).sum::<usize>());
+    let parts = texts.map(|text| text.as_bytes()).into_iter().chain([&*record.extension]);
+    let mut value = Vec::with_capacity(FIXED_LEN + parts.clone().map(|part| 4 + part.len()).sum::<usize>());
     value.extend(random::<8>());
     value.extend(version_bytes(version));
     value.push(FORMAT);
@@ -28,18 +33,22 @@ pub(super) fn encode(record: &SessionRecord, version: u64) -> Vec<u8> {
     value.extend(begins(record.last_seen_at).to_be_bytes());
     value.extend(ends(record.idle_expires_at).to_be_bytes());
     value.extend(ends(record.absolute_expires_at).to_be_bytes());
-    value.extend(record.confirmed_at.map_or(NEVER, begins).to_be_bytes());
+    value.extend(begins(record.issued_at).to_be_bytes());
+    value.extend(begins(record.claims_at).to_be_bytes());
+    value.extend(record.confirmed_at.map_or(NONE, begins).to_be_bytes());
     value.extend(record.generation.to_be_bytes());
+    value.extend(record.parent.to_be_bytes());
+    value.extend(record.seen.map_or(NONE, i64::from).to_be_bytes());
     value.extend(record.secret_hash);
-    for text in texts {
-        // The length always fits: Redis values have at most 512 MB.
-        value.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
-        value.extend(text.as_bytes());
+    for part in parts {
+        // A value of Redis has 512 MB at the most.
+        value.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+        value.extend(part);
     }
     value
 }
 
-/// Splits a value into the parts before and after the five times.
+/// The parts of a value that are not times.
 pub(super) fn around_times(value: &[u8]) -> (&[u8], &[u8]) {
     (&value[..HEAD_LEN], &value[HEAD_LEN + TIMES_LEN..])
 }
@@ -53,25 +62,27 @@ pub(super) fn decode(id: &SessionId, value: &[u8]) -> Result<SessionRecord, Corr
     let mut rest = Rest(value);
     rest.array::<8>()?;
     let version = u64::from_be_bytes(rest.array()?);
-    if rest.array()? != [FORMAT] {
-        return Err(Corrupt);
-    }
+    let record = match rest.array()? {
+        [FORMAT] => rest.record(id, version)?,
+        [FORMER_FORMAT] => rest.former_record(id, version)?,
+        _ => return Err(Corrupt),
+    };
+    if rest.0.is_empty() { Ok(record) } else { Err(Corrupt) }
+}
+
+/// The record with the times of a value, as a script has filled them in.
+pub(super) fn with_times(record: SessionRecord, times: &[u8]) -> Result<SessionRecord, Corrupt> {
+    let mut rest = Rest(times);
     let record = SessionRecord {
-        id: id.clone(),
-        version,
         rotated_at: rest.time()?,
         created_at: rest.time()?,
         last_seen_at: rest.time()?,
         idle_expires_at: rest.time()?,
         absolute_expires_at: rest.time()?,
+        issued_at: rest.time()?,
+        claims_at: rest.time()?,
         confirmed_at: rest.time_if_any()?,
-        generation: u32::from_be_bytes(rest.array()?),
-        secret_hash: rest.array()?,
-        subject: rest.text()?,
-        scope: rest.text()?,
-        claims: rest.text()?,
-        xsrf_token: rest.text()?,
-        label: rest.text()?,
+        ..record
     };
     if rest.0.is_empty() { Ok(record) } else { Err(Corrupt) }
 }
@@ -81,7 +92,59 @@ pub(super) fn decode(id: &SessionId, value: &[u8]) -> Result<SessionRecord, Corr
 /// `decode` relies on Rust evaluating the fields of a struct expression in the order in which they are written.
 struct Rest<'a>(&'a [u8]);
 
-impl Rest<'_> {
+impl<'a> Rest<'a> {
+    fn record(&mut self, id: &SessionId, version: u64) -> Result<SessionRecord, Corrupt> {
+        Ok(SessionRecord {
+            id: id.clone(),
+            version,
+            rotated_at: self.time()?,
+            created_at: self.time()?,
+            last_seen_at: self.time()?,
+            idle_expires_at: self.time()?,
+            absolute_expires_at: self.time()?,
+            issued_at: self.time()?,
+            claims_at: self.time()?,
+            confirmed_at: self.time_if_any()?,
+            generation: u32::from_be_bytes(self.array()?),
+            parent: u32::from_be_bytes(self.array()?),
+            seen: self.generation_if_any()?,
+            secret_hash: self.array()?,
+            subject: self.text()?,
+            scope: self.text()?,
+            claims: self.text()?,
+            xsrf_token: self.text()?,
+            label: self.text()?,
+            extension: self.bytes()?.into(),
+        })
+    }
+
+    /// A record from before there were parents.
+    fn former_record(&mut self, id: &SessionId, version: u64) -> Result<SessionRecord, Corrupt> {
+        let record = SessionRecord {
+            id: id.clone(),
+            version,
+            rotated_at: self.time()?,
+            created_at: self.time()?,
+            last_seen_at: self.time()?,
+            idle_expires_at: self.time()?,
+            absolute_expires_at: self.time()?,
+            confirmed_at: self.time_if_any()?,
+            generation: u32::from_be_bytes(self.array()?),
+            secret_hash: self.array()?,
+            subject: self.text()?,
+            scope: self.text()?,
+            claims: self.text()?,
+            xsrf_token: self.text()?,
+            label: self.text()?,
+            parent: 0,
+            seen: None,
+            issued_at: SystemTime::UNIX_EPOCH,
+            claims_at: SystemTime::UNIX_EPOCH,
+            extension: Box::default(),
+        };
+        Ok(record.of_first_version())
+    }
+
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Corrupt> {
         let (array, rest) = self.0.split_first_chunk().ok_or(Corrupt)?;
         self.0 = rest;
@@ -94,24 +157,39 @@ impl Rest<'_> {
 
     fn time_if_any(&mut self) -> Result<Option<SystemTime>, Corrupt> {
         match i64::from_be_bytes(self.array()?) {
-            NEVER => Ok(None),
+            NONE => Ok(None),
             millis => from_millis(millis).map(Some).ok_or(Corrupt),
         }
     }
 
+    fn generation_if_any(&mut self) -> Result<Option<u32>, Corrupt> {
+        match i64::from_be_bytes(self.array()?) {
+            NONE => Ok(None),
+            generation => generation.try_into().map(Some).map_err(|_| Corrupt),
+        }
+    }
+
     fn text(&mut self) -> Result<Box<str>, Corrupt> {
+        Ok(std::str::from_utf8(self.bytes()?).map_err(|_| Corrupt)?.into())
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], Corrupt> {
         let len = u32::from_be_bytes(self.array()?) as usize;
-        let (text, rest) = self.0.split_at_checked(len).ok_or(Corrupt)?;
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or(Corrupt)?;
         self.0 = rest;
-        Ok(std::str::from_utf8(text).map_err(|_| Corrupt)?.into())
+        Ok(bytes)
     }
 }
 
-const FORMAT: u8 = 1;
+/// The format of the values that are written. The one before had neither `issued_at` and `claims_at`, nor `parent` and
+/// `seen`, nor an extension.
+const FORMAT: u8 = 2;
+const FORMER_FORMAT: u8 = 1;
 const HEAD_LEN: usize = 17;
-const TIMES_LEN: usize = 5 * 8;
-const FIXED_LEN: usize = HEAD_LEN + TIMES_LEN + 8 + 4 + 32;
-const NEVER: i64 = -1;
+const TIMES_LEN: usize = 8 * 8;
+const FIXED_LEN: usize = HEAD_LEN + TIMES_LEN + 4 + 4 + 8 + 32;
+/// No time, and no generation.
+const NONE: i64 = -1;
 
 #[cfg(test)]
 mod tests {
@@ -126,11 +204,42 @@ mod tests {
     #[test]
     fn value_round_trips() {
         let mut record = record();
-        for confirmed_at in [None, Some(record.created_at)] {
-            record.confirmed_at = confirmed_at;
-            record.version = u64::MAX;
-            let value = encode(&record, record.version);
-            assert_eq!(decode(&record.id, &value), Ok(record.clone()));
+        record.version = u64::MAX;
+        record.parent = 3;
+        for (confirmed_at, seen) in [(None, None), (Some(record.created_at), Some(u32::MAX))] {
+            for extension in [&b""[..], b"\0", &[7; 1024]] {
+                record.confirmed_at = confirmed_at;
+                record.seen = seen;
+                record.extension = extension.into();
+                let value = encode(&record, record.version);
+                assert_eq!(decode(&record.id, &value), Ok(record.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn value_of_the_former_format_is_read() {
+        let mut record = record();
+        record.generation = 7;
+        let times = [5, 1, 6, 900, 1000].map(|millis: i64| millis.to_be_bytes()).concat();
+        let texts = ["ada", "", "{}", "", ""];
+        for (confirmed_at, seen, seen_at) in [(NONE, 6, 0), (8, 7, 8)] {
+            let mut value = [random::<8>(), 9_u64.to_be_bytes()].concat();
+            value.push(FORMER_FORMAT);
+            value.extend(&times);
+            value.extend(confirmed_at.to_be_bytes());
+            value.extend(7_u32.to_be_bytes());
+            value.extend([3; 32]);
+            for text in texts {
+                value.extend(u32::try_from(text.len()).expect("short").to_be_bytes());
+                value.extend(text.as_bytes());
+            }
+            let read = decode(&record.id, &value).expect("it is of the former format");
+            assert_eq!((read.generation, read.version, &*read.subject), (7, 9, "ada"));
+            assert_eq!((read.parent, read.seen), (6, Some(seen)));
+            assert_eq!(read.confirmed_at, from_millis(seen_at));
+            assert_eq!([read.issued_at, read.claims_at], [read.rotated_at; 2]);
+            assert_eq!(read.extension.len(), 0);
         }
     }
 

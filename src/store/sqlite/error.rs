@@ -11,7 +11,9 @@ pub(super) enum Reason {
     Database(sqlx::Error),
     Path(io::Error),
     NoWal,
-    /// A stored number or blob that is invalid in a record, with its column.
+    /// A table of a later version of this crate; its version.
+    Newer(i64),
+    /// A stored number or blob that no record can have; the column.
     Corrupt(&'static str),
 }
 
@@ -36,9 +38,11 @@ impl fmt::Display for SqliteStoreError {
             Reason::Database(error) if is_busy(error) => f.write_str("the session database is busy"),
             Reason::Database(sqlx::Error::ColumnDecode { .. }) => f.write_str("a stored session is corrupt"),
             Reason::Database(_) => f.write_str("the session database failed"),
-            Reason::Path(_) => f.write_str("the path of the session database is invalid"),
-            Reason::NoWal => f.write_str(
-                "the session database does not support a write-ahead log: open a file on a local disk",
+            Reason::Path(_) => f.write_str("the path of the session database is unusable"),
+            Reason::NoWal => f.write_str("the session database cannot keep a write-ahead log"),
+            Reason::Newer(version) => write!(
+                f,
+                "the sessions have schema version {version}, which a later version of tower-cookie-jwt has made: use that"
             ),
             Reason::Corrupt(column) => write!(f, "a stored session is corrupt in column {column}"),
         }
@@ -50,7 +54,7 @@ impl StdError for SqliteStoreError {
         match &self.reason {
             Reason::Database(error) => Some(error),
             Reason::Path(error) => Some(error),
-            Reason::NoWal | Reason::Corrupt(_) => None,
+            Reason::NoWal | Reason::Newer(_) | Reason::Corrupt(_) => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 mod error;
 mod rows;
+mod schema;
 
 pub use self::error::SqliteStoreError;
 
@@ -10,20 +11,18 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Connection, Executor, SqlSafeStr,
+    ConnectOptions, Connection,
     sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
 };
 
 use self::{
     error::{Reason, is_busy},
-    rows::{
-        DELETE, DELETE_ALL, EXISTS, INSERT, LIST, SCHEMA, SELECT, SWEEP, UPDATE, WAL, bind_fields, from_row,
-    },
+    rows::{DELETE, DELETE_ALL, EXISTS, INSERT, LIST, SELECT, SWEEP, UPDATE, WAL, bind_fields, from_row},
 };
 use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
     millis::{as_stored, ends},
-    record::{NewRecord, SessionId, SessionRecord},
+    record::{NewRecord, SessionId, SessionRecord, Stamps},
     sweep::Sweeps,
 };
 use crate::clock::{Clock, SharedClock};
@@ -74,20 +73,22 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// Returns an error if the file cannot be opened or created, if it is not an SQLite database in a regular file
-    /// (`:memory:` is not accepted), or if it contains a table `sessions` with other columns.
+    /// When the file cannot be opened or created, when it is not a SQLite database in a real file
+    /// (`:memory:` is none), or when it has a table `sessions` of another shape, or of a later version
+    /// that this one cannot go on with.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteStoreError> {
         let options = options_for(path.as_ref())?;
         let mut first = options.clone().create_if_missing(true).connect().await?;
         enter_wal(&mut first).await?;
-        create_schema(&mut first).await?;
+        schema::prepare(&mut first).await?;
         let writer = pool_of(1).connect_with(options.clone()).await?;
         let reader = pool_of(READERS).connect_lazy_with(options);
         first.close().await?;
         Ok(Self::new(reader, writer))
     }
 
-    /// Creates a store over the database of `pool`, and creates the table `sessions` if it does not exist.
+    /// Keeps the sessions in the database of `pool`, in a table `sessions` that is created when it
+    /// is missing; a second one, `sessions_version`, has the schema's version.
     ///
     /// The pool determines how its connections are configured. For the guarantees of [`open`](Self::open), use the
     /// journal mode WAL, `synchronous` FULL, and short timeouts: by default, sqlx waits 30 seconds for a connection.
@@ -96,10 +97,11 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// Returns an error if the database cannot be written, or if it contains a table `sessions` with other columns.
+    /// When the database cannot be written, or when it has a table `sessions` of another shape, or of a
+    /// later version that this one cannot go on with.
     pub async fn from_pool(pool: SqlitePool) -> Result<Self, SqliteStoreError> {
         let mut connection = pool.acquire().await?;
-        create_schema(&mut connection).await?;
+        schema::prepare(&mut connection).await?;
         drop(connection);
         Ok(Self::new(pool.clone(), pool))
     }
@@ -136,14 +138,14 @@ impl RefreshStore for SqliteStore {
     type Error = SqliteStoreError;
 
     async fn create(&self, session: NewRecord) -> Result<Created, SqliteStoreError> {
-        // The time is read while holding the writer, so that sessions are created in the order of their times.
-        let mut connection = self.writer.acquire().await?;
+        let mut writing = self.writer.begin_with(WRITE).await?;
+        // Not before it is our turn to write: sessions begin in the order of their times.
         let record = as_stored(session.begin(self.clock.now()));
         bind_fields(sqlx::query(INSERT).bind(record.id.as_str()), &record)
             .bind(record.signed_version())
-            .execute(&mut *connection)
+            .execute(&mut *writing)
             .await?;
-        drop(connection);
+        writing.commit().await?;
         self.sweep();
         Ok(Created::Done(record))
     }
@@ -154,19 +156,22 @@ impl RefreshStore for SqliteStore {
         Ok(Snapshot { record, now: self.clock.now() })
     }
 
-    async fn update(&self, record: &SessionRecord) -> Result<Update, SqliteStoreError> {
-        let updated = bind_fields(sqlx::query(UPDATE), record)
+    async fn update(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, SqliteStoreError> {
+        let mut writing = self.writer.begin_with(WRITE).await?;
+        // Nobody else writes from here on until the commit: it is the time of the write.
+        let written = as_stored(record.clone().stamped(stamps, self.clock.now()));
+        let updated = bind_fields(sqlx::query(UPDATE), &written)
             .bind(record.id.as_str())
             .bind(record.signed_version())
-            .execute(&self.writer)
+            .execute(&mut *writing)
             .await?;
         if updated.rows_affected() > 0 {
-            return Ok(Update::Done);
+            writing.commit().await?;
+            return Ok(Update::Done(Box::new(written)));
         }
-        // Ids are never reused and versions only grow, so this answer also held when the update ran, unless the
-        // session has been removed since; `Gone` is then correct as well.
         let exists =
-            sqlx::query(EXISTS).bind(record.id.as_str()).fetch_optional(&self.reader).await?.is_some();
+            sqlx::query(EXISTS).bind(record.id.as_str()).fetch_optional(&mut *writing).await?.is_some();
+        writing.rollback().await?;
         Ok(if exists { Update::Conflict } else { Update::Gone })
     }
 
@@ -226,13 +231,8 @@ async fn enter_wal(connection: &mut SqliteConnection) -> Result<(), SqliteStoreE
     }
 }
 
-async fn create_schema(connection: &mut SqliteConnection) -> Result<(), SqliteStoreError> {
-    sqlx::raw_sql(SCHEMA).execute(&mut *connection).await?;
-    // Detects an unrelated table of the same name now rather than at the first sign-in.
-    (*connection).prepare(INSERT.into_sql_str()).await?;
-    Ok(())
-}
-
+/// Waits for its turn to write here, and not at the first statement that writes.
+const WRITE: &str = "BEGIN IMMEDIATE";
 const TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 const SWEEP_SIZE: i32 = 100;

@@ -23,8 +23,12 @@ pub(super) fn bind_fields<'q>(
         .bind(&*record.subject)
         .bind(record.secret_hash.as_slice())
         .bind(i64::from(record.generation))
+        .bind(i64::from(record.parent))
+        .bind(record.seen.map(i64::from))
         .bind(record.confirmed_at.map(begins))
         .bind(begins(record.rotated_at))
+        .bind(begins(record.issued_at))
+        .bind(begins(record.claims_at))
         .bind(begins(record.created_at))
         .bind(begins(record.last_seen_at))
         .bind(ends(record.idle_expires_at))
@@ -33,90 +37,94 @@ pub(super) fn bind_fields<'q>(
         .bind(&*record.claims)
         .bind(&*record.xsrf_token)
         .bind(&*record.label)
+        .bind(&*record.extension)
 }
 
 pub(super) fn from_row(row: &SqliteRow) -> Result<SessionRecord, SqliteStoreError> {
     let text = |column: &'static str| row.try_get::<String, _>(column).map(String::into_boxed_str);
-    Ok(SessionRecord {
+    let rotated_at = time(row, "rotated_at")?;
+    let parent = number_if_any(row, "parent")?;
+    let record = SessionRecord {
         id: SessionId::new(row.try_get::<String, _>("id")?),
         subject: text("subject")?,
         secret_hash: row
             .try_get::<Vec<u8>, _>("secret_hash")?
             .try_into()
             .map_err(|_| SqliteStoreError::corrupt("secret_hash"))?,
-        generation: row
-            .try_get::<i64, _>("generation")?
-            .try_into()
-            .map_err(|_| SqliteStoreError::corrupt("generation"))?,
-        confirmed_at: row
-            .try_get::<Option<i64>, _>("confirmed_at")?
-            .map(|millis| to_time(millis, "confirmed_at"))
-            .transpose()?,
-        rotated_at: to_time(row.try_get("rotated_at")?, "rotated_at")?,
-        created_at: to_time(row.try_get("created_at")?, "created_at")?,
-        last_seen_at: to_time(row.try_get("last_seen_at")?, "last_seen_at")?,
-        idle_expires_at: to_time(row.try_get("idle_expires_at")?, "idle_expires_at")?,
-        absolute_expires_at: to_time(row.try_get("absolute_expires_at")?, "absolute_expires_at")?,
+        generation: number(row, "generation")?,
+        parent: parent.unwrap_or_default(),
+        seen: number_if_any(row, "seen")?,
+        confirmed_at: time_if_any(row, "confirmed_at")?,
+        rotated_at,
+        issued_at: time_if_any(row, "issued_at")?.unwrap_or(rotated_at),
+        claims_at: time_if_any(row, "claims_at")?.unwrap_or(rotated_at),
+        created_at: time(row, "created_at")?,
+        last_seen_at: time(row, "last_seen_at")?,
+        idle_expires_at: time(row, "idle_expires_at")?,
+        absolute_expires_at: time(row, "absolute_expires_at")?,
         scope: text("scope")?,
         claims: text("claims")?,
         xsrf_token: text("xsrf_token")?,
         label: text("label")?,
-        version: row
-            .try_get::<i64, _>("version")?
-            .try_into()
-            .map_err(|_| SqliteStoreError::corrupt("version"))?,
-    })
+        extension: row.try_get::<Vec<u8>, _>("extension")?.into_boxed_slice(),
+        version: number(row, "version")?,
+    };
+    // A row that nobody has written to since there are parents.
+    Ok(if parent.is_none() { record.of_first_version() } else { record })
 }
 
-fn to_time(millis: i64, column: &'static str) -> Result<SystemTime, SqliteStoreError> {
-    from_millis(millis).ok_or_else(|| SqliteStoreError::corrupt(column))
+fn time(row: &SqliteRow, column: &'static str) -> Result<SystemTime, SqliteStoreError> {
+    time_if_any(row, column)?.ok_or_else(|| SqliteStoreError::corrupt(column))
+}
+
+fn time_if_any(row: &SqliteRow, column: &'static str) -> Result<Option<SystemTime>, SqliteStoreError> {
+    let to_time = |millis| from_millis(millis).ok_or_else(|| SqliteStoreError::corrupt(column));
+    row.try_get::<Option<i64>, _>(column)?.map(to_time).transpose()
+}
+
+fn number<T: TryFrom<i64>>(row: &SqliteRow, column: &'static str) -> Result<T, SqliteStoreError> {
+    row.try_get::<i64, _>(column)?.try_into().map_err(|_| SqliteStoreError::corrupt(column))
+}
+
+fn number_if_any(row: &SqliteRow, column: &'static str) -> Result<Option<u32>, SqliteStoreError> {
+    let number = row.try_get::<Option<i64>, _>(column)?;
+    number.map(u32::try_from).transpose().map_err(|_| SqliteStoreError::corrupt(column))
 }
 
 pub(super) const WAL: &str = "PRAGMA journal_mode = WAL";
 
-pub(super) const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS sessions (
-    id TEXT NOT NULL PRIMARY KEY,
-    subject TEXT NOT NULL,
-    secret_hash BLOB NOT NULL,
-    generation INTEGER NOT NULL,
-    confirmed_at INTEGER,
-    rotated_at INTEGER NOT NULL,
-    created_at INTEGER NOT NULL,
-    last_seen_at INTEGER NOT NULL,
-    idle_expires_at INTEGER NOT NULL,
-    absolute_expires_at INTEGER NOT NULL,
-    scope TEXT NOT NULL,
-    claims TEXT NOT NULL,
-    xsrf_token TEXT NOT NULL,
-    label TEXT NOT NULL,
-    version INTEGER NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS sessions_by_subject ON sessions (subject);
-CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (min(idle_expires_at, absolute_expires_at));
-";
-
 pub(super) const INSERT: &str = "
 INSERT INTO sessions (
-    id, subject, secret_hash, generation, confirmed_at, rotated_at, created_at, last_seen_at,
-    idle_expires_at, absolute_expires_at, scope, claims, xsrf_token, label, version
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    id, subject, secret_hash, generation, parent, seen, confirmed_at, rotated_at, issued_at, claims_at, created_at,
+    last_seen_at, idle_expires_at, absolute_expires_at, scope, claims, xsrf_token, label, extension, version
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 pub(super) const UPDATE: &str = "
 UPDATE sessions SET
-    subject = ?, secret_hash = ?, generation = ?, confirmed_at = ?, rotated_at = ?, created_at = ?,
-    last_seen_at = ?, idle_expires_at = ?, absolute_expires_at = ?, scope = ?, claims = ?,
-    xsrf_token = ?, label = ?, version = version + 1
+    subject = ?, secret_hash = ?, generation = ?, parent = ?, seen = ?, confirmed_at = ?, rotated_at = ?,
+    issued_at = ?, claims_at = ?, created_at = ?, last_seen_at = ?, idle_expires_at = ?,
+    absolute_expires_at = ?, scope = ?, claims = ?, xsrf_token = ?, label = ?, extension = ?,
+    version = version + 1
 WHERE id = ? AND version = ?";
 
-pub(super) const SELECT: &str = "SELECT * FROM sessions WHERE id = ?";
+// By name: a later version may add columns while this one runs.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, subject, secret_hash, generation, parent, seen, confirmed_at, rotated_at, issued_at, \
+             claims_at, created_at, last_seen_at, idle_expires_at, absolute_expires_at, scope, claims, \
+             xsrf_token, label, extension, version FROM sessions ",
+            $rest
+        )
+    };
+}
+
+pub(super) const SELECT: &str = select!("WHERE id = ?");
 
 pub(super) const EXISTS: &str = "SELECT 1 FROM sessions WHERE id = ?";
 
-pub(super) const LIST: &str = "
-SELECT * FROM sessions
-WHERE subject = ? AND min(idle_expires_at, absolute_expires_at) > ?
-ORDER BY created_at, id";
+pub(super) const LIST: &str =
+    select!("WHERE subject = ? AND min(idle_expires_at, absolute_expires_at) > ? ORDER BY created_at, id");
 
 pub(super) const DELETE: &str = "DELETE FROM sessions WHERE id = ?";
 

@@ -1,10 +1,11 @@
 mod lists;
 mod rotation;
 mod rule;
+mod stamps;
 mod values;
 mod writes;
 
-use self::{lists::*, rotation::*, values::*, writes::*};
+use self::{lists::*, rotation::*, stamps::*, values::*, writes::*};
 use super::clock::TestClock;
 use crate::store::RefreshStore;
 
@@ -13,13 +14,8 @@ use crate::store::RefreshStore;
 /// The contract covers the effect of each call, alone and concurrently with others, the state that a cancelled
 /// operation leaves behind, and every row of the decision table of the rotation, carried out on the store.
 ///
-/// The store may be in use and need not be empty: sessions are created under random subjects, never more than a
-/// hundred at a time, and removed at the end. No particular async runtime is required. Run the contract for every way
-/// of opening the store, together with [`store_contract_at_size`], and with [`store_contract_with_clock`] if the
-/// store accepts a clock. To test a store that is not [`Clone`], wrap it in an [`Arc`](std::sync::Arc).
-///
-/// A store may round times to milliseconds, but never `confirmed_at` and `rotated_at` to an earlier time: a
-/// generation would settle early.
+/// A store may round times to milliseconds, but never `confirmed_at`, `rotated_at`, `issued_at` and
+/// `claims_at` to an earlier time: sessions would settle early.
 ///
 /// # Panics
 ///
@@ -55,7 +51,13 @@ pub async fn store_contract<S: RefreshStore + Clone>(store: &S) {
     every_secret_hash_round_trips(store).await;
     times_round_trip(store).await;
     large_numbers_round_trip(store).await;
+    every_extension_round_trips(store).await;
+    what_has_been_seen_round_trips(store).await;
     time_does_not_run_backwards(store).await;
+    a_stamp_is_the_time_of_the_write(store).await;
+    all_stamps_of_a_write_are_of_one_time(store).await;
+    last_seen_and_idle_expiry_never_move_back(store).await;
+    idle_expiry_never_exceeds_the_absolute_one(store).await;
     an_operation_cut_short_leaves_list_and_records_consistent(store).await;
     every_row_of_the_decision_table_holds(store).await;
     a_wrong_secret_changes_nothing(store).await;
@@ -92,7 +94,8 @@ pub async fn store_contract_at_size<S: RefreshStore>(store: &S, sessions: usize)
 /// Tests `store`, which must read the time from `clock`, against the part of the contract of [`RefreshStore`] that
 /// depends on the passage of time.
 ///
-/// The clock is advanced by less than a day in total. The requirements on the store are those of [`store_contract`].
+/// The clock is moved on by less than a day in all, and back for a moment. What [`store_contract`] says about the store
+/// holds here, too.
 ///
 /// # Panics
 ///
@@ -114,6 +117,7 @@ pub async fn store_contract_at_size<S: RefreshStore>(store: &S, sessions: usize)
 /// ```
 pub async fn store_contract_with_clock<S: RefreshStore>(store: &S, clock: &TestClock) {
     snapshots_tell_the_time_of_the_clock(store, clock).await;
+    stamps_follow_the_clock(store, clock).await;
     session_ends_with_its_idle_lifetime(store, clock).await;
     session_ends_with_its_absolute_lifetime(store, clock).await;
     update_moves_the_expiry(store, clock).await;

@@ -68,8 +68,13 @@ impl<'a, S: RefreshStore> Rule<'a, S> {
         }
     }
 
+    /// Writes the record with the times that it has.
     pub(super) async fn update(&self, record: &SessionRecord) -> Update {
-        self.done("update", self.store.update(record, Stamps::default()).await)
+        self.write(record, Stamps::default()).await
+    }
+
+    pub(super) async fn write(&self, record: &SessionRecord, stamps: Stamps) -> Update {
+        self.done("update", self.store.update(record, stamps).await)
     }
 
     pub(super) async fn remove(&self, id: &SessionId) -> bool {
@@ -143,6 +148,15 @@ impl<'a, S: RefreshStore> Rule<'a, S> {
         );
         self.check(stored.secret_hash == given.secret_hash, "the secret's hash is kept");
         self.check(stored.generation == given.generation, "the generation is kept");
+        self.check(stored.parent == given.parent, "the parent is kept");
+        self.check(
+            stored.seen == given.seen,
+            format_args!("what has been seen is kept: {:?}, not {:?}", given.seen, stored.seen),
+        );
+        self.check(
+            stored.extension == given.extension,
+            format_args!("the extension of {} bytes is kept byte for byte", given.extension.len()),
+        );
         self.check(stored.scope == given.scope, format_args!("the scope {} is kept", shown(&given.scope)));
         self.check(
             stored.claims == given.claims,
@@ -152,6 +166,8 @@ impl<'a, S: RefreshStore> Rule<'a, S> {
         self.check(stored.label == given.label, format_args!("the label {} is kept", shown(&given.label)));
         for (name, stored, given) in [
             ("rotated_at", stored.rotated_at, given.rotated_at),
+            ("issued_at", stored.issued_at, given.issued_at),
+            ("claims_at", stored.claims_at, given.claims_at),
             ("created_at", stored.created_at, given.created_at),
             ("last_seen_at", stored.last_seen_at, given.last_seen_at),
             ("idle_expires_at", stored.idle_expires_at, given.idle_expires_at),
@@ -170,7 +186,13 @@ impl<'a, S: RefreshStore> Rule<'a, S> {
                 given.confirmed_at, stored.confirmed_at
             ),
         );
-        self.check(stored.rotated_at >= given.rotated_at, "rotated_at is never earlier than given");
+        for (name, stored, given) in [
+            ("rotated_at", stored.rotated_at, given.rotated_at),
+            ("issued_at", stored.issued_at, given.issued_at),
+            ("claims_at", stored.claims_at, given.claims_at),
+        ] {
+            self.check(stored >= given, format_args!("{name} is never earlier than given"));
+        }
     }
 
     pub(super) fn check_same_set(&self, listed: &[SessionRecord], expected: &[SessionRecord]) {

@@ -76,6 +76,8 @@ pub(super) async fn times_round_trip<S: RefreshStore>(store: &S) {
         for confirmed_at in [Some(time), None] {
             record.confirmed_at = confirmed_at;
             record.rotated_at = time;
+            record.issued_at = time;
+            record.claims_at = time;
             record.last_seen_at = time;
             record.idle_expires_at = time + HOUR;
             record.absolute_expires_at = time + 2 * HOUR;
@@ -94,6 +96,8 @@ pub(super) async fn times_round_trip<S: RefreshStore>(store: &S) {
     rule.check(rule.expect(&record.id).await == record, "read returns the year 9999");
     record.confirmed_at = Some(end_of_year_9999());
     record.rotated_at = end_of_year_9999();
+    record.issued_at = end_of_year_9999();
+    record.claims_at = end_of_year_9999();
     record.last_seen_at = end_of_year_9999();
     record.idle_expires_at = end_of_year_9999();
     record.absolute_expires_at = end_of_year_9999();
@@ -112,6 +116,51 @@ pub(super) async fn large_numbers_round_trip<S: RefreshStore>(store: &S) {
         rule.check(stored.generation == generation, format_args!("read returns generation {generation}"));
         rule.check(stored.version == record.version + 1, "update increments the version by one");
         record = stored;
+    }
+    rule.finish().await;
+}
+
+pub(super) async fn every_extension_round_trips<S: RefreshStore>(store: &S) {
+    let rule = Rule::new(store, "every_extension_round_trips");
+    let every_byte: Vec<u8> = (0..=u8::MAX).cycle().take(1024).collect();
+    for extension in [&b""[..], b"\0", b"1\0\0", b"\xff\xfe'\\", b"NULL", &every_byte] {
+        let mut new = rule.session();
+        new.extension = extension.into();
+        let mut record = rule.create(new).await;
+        rule.check(*record.extension == *extension, "create keeps the extension");
+        rule.check(rule.expect(&record.id).await == record, "read returns the extension");
+        for extension in [b"other", extension] {
+            record.extension = extension.into();
+            rule.check(rule.update(&record).await.is_done(), "update of the present version is done");
+            let stored = rule.expect(&record.id).await;
+            rule.check_same(&stored, &record);
+            rule.check(rule.list().await.contains(&stored), "list has the extension");
+            record = stored;
+        }
+    }
+    rule.finish().await;
+}
+
+pub(super) async fn what_has_been_seen_round_trips<S: RefreshStore>(store: &S) {
+    let rule = Rule::new(store, "what_has_been_seen_round_trips");
+    let mut record = rule.create(rule.session()).await;
+    rule.check((record.parent, record.seen) == (0, None), "nothing of a new session has been seen");
+    for generation in [0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
+        record.generation = generation;
+        for parent in [0, generation.saturating_sub(1), generation] {
+            for seen in [None, Some(0), Some(parent), Some(generation)] {
+                record.parent = parent;
+                record.seen = seen;
+                // One does not follow from the other.
+                for confirmed_at in [None, Some(record.created_at)] {
+                    record.confirmed_at = confirmed_at;
+                    rule.check(rule.update(&record).await.is_done(), "update of the present version is done");
+                    let stored = rule.expect(&record.id).await;
+                    rule.check_same(&stored, &record);
+                    record = stored;
+                }
+            }
+        }
     }
     rule.finish().await;
 }

@@ -21,6 +21,7 @@ pub(super) async fn created_session_is_read_back<S: RefreshStore>(store: &S) {
     new.claims = r#"{"role":"admin"}"#.into();
     new.xsrf_token = "0123456789abcdefghijklmn".into();
     new.label = "Firefox on Linux".into();
+    new.extension = b"\x01more".as_slice().into();
     new.idle = HOUR;
     new.absolute = 2 * HOUR;
 
@@ -99,6 +100,10 @@ pub(super) async fn update_replaces_the_record_and_increments_the_version<S: Ref
         record.generation += 1;
         record.confirmed_at = (round != 1).then_some(now);
         record.rotated_at = now;
+        record.issued_at = now + MILLI;
+        record.claims_at = now - HOUR * round;
+        record.parent = round;
+        record.seen = (round != 1).then_some(round);
         record.last_seen_at = now;
         record.idle_expires_at = now + HOUR * (round + 1);
         record.absolute_expires_at = now + 2 * HOUR * (round + 1);
@@ -106,6 +111,7 @@ pub(super) async fn update_replaces_the_record_and_increments_the_version<S: Ref
         record.claims = format!(r#"{{"round":{round}}}"#).into();
         record.xsrf_token = format!("xsrf{round}").into();
         record.label = format!("label{round}").into();
+        record.extension = format!("\0{round}").into_bytes().into();
         rule.check(rule.update(&record).await.is_done(), "update of the present version is done");
 
         let stored = rule.expect(&created.id).await;
@@ -160,6 +166,8 @@ pub(super) async fn one_of_many_concurrent_updates_wins<S: RefreshStore>(store: 
     let stored = rule.expect(&created.id).await;
     rule.check(stored.version == 1, "the version is incremented once");
     rule.check_same(&stored, winner);
+    let told = outcomes.iter().any(|outcome| *outcome == Update::Done(Box::new(stored.clone())));
+    rule.check(told, "the winner gets the record as it is read then");
     rule.finish().await;
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sqlx::{Connection, PgConnection};
-use tower_cookie_jwt::store::{PostgresStore, RefreshStore, SessionRecord, Update};
+use tower_cookie_jwt::store::{PostgresStore, RefreshStore, SessionRecord, Stamps};
 
 use super::{open, sessions::wait_for, sign_in};
 use crate::servers::Postgres;
@@ -58,7 +58,7 @@ async fn connections_that_hang_are_replaced() {
 async fn connections_that_hang_in_a_statement_are_replaced() {
     let (server, store, record) = signed_in().await;
     let _locked = lock(&server).await;
-    let updates = join_all((0..10).map(|_| store.update(&record)));
+    let updates = join_all((0..10).map(|_| store.update(&record, Stamps::default())));
     let hang = async {
         wait_for(&server, MOST_WAIT).await;
         server.backends("STOP")
@@ -93,10 +93,10 @@ async fn a_killed_server_is_a_timely_error_and_the_store_recovers() {
     fill(&store).await;
     server.kill();
     let began = Instant::now();
-    store.update(&record).await.expect_err("connections are refused");
+    store.update(&record, Stamps::default()).await.expect_err("connections are refused");
     assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
     server.restart();
-    assert_eq!(store.update(&record).await.expect("it writes again"), Update::Done);
+    assert!(store.update(&record, Stamps::default()).await.expect("it writes again").is_done());
     assert!(join_all((0..30).map(|_| sign_in(&store, "ada"))).await.iter().all(Result::is_ok));
 }
 
@@ -105,15 +105,15 @@ async fn a_row_that_stays_locked_is_a_timely_error() {
     let (server, store, record) = signed_in().await;
     let locked = lock(&server).await;
     let began = Instant::now();
-    let error = store.update(&record).await.expect_err("it is locked");
+    let error = store.update(&record, Stamps::default()).await.expect_err("it is locked");
     assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
     assert!(error.to_string().contains("too long"), "the server itself gives up: {error}");
     // Neither reads nor other sessions wait for the lock.
     assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
     let next = sign_in(&store, "ada").await.expect("it writes");
-    assert_eq!(store.update(&next).await.expect("it writes"), Update::Done);
+    assert!(store.update(&next, Stamps::default()).await.expect("it writes").is_done());
     locked.close().await.expect("it ends");
-    assert_eq!(store.update(&record).await.expect("it writes"), Update::Done);
+    assert!(store.update(&record, Stamps::default()).await.expect("it writes").is_done());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,14 +125,14 @@ async fn a_read_only_database_is_an_error_and_its_connections_are_replaced() {
     server.run("ALTER DATABASE postgres SET default_transaction_read_only = on");
     server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tower%'");
     for _ in 0..3 {
-        let error = store.update(&record).await.expect_err("it is read-only");
+        let error = store.update(&record, Stamps::default()).await.expect_err("it is read-only");
         assert!(error.to_string().contains("read-only"), "{error}");
         assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
     }
-    store.update(&record).await.expect_err("it is read-only");
+    store.update(&record, Stamps::default()).await.expect_err("it is read-only");
     server.run("BEGIN READ WRITE; ALTER DATABASE postgres RESET default_transaction_read_only; COMMIT");
     // The pool's one connection would be read-only still.
-    assert_eq!(store.update(&record).await.expect("it writes again"), Update::Done);
+    assert!(store.update(&record, Stamps::default()).await.expect("it writes again").is_done());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -145,11 +145,11 @@ async fn a_standby_is_not_queried_for_sessions() {
     assert!(error.to_string().contains("standby"), "{error}");
     store.list("ada").await.expect_err("what it knows may be old");
     store.list("nobody").await.expect_err("what it knows may be old");
-    let error = store.update(&record).await.expect_err("it cannot write");
+    let error = store.update(&record, Stamps::default()).await.expect_err("it cannot write");
     assert!(error.to_string().contains("read-only"), "{error}");
     server.run("SELECT 1 / pg_promote()::int");
     assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
-    assert_eq!(store.update(&record).await.expect("it writes"), Update::Done);
+    assert!(store.update(&record, Stamps::default()).await.expect("it writes").is_done());
 }
 
 /// Whether most of the ten connections of a store wait for a lock.

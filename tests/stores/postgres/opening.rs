@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use tower_cookie_jwt::{
-    store::{PostgresStore, PostgresStoreError, RefreshStore},
+    store::{PostgresStore, PostgresStoreError, RefreshStore, Stamps},
     testing::store_contract,
 };
 
@@ -91,13 +91,98 @@ async fn opening_again_changes_nothing() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_of_a_later_version_are_used_if_that_says_so() {
+    let server = Postgres::start();
+    let running = open(&server).await;
+    let former = sign_in(&running, "ada").await.expect("it writes");
+    server.run(&format!("{NEXT_VERSION} UPDATE sessions_version SET version = 3, compatible_from = 2"));
+    // A node that runs goes on, and one of the former version may start.
+    for store in [running, open(&server).await] {
+        assert_eq!(store.read(&former.id).await.expect("it reads").record.as_ref(), Some(&former));
+        let record = sign_in(&store, "eve").await.expect("it writes");
+        server.run("UPDATE sessions SET added = 'mine' WHERE subject = 'eve'");
+        assert!(store.update(&record, Stamps::default()).await.expect("it writes").is_done());
+        // What it does not know, it leaves as it is.
+        server.run("SELECT 1 / (count(*) = 1)::int FROM sessions WHERE added = 'mine'");
+        assert_eq!(store.remove_all("eve", None).await.expect("it removes"), 1);
+        store_contract(&store).await;
+    }
+    server.run(
+        "SELECT 1 / (count(*) = 1)::int FROM sessions_version WHERE version = 3 AND compatible_from = 2",
+    );
+}
+
 #[tokio::test]
-async fn tables_of_a_later_version_are_refused() {
+async fn tables_of_a_later_version_are_refused_if_that_is_not_compatible() {
     let server = Postgres::start();
     open(&server).await;
-    server.run("UPDATE sessions_version SET version = 1000");
-    let error = PostgresStore::connect(&server.url()).await.expect_err("it is newer");
-    assert!(error.to_string().contains("version 1000"), "{error}");
+    for (version, compatible_from) in [(3, 3), (1000, 3), (1000, 1000), (-1, -1)] {
+        server.run(&format!(
+            "UPDATE sessions_version SET version = {version}, compatible_from = {compatible_from}"
+        ));
+        let error = PostgresStore::connect(&server.url()).await.expect_err("it is newer");
+        assert!(error.to_string().contains(&format!("version {version}")), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_of_the_first_version_are_migrated() {
+    let server = Postgres::start();
+    server.run(VERSION_1);
+    let rows = [("new", 0, "NULL"), ("begun", 0, "5000"), ("rotated", 7, "NULL"), ("used", 7, "5000")];
+    for (id, generation, confirmed_at) in rows {
+        server.run(&format!(
+            "INSERT INTO sessions VALUES ('{id}', 'ada', decode(repeat('07', 32), 'hex'), {generation}, \
+             {confirmed_at}, 4000, 1000, 6000, 4102444800000, 4102444800000, 'read', '{{\"a\":1}}', 'x', 'l', 9)"
+        ));
+    }
+    let nodes = futures_util::future::join_all((0..8).map(|_| open(&server))).await;
+    let at = |millis| std::time::UNIX_EPOCH + std::time::Duration::from_millis(millis);
+    for (id, generation, parent, seen, confirmed_at) in [
+        ("new", 0, 0, None, None),
+        ("begun", 0, 0, Some(0), Some(at(5000))),
+        // Seen long ago.
+        ("rotated", 7, 6, Some(6), Some(at(0))),
+        ("used", 7, 6, Some(7), Some(at(5000))),
+    ] {
+        let record = nodes[0].read(&id.into()).await.expect("it reads").record.expect("it is there");
+        assert_eq!((record.generation, record.parent, record.seen), (generation, parent, seen), "{id}");
+        assert_eq!(record.confirmed_at, confirmed_at, "{id}");
+        assert_eq!([record.rotated_at, record.issued_at, record.claims_at], [at(4000); 3], "{id}");
+        assert_eq!((record.created_at, record.last_seen_at), (at(1000), at(6000)), "{id}");
+        assert_eq!((&*record.scope, &*record.claims, &*record.label), ("read", "{\"a\":1}", "l"), "{id}");
+        assert_eq!((record.extension.len(), record.version), (0, 9), "{id}");
+        assert!(nodes[1].list("ada").await.expect("it lists").contains(&record), "{id}");
+        // As it was read, it is written.
+        assert!(nodes[2].update(&record, Stamps::default()).await.expect("it writes").is_done());
+        let stored = nodes[3].read(&record.id).await.expect("it reads").record.expect("it is there");
+        assert_eq!(stored.version, 10, "{id}");
+        let mut stored = stored;
+        stored.version = 9;
+        assert_eq!(stored, record, "{id}");
+    }
+    store_contract(&nodes[4]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_brought_up_to_date_by_hand() {
+    let server = Postgres::start();
+    server.run(VERSION_1);
+    server.run("CREATE ROLE web LOGIN");
+    server.run(
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON sessions TO web; GRANT SELECT ON sessions_version TO web",
+    );
+    let url = server.url().replace("postgres@", "web@");
+    let error = PostgresStore::connect(&url).await.expect_err("it may not change the tables");
+    assert!(error.to_string().contains("privilege") && error.to_string().contains("schema_sql"), "{error}");
+    let script = PostgresStore::options().schema_sql().expect("the names are plain");
+    // A second time changes nothing.
+    for _ in 0..2 {
+        server.run(&script);
+        sign_in(&PostgresStore::connect(&url).await.expect("it opens"), "ada").await.expect("it writes");
+    }
+    server.run("SELECT 1 / (count(*) = 2)::int FROM sessions");
 }
 
 #[tokio::test]
@@ -152,7 +237,7 @@ async fn no_row_value_is_in_an_error() {
     let mut record = sign_in(&store, "ada").await.expect("it writes");
     record.label = "shadow".into();
     record.claims = r#"{"secret":"hunter2"}"#.into();
-    let error = store.update(&record).await.expect_err("the constraint forbids it");
+    let error = store.update(&record, Stamps::default()).await.expect_err("the constraint forbids it");
     let said = everything_of(&error);
     assert!(said.contains("mine") && !said.contains("hunter2"), "{said}");
 }
@@ -166,3 +251,35 @@ fn everything_of(error: &PostgresStoreError) -> String {
     }
     said
 }
+
+/// What the next version might do to the tables.
+const NEXT_VERSION: &str =
+    "ALTER TABLE sessions ADD COLUMN added text, ADD COLUMN counted bigint NOT NULL DEFAULT 7;
+    ALTER TABLE sessions_version ADD COLUMN note text;";
+
+/// The tables as the first version made them.
+const VERSION_1: &str = r#"
+CREATE TABLE sessions (
+    id text COLLATE "C" PRIMARY KEY,
+    subject text COLLATE "C" NOT NULL,
+    secret_hash bytea NOT NULL,
+    generation bigint NOT NULL,
+    confirmed_at bigint,
+    rotated_at bigint NOT NULL,
+    created_at bigint NOT NULL,
+    last_seen_at bigint NOT NULL,
+    idle_expires_at bigint NOT NULL,
+    absolute_expires_at bigint NOT NULL,
+    scope text NOT NULL,
+    claims text NOT NULL,
+    xsrf_token text NOT NULL,
+    label text NOT NULL,
+    version bigint NOT NULL,
+    expiry_hour bigint NOT NULL
+        GENERATED ALWAYS AS (LEAST(idle_expires_at, absolute_expires_at) / 3600000) STORED
+) WITH (fillfactor = 80);
+CREATE INDEX sessions_by_subject ON sessions (left(subject, 256));
+CREATE INDEX sessions_by_expiry ON sessions (expiry_hour);
+CREATE TABLE sessions_version (version integer NOT NULL);
+INSERT INTO sessions_version VALUES (1);
+"#;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection};
-use tower_cookie_jwt::store::{NewRecord, PostgresStore, RefreshStore, SessionId, Update};
+use tower_cookie_jwt::store::{NewRecord, PostgresStore, RefreshStore, SessionId, Stamps, Update};
 
 use super::{open, sign_in};
 use crate::servers::Postgres;
@@ -42,20 +42,63 @@ async fn an_update_that_waited_for_a_lock_reports_the_state_of_the_session() {
     let server = Postgres::start();
     let store = open(&server).await;
     for (change, expected) in [
-        ("DELETE FROM sessions", Update::Gone),
-        ("UPDATE sessions SET version = version + 1", Update::Conflict),
-        ("UPDATE sessions SET label = 'same version'", Update::Done),
+        ("DELETE FROM sessions", Some(Update::Gone)),
+        ("UPDATE sessions SET version = version + 1", Some(Update::Conflict)),
+        ("UPDATE sessions SET label = 'same version'", None),
     ] {
         let record = sign_in(&store, "ada").await.expect("it writes");
         let mut other = PgConnection::connect(&server.url()).await.expect("it connects");
         let mut transaction = other.begin().await.expect("it begins");
         sqlx::query(change).execute(&mut *transaction).await.expect("it changes the row");
         let (updating, waited) = (store.clone(), record.clone());
-        let update = tokio::spawn(async move { updating.update(&waited).await });
+        let update = tokio::spawn(async move { updating.update(&waited, Stamps::default()).await });
         wait_for_a_lock(&server).await;
         transaction.commit().await.expect("it commits");
         let outcome = update.await.expect("no panic").expect("it answers");
-        assert_eq!(outcome, expected, "{change}");
+        match expected {
+            Some(expected) => assert_eq!(outcome, expected, "{change}"),
+            None => assert!(outcome.is_done(), "{change}: {outcome:?}"),
+        }
+        store.remove(&record.id).await.expect("it removes");
+    }
+}
+
+/// The statement begins long before it gets the row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_held_behind_a_lock_takes_the_time_at_which_it_gets_the_lock() {
+    let server = Postgres::start();
+    let store = open(&server).await;
+    let idle = Duration::from_secs(20 * 24 * 60 * 60);
+    let all = Stamps {
+        confirmed_at: true,
+        rotated_at: true,
+        issued_at: true,
+        last_seen_at: true,
+        idle: Some(idle),
+    };
+    for change in ["SELECT 1 FROM sessions FOR UPDATE", "UPDATE sessions SET label = 'same version'"] {
+        let record = sign_in(&store, "ada").await.expect("it writes");
+        let mut other = PgConnection::connect(&server.url()).await.expect("it connects");
+        let mut transaction = other.begin().await.expect("it begins");
+        sqlx::query(change).execute(&mut *transaction).await.expect("it locks the row");
+        let (updating, waited) = (store.clone(), record.clone());
+        let update = tokio::spawn(async move { updating.update(&waited, all).await });
+        wait_for_a_lock(&server).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let unlocked = store.read(&record.id).await.expect("reads do not wait").now;
+        transaction.commit().await.expect("it commits");
+        let Update::Done(written) = update.await.expect("no panic").expect("it answers") else {
+            panic!("the version is the same");
+        };
+        let now = written.rotated_at;
+        assert!(now >= unlocked, "{change}: {now:?} is before {unlocked:?}");
+        assert_eq!(
+            [written.confirmed_at, Some(written.issued_at), Some(written.last_seen_at)],
+            [Some(now); 3]
+        );
+        assert_eq!(written.idle_expires_at, now + idle);
+        let stored = store.read(&record.id).await.expect("it reads").record;
+        assert_eq!(stored.as_ref(), Some(&*written), "{change}");
         store.remove(&record.id).await.expect("it removes");
     }
 }
@@ -69,7 +112,9 @@ async fn concurrent_sign_outs_everywhere_never_deadlock() {
         for _ in 0..50 {
             records.push(sign_in(&one, "ada").await.expect("it writes"));
         }
-        let updates = futures_util::future::join_all(records.iter().map(|record| other.update(record)));
+        let updates = futures_util::future::join_all(
+            records.iter().map(|record| other.update(record, Stamps::default())),
+        );
         let (first, second, third, updates) = tokio::join!(
             one.remove_all("ada", None),
             other.remove_all("ada", None),
@@ -155,7 +200,8 @@ async fn rotations_do_not_write_to_the_indexes() {
         // Within one hour of the epoch, whatever the hour is now.
         let hour = Duration::from_secs(4_000_000_000 / 3600 * 3600);
         record.idle_expires_at = std::time::UNIX_EPOCH + hour + Duration::from_secs(turn);
-        assert_eq!(store.update(&record).await.expect("it writes"), Update::Done);
+        let stamps = Stamps { issued_at: true, ..Stamps::default() };
+        assert!(store.update(&record, stamps).await.expect("it writes").is_done());
         record.version += 1;
     }
     drop(store);
@@ -171,7 +217,9 @@ fn insert_expired(server: &Postgres, count: u32) -> String {
 
 fn generated(count: u32, subject: &str, expiry: &str) -> String {
     format!(
-        "INSERT INTO sessions SELECT '{subject}-' || i, '{subject}', decode(repeat('07', 32), 'hex'), 0, NULL, \
+        "INSERT INTO sessions (id, subject, secret_hash, generation, confirmed_at, rotated_at, created_at, \
+         last_seen_at, idle_expires_at, absolute_expires_at, scope, claims, xsrf_token, label, version) \
+         SELECT '{subject}-' || i, '{subject}', decode(repeat('07', 32), 'hex'), 0, NULL, \
          i, i, i, {expiry}, {expiry}, '', '{{}}', '', '', 0 FROM generate_series(1, {count}) AS i \
          ON CONFLICT DO NOTHING"
     )

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tower_cookie_jwt::store::{RefreshStore, Update};
+use tower_cookie_jwt::store::{RefreshStore, Stamps, Update};
 
 use super::{gate::Gate, *};
 
@@ -16,7 +16,7 @@ async fn call_whose_response_was_lost_still_succeeds() {
     let store = open_url(&gate.url()).await;
     // The scripts are known, so that the answer that is lost is the one to the script.
     let record = sign_in(&store, "eve").await;
-    store.update(&record).await.expect("the store answers");
+    store.update(&record, Stamps::default()).await.expect("the store answers");
 
     gate.lose_next_answer();
     let record = sign_in(&store, "ada").await;
@@ -25,10 +25,14 @@ async fn call_whose_response_was_lost_still_succeeds() {
     assert_eq!(store.list("ada").await.expect("the store answers").len(), 1, "it was created once");
 
     gate.lose_next_answer();
-    assert_eq!(store.update(&record).await.expect("the store answers"), Update::Done, "it is our own write");
+    let stamps = Stamps { confirmed_at: true, idle: Some(2 * MINUTE), ..Stamps::default() };
+    let Update::Done(written) = store.update(&record, stamps).await.expect("the store answers") else {
+        panic!("it is our own write");
+    };
     assert!(!gate.will_lose(), "an answer was lost");
-    assert_eq!(read(&store, &record).await.map(|record| record.version), Some(1), "it was written once");
-    assert_eq!(store.update(&record).await.expect("the store answers"), Update::Conflict);
+    assert!(written.version == 1 && written.confirmed_at.is_some(), "it was written once: {written:?}");
+    assert_eq!(read(&store, &record).await, Some(*written), "the times are those of the write");
+    assert_eq!(store.update(&record, Stamps::default()).await.expect("the store answers"), Update::Conflict);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tower_cookie_jwt::store::{RedisStore, RefreshStore, Update};
+use tower_cookie_jwt::store::{RedisStore, RefreshStore, Stamps};
 
 use super::{gate::Gate, *};
 
@@ -29,13 +29,13 @@ async fn first_call_after_a_restart_succeeds() {
 
     redis.kill();
     redis.restart();
-    assert_eq!(store.update(&record).await.expect("the first call answers"), Update::Done);
+    assert!(store.update(&record, Stamps::default()).await.expect("the first call answers").is_done());
 
     redis.kill();
     let began = Instant::now();
     let error = store.read(&record.id).await.expect_err("connections are refused");
     assert_eq!(error.to_string(), "the session server cannot be reached");
-    store.update(&record).await.expect_err("connections are refused");
+    store.update(&record, Stamps::default()).await.expect_err("connections are refused");
     store.list("ada").await.expect_err("connections are refused");
     assert!(began.elapsed() < BOUND, "it fails fast");
     redis.restart();
@@ -83,7 +83,7 @@ async fn demoted_master_does_not_call_a_live_session_gone() {
     for error in [
         store.read(&record.id).await.map(drop),
         store.list("ada").await.map(drop),
-        store.update(&record).await.map(drop),
+        store.update(&record, Stamps::default()).await.map(drop),
         store.remove(&record.id).await.map(drop),
         store.remove_all("ada", None).await.map(drop),
         store.create(new_session(&store, "ada")).await.map(drop),

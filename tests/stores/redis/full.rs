@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tower_cookie_jwt::store::{Created, RefreshStore};
+use tower_cookie_jwt::store::{Created, RefreshStore, Stamps};
 
 use super::*;
 
@@ -35,7 +35,7 @@ async fn full_server_refuses_new_sessions_and_keeps_serving_the_others() {
     run::<()>(&mut admin, "SCRIPT FLUSH").await;
     assert_eq!(read(&store, &records[0]).await.as_ref(), Some(&records[0]));
     assert_eq!(store.list("ada").await.expect("list still works").len(), records.len());
-    let error = store.update(&records[0]).await.expect_err("a write needs memory");
+    let error = store.update(&records[0], Stamps::default()).await.expect_err("a write needs memory");
     assert!(error.to_string().starts_with("the session server is full"), "{error}");
     assert_eq!(read(&store, &records[0]).await.as_ref(), Some(&records[0]), "it is as it was");
     assert!(store.remove(&records[0].id).await.expect("removal still works"));
@@ -58,7 +58,7 @@ async fn server_without_enough_replicas_refuses_writes_and_keeps_reading() {
     run::<()>(&mut admin, "CONFIG SET min-replicas-to-write 1").await;
     for error in [
         store.create(new_session(&store, "ada")).await.map(drop),
-        store.update(&record).await.map(drop),
+        store.update(&record, Stamps::default()).await.map(drop),
         store.remove(&record.id).await.map(drop),
     ] {
         let error = error.expect_err("it writes with a replica only").to_string();

@@ -19,7 +19,7 @@ local begun = math.ceil(now)
 local absolute = math.min(begun + ARGV[4], tonumber(ARGV[5]))
 local idle = math.min(begun + ARGV[3], absolute)
 if idle > now then
-  local times = struct.pack('>I8I8I8I8I8', begun, begun, begun, idle, absolute)
+  local times = struct.pack('>I8I8I8I8I8I8I8i8', begun, begun, begun, idle, absolute, begun, begun, -1)
   local refused = store(record, index, ARGV[1], head .. times .. ARGV[6], idle, now)
   if refused then
     return refused

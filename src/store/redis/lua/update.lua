@@ -1,7 +1,9 @@
--- Replaces a record if it is still at the given version. KEYS: record, index. ARGV: member, version in the encoding
--- of the record (8 bytes, which a Lua number cannot represent), new value, its expiry in ms.
+-- Replaces a record that is still at a version, and gives its times as they are then. KEYS: record, index.
+-- ARGV: member, version as the record has it (8 bytes: a number of Lua would not hold it), new value,
+-- which times become the present one ('c', 'r', 'i', 's' for confirmed, rotated, issued, last seen), the
+-- idle lifetime in ms if the idle expiry follows, the latest time there is.
 local record, index = KEYS[1], KEYS[2]
-local value = ARGV[3]
+local value, stamps, lifetime = ARGV[3], ARGV[4], tonumber(ARGV[5])
 
 local head = redis.call('GETRANGE', record, 0, 16)
 if #head == 0 then
@@ -9,16 +11,29 @@ if #head == 0 then
 end
 -- The head contains random bytes. If they match, this is a retry of a call whose response was lost.
 if head == string.sub(value, 1, 17) then
-  return answer(index, 'done')
+  return answer(index, redis.call('GETRANGE', record, 17, 80))
 end
 if string.sub(head, 9, 16) ~= ARGV[2] then
   return answer(index, 'conflict')
 end
 
 local now = present()
-local expires = tonumber(ARGV[4])
+local begun = math.ceil(now)
+local function stamped(stamp, time)
+  return string.find(stamps, stamp, 1, true) and begun or time
+end
+local rotated, created, seen, idle, absolute, issued, claims, confirmed =
+  struct.unpack('>I8I8I8I8I8I8I8i8', value, 18)
+if lifetime then
+  idle = math.min(math.max(begun + lifetime, idle), absolute, tonumber(ARGV[6]))
+end
+local times = struct.pack('>I8I8I8I8I8I8I8i8', stamped('r', rotated), created, math.max(stamped('s', seen), seen),
+  idle, absolute, stamped('i', issued), claims, stamped('c', confirmed))
+
+local expires = math.min(idle, absolute)
 if expires > now then
-  return store(record, index, ARGV[1], value, expires, now) or 'done'
+  value = string.sub(value, 1, 17) .. times .. string.sub(value, 82)
+  return store(record, index, ARGV[1], value, expires, now) or times
 end
 -- The new expiry has already passed, so the update ends the session.
 local refused = refusal(redis.pcall('UNLINK', record))
@@ -26,4 +41,4 @@ if refused then
   return refused
 end
 redis.call('ZREM', index, ARGV[1])
-return 'done'
+return times
