@@ -16,7 +16,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_cookie_jwt::{
     MemoryStore, Sessions,
     session::{LostResponse, SessionEvent},
-    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
+    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Stamps, Update},
     testing::TestClock,
 };
 
@@ -153,9 +153,9 @@ impl RefreshStore for SlowStore {
         snapshot
     }
 
-    async fn update(&self, record: &SessionRecord) -> Result<Update, Infallible> {
+    async fn update(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, Infallible> {
         wait().await;
-        let update = self.0.update(record).await;
+        let update = self.0.update(record, stamps).await;
         wait().await;
         update
     }
