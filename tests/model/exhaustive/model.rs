@@ -8,14 +8,19 @@ pub(crate) struct Model {
     pub(crate) name: &'static str,
     /// Requests of the client that are in flight at once.
     pub(crate) flights: usize,
-    /// Whether there is a thief, with one request in flight.
-    pub(crate) thief: bool,
-    /// Whether the store may keep a first look waiting for longer than the grace period.
-    pub(crate) slow_store: bool,
-    /// Whether the store loses writes, once, while nothing is in flight.
-    pub(crate) loses_writes: bool,
+    /// Requests of a thief that are in flight at once; without any, there is no thief.
+    pub(crate) thieves: usize,
+    pub(crate) lost_writes: LostWrites,
     generations: u8,
     pub(crate) rules: Rulebook,
+}
+
+/// When the store loses writes, once: it goes back to a record that it had before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LostWrites {
+    Never,
+    WhileNothingIsInFlight,
+    AtAnyTime,
 }
 
 /// What must never happen.
@@ -39,27 +44,25 @@ pub(crate) const EVERY_BREACH: &[Breach] =
     &[Breach::Revoked, Breach::Overwritten, Breach::Forked, Breach::Unnoticed, Breach::Rejoined];
 
 impl Model {
-    /// A legitimate client and a store that may be slow, by all rules; `generations` follow the sign-in.
+    /// A legitimate client, by all rules; `generations` follow the sign-in.
     pub(crate) fn new(name: &'static str, flights: usize, generations: u8) -> Self {
         Self {
             name,
             flights,
             generations,
-            thief: false,
-            slow_store: true,
-            loses_writes: false,
+            thieves: 0,
+            lost_writes: LostWrites::Never,
             rules: Rulebook::new(generations, None),
         }
     }
 
-    /// To the nodes, a request that waits for the store is one that its sender has not sent yet: a thief may wait.
-    pub(crate) fn with_thief(mut self) -> Self {
-        (self.thief, self.slow_store) = (true, false);
+    pub(crate) fn with_thief(mut self, flights: usize) -> Self {
+        self.thieves = flights;
         self
     }
 
-    pub(crate) fn with_lost_writes(mut self) -> Self {
-        (self.loses_writes, self.slow_store) = (true, false);
+    pub(crate) fn with_lost_writes(mut self, lost_writes: LostWrites) -> Self {
+        self.lost_writes = lost_writes;
         self
     }
 

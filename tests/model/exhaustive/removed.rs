@@ -13,8 +13,9 @@ fn assert_revoked_without(rule: Removed, name: &'static str) {
 
 fn assert_found_without(rule: Removed, name: &'static str, breach: Breach) {
     let model = Model::new(name, 3, 3).without(rule);
-    let found = explore_for(&model, &[breach]).breach;
-    let (_, trace) = found.unwrap_or_else(|| panic!("{name}: not {breach:?}, so of what use is the rule?"));
+    let explored = explore_for(&model, &[breach]);
+    let (_, trace) =
+        explored.breach.unwrap_or_else(|| panic!("{name}: not {breach:?}, so of what use is the rule?"));
     println!("{breach:?} in {} steps:{trace:?}", trace.steps());
 }
 

@@ -55,7 +55,7 @@ impl Generations {
     }
 
     pub(crate) fn contains(self, generation: u8) -> bool {
-        self.0 >> generation & 1 == 1
+        self.0 & (1 << generation) != 0
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = u8> {

@@ -1,7 +1,7 @@
 //! Every step that the system can take from a state.
 
 use super::{
-    model::{Breach, Model},
+    model::{Breach, LostWrites, Model},
     rulebook::{Admitted, Look, Removed},
     state::{Answer, Backup, Owner, Plan, Stage, StampedAt, State},
     times::{Age, Times},
@@ -67,15 +67,16 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// The store goes back to a record that it had before.
     fn store_loses_writes(&mut self) {
-        if !self.model.loses_writes {
-            return;
-        }
+        let may_lose = match self.model.lost_writes {
+            LostWrites::Never => return,
+            LostWrites::WhileNothingIsInFlight => self.from.in_flight(Owner::Client) == 0,
+            LostWrites::AtAnyTime => true,
+        };
         let mut next = self.from;
         match self.from.backup {
             Backup::None => next.take_backup(),
-            Backup::Taken(record) if self.from.in_flight(Owner::Client) == 0 => next.restore(record),
+            Backup::Taken(record) if may_lose => next.restore(record),
             Backup::Taken(_) | Backup::Restored => return,
         }
         self.reach(next);
@@ -93,7 +94,7 @@ impl<'a> Steps<'a> {
     /// The thief copies the jar, or uses one of the tokens: the refresh token in a cookie, the access token in a
     /// header. The network takes no time.
     fn thief_acts(&mut self) {
-        if !self.model.thief {
+        if self.model.thieves == 0 {
             return;
         }
         let State { jar, thief, .. } = self.from;
@@ -104,7 +105,7 @@ impl<'a> Steps<'a> {
             jar.access.into_iter().for_each(|access| next.thief.access.insert(access));
             self.reach(next);
         }
-        if self.from.in_flight(Owner::Thief) > 0 {
+        if self.from.in_flight(Owner::Thief) >= self.model.thieves {
             return;
         }
         for refresh in thief.refresh.iter() {
@@ -138,11 +139,10 @@ impl<'a> Steps<'a> {
                 // Also where there is an access token: it may have expired on the way, or the request may be
                 // for the refresh service.
                 self.look(from, index, refresh, false);
-                if self.model.slow_store {
-                    let mut next = from;
-                    next.set(index, Stage::ReadAgain { presented: refresh });
-                    self.reach(next);
-                }
+                // Or the store keeps it waiting for longer than the grace period.
+                let mut next = from;
+                next.set(index, Stage::ReadAgain { presented: refresh });
+                self.reach(next);
             }
             Stage::ReadAgain { presented } => self.look(from, index, presented, true),
             Stage::Write { answer, plan, stamped_at } => {
@@ -175,7 +175,7 @@ impl<'a> Steps<'a> {
             Decision::Revoke => {
                 next.drop_flight(index);
                 next.ended = true;
-                if !self.model.thief {
+                if self.model.thieves == 0 {
                     self.breach(Breach::Revoked, next);
                 }
                 return self.reach(next);
