@@ -48,5 +48,5 @@ fn writes_that_are_lost_with_cookies_on_the_network_may_revoke_a_legitimate_clie
     let model = Model::new("lost writes with requests in flight", 2, 3);
     let found = explore_for(&model.with_lost_writes(LostWrites::AtAnyTime), &[Breach::Revoked]).breach;
     let (_, trace) = found.expect("a legitimate client that is revoked");
-    println!("Revoked in {} steps:{trace:?}", trace.steps());
+    println!("Revoked {trace:?}");
 }

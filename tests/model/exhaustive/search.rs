@@ -193,10 +193,6 @@ impl Explored {
 pub(crate) struct Trace(pub(crate) Vec<State>);
 
 impl Trace {
-    pub(crate) fn steps(&self) -> usize {
-        self.0.len() - 1
-    }
-
     fn then(mut self, state: State) -> Self {
         self.0.push(state);
         self

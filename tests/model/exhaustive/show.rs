@@ -8,9 +8,10 @@ use super::{
     times::{Age, Timers, Times},
 };
 
-/// One line a state.
+/// How long it is, then one line a state.
 impl fmt::Debug for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "in {} steps:", self.0.len() - 1)?;
         self.0.iter().try_for_each(|state| write!(f, "\n  {state:?}"))
     }
 }
