@@ -7,32 +7,31 @@
 //!
 //! # What the exhaustive model covers
 //!
-//! Tabs that share one cookie jar, requests and answers lost at any point, clients that go away while a node
-//! is at work, handlers and `ReloadClaims` of any duration, the refresh service and `RefreshLayer`, two nodes
-//! and what each believes to have confirmed, a store, and a thief. Reading, deciding, writing by
-//! compare-and-set, reading again after a conflict, the second look before cookies go out, and the
-//! confirmation beside the handler (read and write) are steps of their own. What is decided in them is
-//! decided by `src/session/rotation.rs`, compiled into this test. Reads see the record as it is or, where a test
-//! says so, an earlier one or none. Breadth-first search finds every state and the shortest way to it, and
-//! goes backwards from the good ones to find those from which no path leads there.
+//! Tabs that share one cookie jar, requests and answers lost at any point, clients that go away while a node is at
+//! work, handlers and `ReloadClaims` of any duration, stores that keep a request waiting, the refresh service and
+//! `RefreshLayer`, any number of nodes, and a thief who keeps every token. Each of these is a step of its own: a request
+//! on the network, the first look at the record, the write by compare-and-set, reading again (a later look), the
+//! handler, the second look, the write before the cookies go, the response on the network; and beside the handler,
+//! reading and writing that an access token has been seen. What is decided in them is decided by
+//! `src/session/rotation.rs`, compiled into this test. Breadth-first search finds every state and the shortest way to
+//! it, and goes backwards from the good ones to find those from which no path leads there.
 //!
 //! # What it abstracts from
 //!
-//! Time is three facts: whether the generation is confirmed, whether it has been for the grace period, and
-//! which messages were on the network before; these end, delivered or lost, before the period does. That is
-//! the one assumption: request to first look, and second look to client, each take less than the grace
-//! period. A node may forget that it has confirmed something, or never try, since a request that does
-//! nothing is one that is lost; claims written by others are a compare-and-set that fails. Not modelled:
-//! sign-out, expiry of the session, a store that fails or loses writes, signatures and secrets (the api
-//! tests do). The bounds are small numbers of requests in flight and of rotations; equal requests, tabs and
-//! nodes are not told apart, and what can do nothing any more is dropped.
+//! Time is exact where the rules look at it: see `exhaustive/times.rs`. The one assumption is that a message is on the
+//! network for less than the grace period: from the jar to the first look, and from the second look to the jar. What a
+//! node remembers of sightings is left out, since a node that writes none is one whose sighting is lost; claims written by
+//! others are a compare-and-set that fails. Not modelled: sign-out, expiry of the session, replicas that lag behind,
+//! clocks that jump, signatures and secrets (the api tests do), and the bound of 32 late answers in a row. The
+//! bounds are small numbers of requests in flight and of generations; equal requests, tabs and nodes are not told
+//! apart, and what can do nothing any more is dropped.
 
 // What the rules name as `crate::store`.
 use tower_cookie_jwt::store;
 
 // The very source that runs in production.
 #[path = "../../src/session/rotation.rs"]
-#[expect(unreachable_pub, reason = "public in the crate")]
+#[allow(dead_code, unreachable_pub, reason = "a part of the crate")]
 mod rotation;
 
 mod exhaustive;

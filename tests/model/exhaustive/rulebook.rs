@@ -2,132 +2,262 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::state::{Version, View};
+use super::{
+    state::{Answer, Plan, Record},
+    times::{Age, Times},
+};
 use crate::{
-    rotation::{Admission, Decision, LostResponse, Rules, admit, confirmation, decide, successor},
+    rotation::{
+        Admission, Decision, LostResponse, Rules, Write, admit, decide, moved, reissued, sighting, successor,
+    },
     store::{NewRecord, SessionRecord},
 };
 
 /// A rule that a test takes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Removed {
-    /// A mere time window takes the place of the confirmation.
-    Confirmation,
+    /// Exchanges write without comparing versions.
+    CompareAndSet,
     /// A confirmed generation is rotated before the grace period is over.
     Settling,
-    /// The cookies of a slow handler go out without another look at the record.
+    /// A late answer begins a generation one grace period after the last cookies, not two.
+    TwoGraces,
+    /// Cookies of a slow handler go without moving issued-at.
+    MovingIssued,
+    /// A late answer goes between one and two grace periods after the last cookies.
+    Withholding,
+    /// A late answer moves issued-at between one and two grace periods after the last cookies.
+    Bound,
+    /// The cookies of a slow handler go without another look at the record.
     SecondLook,
-    /// The second look lets the refresh cookie of a confirmed generation go out again.
+    /// The second look lets the refresh cookie of a confirmed generation go again.
     KeepingBack,
-    /// Writes do not compare versions.
-    CompareAndSet,
-    /// A token that lost a race is judged in the next round as in the first, and revoked.
-    LaterRound,
+    /// A later look at a token revokes as the first does.
+    LaterLook,
+    /// Confirmed-at is the time of the read before the write.
+    StampAtWrite,
+    /// A token that is handed to other servers carries its generation, and they let it be sighted.
+    NoGeneration,
+    /// Only tokens of the current generation count as seen.
+    SeenGeneration,
+    /// A late answer begins its generation at the first look, before the handler.
+    ReissueAtSecondLook,
 }
 
 /// The response to a refresh token.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Judged {
-    pub(crate) verdict: Decision,
+pub(crate) struct Look {
+    pub(crate) decision: Decision,
     /// What is written first.
-    pub(crate) next: Option<Version>,
+    pub(crate) plan: Option<Plan>,
+    /// Whether the answer brings a refresh token.
+    pub(crate) refresh: bool,
+    /// Whether the second look counts the answer as late.
+    pub(crate) late: bool,
+}
+
+/// Which cookies may go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Admitted {
+    pub(crate) admission: Admission,
+    /// What is written first.
+    pub(crate) plan: Option<Plan>,
 }
 
 /// All answers of the rules, each asked for once.
+///
+/// The last generation neither rotates nor is an answer of it late: that is where the model ends.
 pub(crate) struct Rulebook {
     pub(crate) removed: Option<Removed>,
-    generations: u8,
-    judged: Vec<Judged>,
-    admitted: Vec<Admission>,
-    confirmed: Vec<Option<Version>>,
+    last: u8,
+    /// By record, then by presented generation, the first look before the later one.
+    looks: Vec<Look>,
+    /// By record, then by the generation of the answer, whether it brings a refresh token, and whether it is late.
+    admitted: Vec<Admitted>,
+    /// By record, then by the generation of the access token.
+    sightings: Vec<Option<Plan>>,
 }
 
 impl Rulebook {
     /// For generations up to and including this one.
-    pub(crate) fn new(generations: u8, removed: Option<Removed>) -> Self {
-        let mut book =
-            Self { removed, generations, judged: Vec::new(), admitted: Vec::new(), confirmed: Vec::new() };
-        for presented in 0..=generations {
-            for view in book.views() {
-                let record = record(view);
-                book.judged.extend([false, true].map(|later| book.ask(presented, &record, later)));
-                book.admitted.push(book.ask_admission(presented, &record));
-                let confirmed = confirmation(presented.into(), Some(record), now(), IDLE);
-                book.confirmed.push(confirmed.as_ref().map(version));
+    pub(crate) fn new(last: u8, removed: Option<Removed>) -> Self {
+        let mut book = Self { removed, last, looks: Vec::new(), admitted: Vec::new(), sightings: Vec::new() };
+        for record in records(last) {
+            for generation in 0..=last {
+                let looks = [false, true].map(|later| book.ask_look(generation, &record, later));
+                book.looks.extend(looks);
+                for (refresh, late) in [(false, false), (false, true), (true, false), (true, true)] {
+                    book.admitted.push(book.ask_admission(generation, refresh, late, &record));
+                }
+                book.sightings.push(book.ask_sighting(generation, &record));
             }
         }
         book
     }
 
-    /// Evaluates a refresh token of this generation.
-    pub(crate) fn judge(&self, presented: u8, view: View, later: bool) -> Judged {
-        self.judged[self.index(presented, view) * 2 + usize::from(later)]
+    /// What the refresh token of this generation means.
+    pub(crate) fn look(&self, presented: u8, record: &Record, later: bool) -> Look {
+        self.looks[self.index(presented, record) * 2 + usize::from(later)]
     }
 
-    /// Which cookies of this generation may go out.
-    pub(crate) fn admit(&self, generation: u8, view: View) -> Admission {
-        self.admitted[self.index(generation, view)]
+    /// Which cookies of the answer may go.
+    pub(crate) fn admit(&self, answer: &Answer, record: &Record) -> Admitted {
+        let asked = usize::from(answer.refresh) * 2 + usize::from(answer.late);
+        self.admitted[self.index(answer.generation, record) * 4 + asked]
     }
 
-    /// Returns what the confirmation by an access token of this generation writes.
-    pub(crate) fn confirm(&self, generation: u8, view: View) -> Option<Version> {
-        self.confirmed[self.index(generation, view)]
+    /// What an access token of this generation lets be written.
+    pub(crate) fn sighting(&self, generation: u8, record: &Record) -> Option<Plan> {
+        self.sightings[self.index(generation, record)]
     }
 
-    fn ask(&self, presented: u8, record: &SessionRecord, later: bool) -> Judged {
-        let lost_response = match self.removed {
-            Some(Removed::Confirmation) => LostResponse::Within(GRACE),
-            _ => LostResponse::UntilConfirmed,
+    /// Whether answers of this generation may be late.
+    pub(crate) fn has_late_answers(&self, generation: u8) -> bool {
+        generation < self.last
+    }
+
+    fn ask_look(&self, presented: u8, record: &Record, later: bool) -> Look {
+        let stored = stored(record);
+        // The record is read in the step that decides: nothing has waited.
+        let decision = decide(presented.into(), &stored, now(), Duration::ZERO, RULES);
+        let decision = match (self.removed, decision) {
+            (Some(Removed::Settling), Decision::RenewAccess) if record.is_confirmed() => Decision::Rotate,
+            (Some(Removed::LaterLook), decision) => decision,
+            (_, decision) if later => decision.of_later_look(),
+            (_, decision) => decision,
         };
-        // The record is read in the step that judges: nothing has waited.
-        let rules = Rules { grace: GRACE, lost_response };
-        let verdict = decide(presented.into(), record, now(), Duration::ZERO, rules);
-        let verdict = match (self.removed, verdict) {
-            (Some(Removed::Settling), Decision::RenewAccess) => Decision::Rotate,
-            (Some(Removed::LaterRound), verdict) => verdict,
-            (_, verdict) if later => verdict.of_later_look(),
-            (_, verdict) => verdict,
-        };
-        let next = successor(verdict, presented.into(), record, now(), IDLE);
-        Judged { verdict, next: next.as_ref().map(version) }
-    }
-
-    fn ask_admission(&self, generation: u8, record: &SessionRecord) -> Admission {
-        match (self.removed, admit(generation.into(), Some(record), now())) {
-            (Some(Removed::KeepingBack), Admission::Cookies { .. }) => {
-                Admission::Cookies { with_refresh: true }
+        let late =
+            decision == Decision::AnswerAgain { late: true } && self.has_late_answers(record.generation);
+        let write = match (self.removed, decision) {
+            (Some(Removed::SeenGeneration), Decision::AnswerAgain { .. }) => None,
+            (Some(Removed::ReissueAtSecondLook), _) if late && is_to_reissue(record) => {
+                Some(reissued(stored.clone(), IDLE))
             }
-            (_, admission) => admission,
+            _ => successor(decision, presented.into(), &stored, now(), GRACE, IDLE),
+        };
+        let plan = write.map(|write| plan(&stored, &write));
+        let look = Look { decision, plan, refresh: decision.brings_refresh_token(), late };
+        match plan {
+            Some(plan) if plan.generation > self.last => Look { plan: None, refresh: false, ..look },
+            Some(plan) if plan.generation > record.generation => Look { late: false, ..look },
+            _ => look,
         }
     }
 
-    fn views(&self) -> impl Iterator<Item = View> + use<> {
-        (0..=self.generations).flat_map(|generation| {
-            [(false, false), (false, true), (true, false), (true, true)]
-                .map(|(confirmed, settled)| View { version: Version { generation, confirmed }, settled })
-        })
+    fn ask_admission(&self, generation: u8, refresh: bool, late: bool, record: &Record) -> Admitted {
+        let mut asked = *record;
+        if self.removed == Some(Removed::TwoGraces) && late && asked.issued_for == Age::Grace {
+            asked.issued_for = Age::TwoGraces;
+        }
+        let stored = stored(&asked);
+        let with_refresh = Admission::Cookies { with_refresh: true };
+        let admission =
+            match (self.removed, admit(generation.into(), refresh, late, Some(&stored), now(), RULES)) {
+                (Some(Removed::SecondLook), _) => Admission::Cookies { with_refresh: refresh },
+                (Some(Removed::MovingIssued), Admission::MoveIssued) => with_refresh,
+                (Some(Removed::Withholding), Admission::Withhold) => with_refresh,
+                (Some(Removed::Bound), Admission::Withhold) => Admission::MoveIssued,
+                (Some(Removed::KeepingBack), Admission::Cookies { .. }) if refresh => with_refresh,
+                (_, admission) => admission,
+            };
+        let write = match admission {
+            Admission::MoveIssued => Some(moved(stored.clone(), IDLE)),
+            Admission::Reissue => Some(reissued(stored.clone(), IDLE)),
+            _ => None,
+        };
+        Admitted { admission, plan: write.map(|write| plan(&stored, &write)) }
     }
 
-    fn index(&self, presented: u8, View { version, settled }: View) -> usize {
-        let row =
-            usize::from(presented) * (usize::from(self.generations) + 1) + usize::from(version.generation);
-        row * 4 + usize::from(version.confirmed) * 2 + usize::from(settled)
+    fn ask_sighting(&self, generation: u8, record: &Record) -> Option<Plan> {
+        if self.removed == Some(Removed::SeenGeneration) && generation != record.generation {
+            return None;
+        }
+        let stored = stored(record);
+        let write = sighting(generation.into(), &stored, now(), GRACE, IDLE)?;
+        Some(plan(&stored, &write))
     }
+
+    fn index(&self, generation: u8, record: &Record) -> usize {
+        record_index(self.last, record) * (usize::from(self.last) + 1) + usize::from(generation)
+    }
+}
+
+fn is_to_reissue(record: &Record) -> bool {
+    let admission = admit(record.generation.into(), true, true, Some(&stored(record)), now(), RULES);
+    admission == Admission::Reissue
+}
+
+/// All records, in the order of their indices: also those that never come to be.
+fn records(last: u8) -> impl Iterator<Item = Record> {
+    let generations = move || 0..=last;
+    let without_ages = generations().flat_map(move |generation| {
+        generations().flat_map(move |parent| {
+            let seen = std::iter::once(None).chain(generations().map(Some));
+            seen.map(move |seen| Record {
+                generation,
+                parent,
+                seen,
+                seen_for: Age::New,
+                issued_for: Age::New,
+                began_for: Age::New,
+            })
+        })
+    });
+    without_ages.flat_map(|record| {
+        Age::ALL.into_iter().flat_map(move |seen_for| {
+            Age::ALL.into_iter().flat_map(move |issued_for| {
+                Age::ALL.map(|began_for| Record { seen_for, issued_for, began_for, ..record })
+            })
+        })
+    })
+}
+
+fn record_index(last: u8, record: &Record) -> usize {
+    let generations = usize::from(last) + 1;
+    let seen = record.seen.map_or(0, |seen| usize::from(seen) + 1);
+    let mut index = usize::from(record.generation);
+    for (digit, base) in [(usize::from(record.parent), generations), (seen, generations + 1)] {
+        index = index * base + digit;
+    }
+    for age in [record.seen_for, record.issued_for, record.began_for] {
+        index = index * 3 + age as usize;
+    }
+    index
 }
 
 /// A record that looks like this at `now`.
-fn record(View { version, settled }: View) -> SessionRecord {
-    let since = if settled { now() - GRACE } else { now() };
-    let mut record = NewRecord::new("s".into(), "ada", [0; 32]).begin(UNIX_EPOCH);
-    record.generation = version.generation.into();
-    record.rotated_at = since;
-    record.confirmed_at = version.confirmed.then_some(since);
-    record
+fn stored(record: &Record) -> SessionRecord {
+    let ago = |age: Age| now() - GRACE * age as u32;
+    let mut stored = NewRecord::new("s".into(), "ada", [0; 32]).begin(UNIX_EPOCH);
+    stored.generation = record.generation.into();
+    stored.parent = record.parent.into();
+    stored.seen = record.seen.map(u32::from);
+    stored.confirmed_at = record.seen.map(|_| ago(record.seen_for));
+    stored.issued_at = ago(record.issued_for);
+    stored.rotated_at = ago(record.began_for);
+    stored
 }
 
-fn version(record: &SessionRecord) -> Version {
-    let generation = u8::try_from(record.generation).expect("few generations");
-    Version { generation, confirmed: record.confirmed_at.is_some() }
+fn plan(before: &SessionRecord, Write { record, stamps }: &Write) -> Plan {
+    let times = |record: &SessionRecord| (record.confirmed_at, record.rotated_at, record.issued_at);
+    assert_eq!(times(before), times(record), "a time that is not taken at the write");
+    let small = |generation: u32| u8::try_from(generation).expect("few generations");
+    let mut plan = Plan {
+        generation: small(record.generation),
+        parent: small(record.parent),
+        seen: record.seen.map(small),
+        stamps: Times::NONE,
+    };
+    for (is_stamped, time) in [
+        (stamps.confirmed_at, Times::SEEN),
+        (stamps.rotated_at, Times::BEGAN),
+        (stamps.issued_at, Times::ISSUED),
+    ] {
+        if is_stamped {
+            plan.stamps = plan.stamps.and(time);
+        }
+    }
+    plan
 }
 
 /// The store's present time, for every question.
@@ -137,3 +267,40 @@ fn now() -> SystemTime {
 
 const GRACE: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(3600);
+const RULES: Rules = Rules { grace: GRACE, lost_response: LostResponse::UntilConfirmed };
+
+/// The model keeps no account of how long a first look has waited for the store: it takes it for a later one.
+#[test]
+fn a_first_look_that_has_waited_for_long_is_a_later_look() {
+    let book = Rulebook::new(4, None);
+    for record in records(4) {
+        for presented in 0..=4 {
+            let waited = decide(presented.into(), &stored(&record), now(), 4 * GRACE, RULES);
+            assert_eq!(waited, book.look(presented, &record, true).decision, "{presented} for {record:?}");
+        }
+    }
+}
+
+/// So the model has no narrowing: it does what a request does that is lost after its write.
+#[test]
+fn a_narrowing_writes_what_a_refresh_would_except_for_the_next_generation() {
+    let book = Rulebook::new(4, None);
+    for record in records(4).filter(is_possible) {
+        for presented in 0..=record.generation {
+            let look = book.look(presented, &record, false);
+            let is_narrowed =
+                matches!(look.decision, Decision::RenewAccess | Decision::AnswerAgain { late: false });
+            if is_narrowed {
+                let before = stored(&record);
+                let write = crate::rotation::narrowed(presented.into(), &before, now(), GRACE);
+                let narrowed = plan(&before, &write);
+                let touched = plan(&before, &crate::rotation::touched(before.clone(), None));
+                assert_eq!(narrowed, look.plan.unwrap_or(touched), "{presented} for {record:?}");
+            }
+        }
+    }
+}
+
+fn is_possible(record: &Record) -> bool {
+    record.parent <= record.generation && record.seen <= Some(record.generation)
+}

@@ -4,27 +4,31 @@ use std::fmt;
 
 use super::{
     search::Trace,
-    state::{Flight, Jar, Owner, Stage, State, Version},
+    state::{Backup, Flight, Generations, Jar, Owner, Plan, Record, Stage, StampedAt, State, Thief},
+    times::{Age, Timers, Times},
 };
 
-/// One line a state.
+/// How long it is, then one line a state.
 impl fmt::Debug for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "in {} steps:", self.0.len() - 1)?;
         self.0.iter().try_for_each(|state| write!(f, "\n  {state:?}"))
     }
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let status = match (self.ended, self.settled, self.stored.confirmed) {
-            (true, ..) => "ended",
-            (_, true, _) => "settled",
-            (_, _, true) => "confirmed",
-            _ => "unconfirmed",
-        };
-        write!(f, "generation {} {status:11} | jar {:?}", self.stored.generation, self.jar)?;
-        if self.thief.jar.refresh.is_some() {
-            write!(f, " | thief {:?}", self.thief.jar)?;
+        if self.ended {
+            f.write_str("ended: ")?;
+        }
+        write!(f, "{}; timers {:?} | jar {:?}", line(&self.record), self.timers, self.jar)?;
+        match &self.backup {
+            Backup::None => {}
+            Backup::Taken(record) => write!(f, " | will go back to {}", line(record))?,
+            Backup::Restored => f.write_str(" | has lost writes")?,
+        }
+        if self.thief.has_copied {
+            write!(f, " | thief {:?}", self.thief)?;
         }
         for flight in self.flights.iter().filter(|flight| flight.stage != Stage::Free) {
             write!(f, " | {flight:?}")?;
@@ -33,17 +37,68 @@ impl fmt::Debug for State {
     }
 }
 
-impl fmt::Debug for Jar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let refresh =
-            self.refresh.map_or("no refresh".to_owned(), |generation| format!("refresh {generation}"));
-        write!(f, "{refresh}{}", if self.access { " and access" } else { "           " })
+fn line(record: &Record) -> String {
+    let graces = |age: Age| ["0", "1", "2"][age as usize];
+    let Record { generation, parent, seen, .. } = *record;
+    let seen =
+        seen.map_or("none seen".to_owned(), |seen| format!("{seen} seen {}g ago", graces(record.seen_for)));
+    let (began, issued) = (graces(record.began_for), graces(record.issued_for));
+    match record.is_confirmed() {
+        true => format!("generation {generation}, parent {parent}, {seen}"),
+        false => format!(
+            "generation {generation} began {began}g ago, issued {issued}g ago, parent {parent}, {seen}"
+        ),
     }
 }
 
-impl fmt::Debug for Version {
+impl fmt::Debug for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.generation, if self.confirmed { " confirmed" } else { "" })
+        let named = [
+            (Self::SEEN, "seen"),
+            (Self::ISSUED, "issued"),
+            (Self::BEGAN, "began"),
+            (Self::SEEN.for_backup(), "seen in the backup"),
+            (Self::ISSUED.for_backup(), "issued in the backup"),
+            (Self::BEGAN.for_backup(), "began in the backup"),
+            (Self::USED, "used"),
+            (Self::READ, "read"),
+        ];
+        let names: Vec<_> =
+            named.iter().filter(|(times, _)| self.contains(*times)).map(|(_, name)| *name).collect();
+        f.write_str(&names.join("+"))
+    }
+}
+
+impl fmt::Debug for Timers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl fmt::Debug for Jar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refresh {}{}", self.refresh, and_access(self.access))
+    }
+}
+
+fn and_access(access: Option<u8>) -> String {
+    access.map_or(String::new(), |access| format!(" and access {access}"))
+}
+
+impl fmt::Debug for Generations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl fmt::Debug for Thief {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refresh {:?}, access {:?}", self.refresh, self.access)?;
+        match self.used {
+            Some(used) if self.used_for == Age::New => write!(f, ", has used {used}"),
+            Some(used) => write!(f, ", has used {used} 1g ago"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -53,24 +108,41 @@ impl fmt::Debug for Flight {
             f.write_str("thief's: ")?;
         }
         let carried = |refresh: bool| if refresh { "refresh and access" } else { "access" };
-        let age = |old: bool| if old { ", old" } else { "" };
+        let late = |late: bool| if late { "late " } else { "" };
         match self.stage {
-            Stage::Sent { refresh, access, old } => {
-                write!(f, "sent refresh {refresh}{}{}", if access { " and access" } else { "" }, age(old))
+            Stage::Sent { refresh, access, ahead } => {
+                write!(f, "sent refresh {refresh}{}, {ahead} timers ahead", and_access(access))
             }
-            Stage::Write { seen, next, .. } => write!(f, "to write {next:?} over {seen:?}"),
             Stage::ReadAgain { presented } => write!(f, "to read again for refresh {presented}"),
-            Stage::Remove => f.write_str("to remove the session"),
-            Stage::Handle { generation, refresh } => {
-                write!(f, "handler, with {} {generation}", carried(refresh))
+            Stage::Write { answer, plan, stamped_at } => {
+                write!(f, "refresh {} to write {}{}", answer.presented, written(plan), stamped(stamped_at))
             }
-            Stage::Return { generation, refresh, old } => {
-                write!(f, "returns {} {generation}{}", carried(refresh), age(old))
+            Stage::Handle { answer } => {
+                let (generation, carried) = (answer.generation, carried(answer.refresh));
+                write!(f, "{}handler, with {carried} {generation}", late(answer.late))
             }
-            Stage::Clear { old } => write!(f, "clears the cookies{}", age(old)),
-            Stage::Note { node } => write!(f, "node {node} to read for a confirmation"),
-            Stage::Confirm { node, seen } => write!(f, "node {node} to confirm {seen:?}"),
+            Stage::BeforeCookies { plan, .. } => write!(f, "before its cookies to write {}", written(plan)),
+            Stage::Return { generation, refresh, ahead } => {
+                write!(f, "returns {} {generation}, {ahead} timers ahead", carried(refresh))
+            }
+            Stage::Sight { generation } => write!(f, "to read for access {generation}"),
+            Stage::Raise { plan, stamped_at, .. } => {
+                write!(f, "sighting to write {}{}", written(plan), stamped(stamped_at))
+            }
             Stage::Free => f.write_str("free"),
         }
+    }
+}
+
+fn written(Plan { generation, parent, seen, stamps }: Plan) -> String {
+    let seen = seen.map_or("none".to_owned(), |seen| seen.to_string());
+    format!("generation {generation}, parent {parent}, {seen} seen, now: {stamps:?}")
+}
+
+fn stamped(stamped_at: StampedAt) -> &'static str {
+    match stamped_at {
+        StampedAt::Write => "",
+        StampedAt::Read => ", as of its read",
+        StampedAt::OldRead => ", as of its read 1g ago",
     }
 }

@@ -1,9 +1,10 @@
 //! Every step that the system can take from a state.
 
 use super::{
-    model::{Breach, Model, Reads, is_left_behind},
-    rulebook::Removed,
-    state::{Jar, Owner, Stage, State, Version, View},
+    model::{Breach, LostWrites, Model},
+    rulebook::{Admitted, Look, Removed},
+    state::{Answer, Backup, Owner, Plan, Stage, StampedAt, State},
+    times::{Age, Times},
 };
 use crate::rotation::{Admission, Decision};
 
@@ -29,7 +30,9 @@ impl<'a> Steps<'a> {
             return;
         }
         self.time_passes();
-        self.somebody_sends();
+        self.store_loses_writes();
+        self.client_sends();
+        self.thief_acts();
         for index in 0..from.flights.len() {
             // Equals do what their first does.
             let is_first = index == 0 || from.flights[index] != from.flights[index - 1];
@@ -42,318 +45,318 @@ impl<'a> Steps<'a> {
 
     /// Another state to go to.
     fn reach(&mut self, mut state: State) {
-        let rejoins = self.has_victim() && !is_left_behind(&state) && !state.ended;
-        state.normalize();
-        if rejoins {
-            self.breaches.push((Breach::Rejoined, state));
-        }
+        state.normalize(&self.model.rules);
         self.next.push(state);
     }
 
-    /// Returns whether the thief is ahead of the client, as every node can know.
-    fn has_victim(&self) -> bool {
-        let is_known = match self.model.reads {
-            Reads::Linearizable => true,
-            _ => {
-                self.from.settled
-                    || self.from.thief.used.is_some_and(|used| used < self.from.stored.generation)
-            }
-        };
-        is_known && is_left_behind(&self.from)
-    }
-
-    fn breach(&mut self, breach: Breach, state: &State) {
-        let mut state = *state;
-        state.normalize();
+    fn breach(&mut self, breach: Breach, mut state: State) {
+        state.normalize(&self.model.rules);
         self.breaches.push((breach, state));
     }
 
     fn time_passes(&mut self) {
-        if self.from.jar.access {
+        if self.from.is_next_timer_free() {
             let mut next = self.from;
-            next.jar.access = false;
+            next.timer_ends();
             self.reach(next);
         }
-        let settles = match self.model.rules.removed {
-            Some(Removed::Confirmation) if !self.from.stored.confirmed => !self.from.is_network_busy(),
-            _ => self.from.stored.confirmed && !self.from.waits_for_old(),
+        if self.from.jar.access.is_some() {
+            let mut next = self.from;
+            next.jar.access = None;
+            self.reach(next);
+        }
+    }
+
+    fn store_loses_writes(&mut self) {
+        let may_lose = match self.model.lost_writes {
+            LostWrites::Never => return,
+            LostWrites::WhileNothingIsInFlight => self.from.in_flight(Owner::Client) == 0,
+            LostWrites::AtAnyTime => true,
         };
-        if settles && !self.from.settled {
+        let mut next = self.from;
+        match self.from.backup {
+            Backup::None => next.take_backup(),
+            Backup::Taken(record) if may_lose => next.restore(record),
+            Backup::Taken(_) | Backup::Restored => return,
+        }
+        self.reach(next);
+    }
+
+    fn client_sends(&mut self) {
+        if self.from.in_flight(Owner::Client) < self.model.flights {
             let mut next = self.from;
-            next.settled = true;
+            let (jar, ahead) = (next.jar, next.timers.len());
+            next.launch(Owner::Client, Stage::Sent { refresh: jar.refresh, access: jar.access, ahead });
             self.reach(next);
         }
     }
 
-    fn somebody_sends(&mut self) {
-        for owner in [Owner::Client, Owner::Thief] {
-            let mut next = self.from;
-            let Jar { refresh, access } = *next.jar_of(owner);
-            if let Some(refresh) = refresh
-                && next.in_flight(owner) < self.model.room(owner)
-            {
-                next.launch(owner, Stage::Sent { refresh, access, old: false });
-                self.reach(next);
-            }
+    /// The thief copies the jar, or uses one of the tokens: the refresh token in a cookie, the access token in a
+    /// header. The network takes no time.
+    fn thief_acts(&mut self) {
+        if self.model.thieves == 0 {
+            return;
         }
-        if self.model.thieves > 0 && self.from.thief.jar.refresh.is_none() {
+        let State { jar, thief, .. } = self.from;
+        if !thief.has_copied {
             let mut next = self.from;
-            next.thief.jar.refresh = next.jar.refresh;
+            next.thief.has_copied = true;
+            next.thief.refresh.insert(jar.refresh);
+            jar.access.into_iter().for_each(|access| next.thief.access.insert(access));
             self.reach(next);
+        }
+        if self.from.in_flight(Owner::Thief) >= self.model.thieves {
+            return;
+        }
+        for refresh in thief.refresh.iter() {
+            let mut next = self.from;
+            let index = next.launch(Owner::Thief, Stage::Sent { refresh, access: None, ahead: 0 });
+            self.look(next, index, refresh, false);
+        }
+        for generation in thief.access.iter() {
+            let mut next = self.from;
+            let index = next.launch(Owner::Thief, Stage::Sight { generation });
+            self.read_to_raise(next, index, generation);
         }
     }
 
-    /// A message is lost; or the client goes away, and the node drops the request wherever it is.
+    /// A message is lost; or the client goes away, and the node drops the request wherever it is; or the store fails.
     fn flight_ends(&mut self, index: usize) {
         let mut next = self.from;
-        if let Stage::Note { node } | Stage::Confirm { node, .. } = next.flights[index].stage {
-            next.remembers[usize::from(node)] = false;
-        }
         next.drop_flight(index);
         self.reach(next);
     }
 
     fn flight_goes_on(&mut self, index: usize) {
-        match self.from.flights[index].stage {
+        let from = self.from;
+        match from.flights[index].stage {
             Stage::Sent { refresh, access, .. } => {
-                if access {
-                    self.access_token_arrives(index);
+                if let Some(generation) = access {
+                    let mut next = from;
+                    next.set(index, Stage::Sight { generation });
+                    self.reach(next);
                 }
                 // Also where there is an access token: it may have expired on the way, or the request may be
                 // for the refresh service.
-                for view in self.views() {
-                    self.look(index, refresh, view, false);
-                }
+                self.look(from, index, refresh, false);
+                // Or the store keeps it waiting for longer than the grace period.
+                let mut next = from;
+                next.set(index, Stage::ReadAgain { presented: refresh });
+                self.reach(next);
             }
-            Stage::Write { presented, seen, next, brings_refresh } => {
-                self.write(index, presented, (seen, next), brings_refresh);
+            Stage::ReadAgain { presented } => self.look(from, index, presented, true),
+            Stage::Write { answer, plan, stamped_at } => {
+                self.loses_its_write(index);
+                self.write(index, plan, stamped_at, Stage::Handle { answer });
             }
-            Stage::ReadAgain { presented } => {
-                for view in self.views() {
-                    self.look(index, presented, view, true);
-                }
+            Stage::Handle { answer } => {
+                self.token_is_sighted_elsewhere(answer);
+                self.second_look(index, answer);
             }
-            Stage::Remove => self.remove(index),
-            Stage::Handle { generation, refresh } => self.handler_ends(index, generation, refresh),
+            Stage::BeforeCookies { answer, plan } => {
+                self.loses_its_write(index);
+                self.write_before_cookies(index, answer, plan);
+            }
             Stage::Return { generation, refresh, .. } => self.arrive(index, generation, refresh),
-            Stage::Clear { .. } => self.clear(index),
-            Stage::Note { node } => self.read_to_confirm(index, node),
-            Stage::Confirm { node, seen } => self.confirm(index, node, seen),
+            Stage::Sight { generation } => self.read_to_raise(from, index, generation),
+            Stage::Raise { plan, stamped_at, .. } => {
+                self.loses_its_write(index);
+                self.write(index, plan, stamped_at, Stage::Free);
+            }
             Stage::Free => {}
         }
     }
 
-    /// Returns the records that a node may read now; `None` stands for a missing one.
-    fn views(&self) -> Vec<Option<View>> {
-        let present = self.from.view();
-        let mut views = vec![Some(present)];
-        let oldest = match self.model.reads {
-            Reads::Linearizable => return views,
-            Reads::StaleForLessThanGrace if present.settled => return views,
-            // Before it there was a settled generation, and that took a grace period.
-            Reads::StaleForLessThanGrace => Version {
-                generation: present.version.generation.saturating_sub(1),
-                confirmed: present.version.generation > 0,
-            },
-            Reads::Stale | Reads::FreshSecondLook | Reads::StaleOrMissing => {
-                Version { generation: 0, confirmed: false }
+    /// Reads the record, and decides what the refresh token means.
+    fn look(&mut self, from: State, index: usize, presented: u8, later: bool) {
+        let look = self.model.rules.look(presented, &from.record, later);
+        let mut next = from;
+        match look.decision {
+            Decision::Revoke => {
+                next.drop_flight(index);
+                next.ended = true;
+                if self.model.thieves == 0 {
+                    self.breach(Breach::Revoked, next);
+                }
+                return self.reach(next);
             }
-        };
-        let earlier = (oldest.generation..=present.version.generation)
-            .flat_map(|generation| [false, true].map(|confirmed| Version { generation, confirmed }));
-        for version in earlier.filter(|version| *version >= oldest && *version < present.version) {
-            let settled = version.confirmed && version.generation < present.version.generation;
-            views.push(Some(View { version, settled }));
+            Decision::Refuse | Decision::TooLate => {
+                next.drop_flight(index);
+                return self.reach(next);
+            }
+            _ => {}
         }
-        if self.model.reads == Reads::StaleOrMissing {
-            views.push(None);
+        if !later && from.flights[index].owner == Owner::Client && is_to_be_noticed(&from, presented) {
+            self.breach(Breach::Unnoticed, from);
         }
-        views
-    }
-
-    /// The token is good, so its generation is to be confirmed beside the handler; by a node that believes
-    /// to have done so, it is not.
-    fn access_token_arrives(&mut self, index: usize) {
-        for node in 0..self.model.nodes {
-            let mut next = self.from;
-            if !std::mem::replace(&mut next.remembers[usize::from(node)], true) {
-                next.set(index, Stage::Note { node });
+        let Look { plan, refresh, late, .. } = look;
+        let generation = plan.map_or(from.record.generation, |plan| plan.generation);
+        let answer = Answer { presented, generation, refresh, late };
+        match plan {
+            Some(plan) => self.is_to_write(next, index, plan, |plan, stamped_at| Stage::Write {
+                answer,
+                plan,
+                stamped_at,
+            }),
+            None => {
+                next.set(index, Stage::Handle { answer });
                 self.reach(next);
             }
         }
     }
 
-    /// Reads the record and judges the refresh token by it.
-    fn look(&mut self, index: usize, presented: u8, view: Option<View>, later: bool) {
-        let mut next = self.from;
-        let Some(view) = view else {
-            next.set(index, Stage::Clear { old: false });
-            return self.reach(next);
-        };
-        let judged = self.model.rules.judge(presented, view, later);
-        if !later && self.is_reuse(index, presented) && judged.verdict != Decision::Revoke {
-            self.breach(Breach::Unnoticed, &next);
-        }
-        match (judged.verdict, judged.next) {
-            (Decision::Refuse, _) => next.set(index, Stage::Clear { old: false }),
-            (Decision::TooLate, _) => next.drop_flight(index),
-            (Decision::Revoke, _) => next.set(index, Stage::Remove),
-            (_, Some(written)) if written.generation > self.model.generations => {
-                next.set(index, Stage::Handle { generation: view.version.generation, refresh: false });
-            }
-            (verdict, Some(written)) => {
-                let brings_refresh = verdict.brings_refresh_token();
-                next.set(
-                    index,
-                    Stage::Write { presented, seen: view.version, next: written, brings_refresh },
-                );
-            }
-            (verdict, None) => {
-                let generation = view.version.generation;
-                if verdict == Decision::RenewAccess && next.flights[index].owner == Owner::Thief {
-                    next.thief.used = next.thief.used.max(Some(generation));
-                }
-                next.set(index, Stage::Handle { generation, refresh: verdict.brings_refresh_token() });
-            }
-        }
+    /// The record has been read; it is to be written.
+    fn is_to_write(
+        &mut self,
+        from: State,
+        index: usize,
+        plan: Plan,
+        stage: impl Fn(Plan, StampedAt) -> Stage,
+    ) {
+        let mut next = from;
+        next.set(index, stage(plan, StampedAt::Write));
         self.reach(next);
-    }
-
-    /// Returns whether a token, as every node can know by now, is not the one that its sender should hold.
-    fn is_reuse(&self, index: usize, presented: u8) -> bool {
-        let State { stored, settled, thief, .. } = self.from;
-        let is_victim = self.from.flights[index].owner == Owner::Client && is_left_behind(&self.from);
-        let is_far_behind = is_victim && thief.used.is_some_and(|used| used < stored.generation);
-        presented < stored.generation && (settled || is_far_behind)
-    }
-
-    fn write(&mut self, index: usize, presented: u8, (seen, written): (Version, Version), refresh: bool) {
-        let mut next = self.from;
-        // Also where no other request has moved the session: its claims may have been written.
-        next.set(index, Stage::ReadAgain { presented });
-        self.reach(next);
-        if seen == self.from.stored || self.model.rules.removed == Some(Removed::CompareAndSet) {
-            let mut next = self.from;
-            next.set(index, Stage::Handle { generation: written.generation, refresh });
-            self.store(&mut next, index, written);
+        let is_stamped_at_read = self.model.rules.removed == Some(Removed::StampAtWrite)
+            && plan.stamps == Times::SEEN
+            && !from.has_stamp_of_a_read();
+        if is_stamped_at_read {
+            let mut next = from;
+            next.set(index, stage(plan, StampedAt::Read));
+            next.restart(Times::READ);
             self.reach(next);
         }
     }
 
-    /// The compare-and-set has succeeded.
-    fn store(&mut self, next: &mut State, index: usize, written: Version) {
-        if written <= self.from.stored {
-            self.breach(Breach::Forked, next);
-        }
-        if written.confirmed && self.from.flights[index].owner == Owner::Thief {
-            next.thief.used = Some(written.generation);
-        }
-        next.write(written);
+    /// Another writer has won: some other request, or one that the model does not have, such as a change of claims.
+    fn loses_its_write(&mut self, index: usize) {
+        let mut next = self.from;
+        next.lose_write(index);
+        self.reach(next);
     }
 
-    fn remove(&mut self, index: usize) {
+    /// The compare-and-set succeeds.
+    fn write(&mut self, index: usize, plan: Plan, stamped_at: StampedAt, then: Stage) {
         let mut next = self.from;
-        next.set(index, Stage::Clear { old: false });
-        next.ended = true;
-        if self.model.thieves == 0 {
-            self.breach(Breach::Revoked, &next);
+        self.store(&mut next, index, plan, stamped_at);
+        if then == Stage::Free {
+            next.drop_flight(index);
+        } else {
+            next.set(index, then);
         }
         self.reach(next);
     }
 
-    /// The record is read once more, and says which cookies may go.
-    fn handler_ends(&mut self, index: usize, generation: u8, refresh: bool) {
-        if generation > self.from.stored.generation {
-            let from = self.from;
-            self.breach(Breach::Uncommitted, &from);
+    fn store(&mut self, next: &mut State, index: usize, plan: Plan, stamped_at: StampedAt) {
+        if plan.stamps.contains(Times::BEGAN) && plan.generation <= self.from.record.generation {
+            self.breach(Breach::Forked, *next);
         }
-        if self.model.rules.removed == Some(Removed::SecondLook) {
-            let mut next = self.from;
-            next.set(index, Stage::Return { generation, refresh, old: false });
-            return self.reach(next);
+        let owner = next.flights[index].owner;
+        // It has succeeded, whatever the others come to.
+        next.set(index, Stage::ReadAgain { presented: 0 });
+        next.write(plan, stamped_at);
+        next.others_lose_their_writes(self.model.rules.removed != Some(Removed::CompareAndSet));
+        if owner == Owner::Thief && plan.stamps.contains(Times::SEEN) && next.record.is_confirmed() {
+            next.thief_has_used(plan.generation);
         }
-        let views = match self.model.reads {
-            Reads::FreshSecondLook => vec![Some(self.from.view())],
-            _ => self.views(),
-        };
-        for view in views {
-            let Some(view) = view else {
-                let mut next = self.from;
-                next.set(index, Stage::Clear { old: false });
-                self.reach(next);
-                continue;
-            };
+    }
+
+    /// Another server has been handed the token of an answer, and asks about its session.
+    fn token_is_sighted_elsewhere(&mut self, answer: Answer) {
+        if self.model.rules.removed != Some(Removed::NoGeneration) {
+            return;
+        }
+        if let Some(plan) = self.model.rules.sighting(answer.generation, &self.from.record) {
             let mut next = self.from;
-            match self.model.rules.admit(generation, view) {
-                Admission::Cookies { with_refresh } => {
-                    // It dates from what was read.
-                    let old = self.model.reads == Reads::StaleForLessThanGrace
-                        && self.from.flights[index].owner == Owner::Client
-                        && view.version < self.from.stored
-                        && self.from.stored.confirmed;
-                    next.set(index, Stage::Return { generation, refresh: refresh && with_refresh, old });
-                }
-                // The refresh service asks again, with the token that it was asked with; the layer sends
-                // no cookies, which is as good as lost.
-                Admission::Superseded => {
-                    next.set(index, Stage::ReadAgain { presented: generation - u8::from(refresh) });
-                }
-                Admission::Ended => next.set(index, Stage::Clear { old: false }),
-            }
+            next.write(plan, StampedAt::Write);
+            next.others_lose_their_writes(true);
             self.reach(next);
         }
     }
 
+    /// The handler is done: the record is read once more, and says which cookies may go.
+    fn second_look(&mut self, index: usize, answer: Answer) {
+        let mut next = self.from;
+        let Admitted { admission, plan } = self.model.rules.admit(&answer, &next.record);
+        match admission {
+            Admission::Cookies { with_refresh } => {
+                let refresh = answer.refresh && with_refresh;
+                return self.hand_over(next, index, answer.generation, refresh);
+            }
+            Admission::MoveIssued | Admission::Reissue => {
+                let plan = plan.expect("something to write");
+                next.set(index, Stage::BeforeCookies { answer, plan });
+            }
+            Admission::Withhold | Admission::Ended => next.drop_flight(index),
+            // The refresh service asks again with the same token; the layer sends no cookies, which is as good as
+            // lost.
+            Admission::Superseded => next.set(index, Stage::ReadAgain { presented: answer.presented }),
+        }
+        self.reach(next);
+    }
+
+    /// The second look is followed by a write that succeeds. A node that took too long for it looks again.
+    fn write_before_cookies(&mut self, index: usize, answer: Answer, plan: Plan) {
+        let mut next = self.from;
+        self.store(&mut next, index, plan, StampedAt::Write);
+        self.hand_over(next, index, plan.generation, true);
+        let late = answer.late && self.model.rules.has_late_answers(plan.generation);
+        next.set(index, Stage::Handle { answer: Answer { generation: plan.generation, late, ..answer } });
+        self.reach(next);
+    }
+
+    /// The cookies leave for their owner.
+    fn hand_over(&mut self, mut next: State, index: usize, generation: u8, refresh: bool) {
+        match next.flights[index].owner {
+            Owner::Client => {
+                let ahead = next.timers.len();
+                next.set(index, Stage::Return { generation, refresh, ahead });
+            }
+            Owner::Thief => {
+                next.drop_flight(index);
+                next.thief.access.insert(generation);
+                if refresh {
+                    next.thief.refresh.insert(generation);
+                }
+            }
+        }
+        self.reach(next);
+    }
+
+    /// The client's jar takes the cookies.
     fn arrive(&mut self, index: usize, generation: u8, refresh: bool) {
         let mut next = self.from;
-        let owner = next.flights[index].owner;
-        let is_current = generation == next.stored.generation;
         next.drop_flight(index);
-        let jar = next.jar_of(owner);
-        let overwrites = refresh && jar.refresh.is_some_and(|held| held > generation);
-        jar.access = is_current;
+        next.jar.access = Some(generation);
         if refresh {
-            jar.refresh = Some(generation);
-        }
-        if overwrites && owner == Owner::Client {
-            self.breach(Breach::Overwritten, &next);
-        }
-        self.reach(next);
-    }
-
-    fn clear(&mut self, index: usize) {
-        let mut next = self.from;
-        let owner = next.flights[index].owner;
-        next.drop_flight(index);
-        *next.jar_of(owner) = Jar { refresh: None, access: false };
-        if owner == Owner::Client {
-            self.breach(Breach::Cleared, &next);
-        }
-        self.reach(next);
-    }
-
-    fn read_to_confirm(&mut self, index: usize, node: u8) {
-        let generation = self.from.stored.generation;
-        for view in self.views().into_iter().flatten() {
-            let mut next = self.from;
-            match self.model.rules.confirm(generation, view) {
-                Some(_) => next.set(index, Stage::Confirm { node, seen: view.version }),
-                // Nothing is left to do, the node believes.
-                None => next.drop_flight(index),
+            next.jar.refresh = generation;
+            if self.from.jar.refresh > generation {
+                self.breach(Breach::Overwritten, next);
             }
-            self.reach(next);
-        }
-    }
-
-    fn confirm(&mut self, index: usize, node: u8, seen: Version) {
-        let mut next = self.from;
-        next.drop_flight(index);
-        if seen == self.from.stored {
-            let confirmed = Version { confirmed: true, ..seen };
-            self.store(&mut next, index, confirmed);
-        } else {
-            next.remembers[usize::from(node)] = false;
+            if next.thief.used.is_some_and(|used| used <= generation) {
+                self.breach(Breach::Rejoined, next);
+            }
         }
         self.reach(next);
     }
+
+    /// Reads whether the access token shows anything new.
+    fn read_to_raise(&mut self, from: State, index: usize, generation: u8) {
+        match self.model.rules.sighting(generation, &from.record) {
+            Some(plan) => self.is_to_write(from, index, plan, |plan, stamped_at| Stage::Raise {
+                generation,
+                plan,
+                stamped_at,
+            }),
+            None => {
+                let mut next = from;
+                next.drop_flight(index);
+                self.reach(next);
+            }
+        }
+    }
+}
+
+/// Whether the thief has left the client behind for a grace period.
+fn is_to_be_noticed(state: &State, presented: u8) -> bool {
+    state.thief.used_for == Age::Grace && state.thief.used.is_some_and(|used| presented < used)
 }

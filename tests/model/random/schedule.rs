@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use tower_cookie_jwt::{Clock, session::LostResponse, testing::TestClock};
 
 use super::{
@@ -22,9 +22,9 @@ const MAX_IN_FLIGHT: usize = 5;
 pub(crate) enum Outcome {
     SignedIn,
     Revoked,
-    /// A request of a client that holds a refresh cookie was refused.
+    /// A request of a client that holds a refresh cookie was refused for good.
     Refused(StatusCode),
-    /// The client has lost its refresh cookie.
+    /// The client does not get its cookies.
     Stuck,
 }
 
@@ -37,11 +37,16 @@ struct Flight {
 
 /// The state of a request.
 enum Stage {
-    /// On its way to the server and, there, to the handler or the answer.
-    Arriving {
+    /// On its way to the server.
+    Sent {
         running: Running,
         gate: Gate,
         sent_at: SystemTime,
+    },
+    /// On the server, on its way to the handler or the answer. The store takes as long as it likes.
+    Exchanging {
+        running: Running,
+        gate: Gate,
     },
     /// The handler runs, for as long as it likes.
     Handling {
@@ -67,6 +72,7 @@ pub(crate) struct Schedule {
     jar: Jar,
     flights: Vec<Flight>,
     refused: Option<StatusCode>,
+    retries: u64,
     /// The time that is about to come.
     until: SystemTime,
 }
@@ -77,8 +83,16 @@ impl Schedule {
         let mut random = Random::new(seed);
         let server = Server::new(&clock, ACCESS[random.index(ACCESS.len())], lost_response);
         let until = clock.now();
-        let mut schedule =
-            Self { random, clock, server, jar: Jar::default(), flights: Vec::new(), refused: None, until };
+        let mut schedule = Self {
+            random,
+            clock,
+            server,
+            jar: Jar::default(),
+            flights: Vec::new(),
+            refused: None,
+            retries: 0,
+            until,
+        };
         let mut sign_in = schedule.server.sign_in();
         let (_, headers) = loop {
             if let Poll::Ready(answer) = poll(&mut sign_in) {
@@ -89,8 +103,8 @@ impl Schedule {
         schedule
     }
 
-    /// Plays to the end, and says how it ended and how often the session was rotated.
-    pub(crate) fn play(mut self) -> (Outcome, u64) {
+    /// Plays to the end, and says how it ended.
+    pub(crate) fn play(&mut self) -> Outcome {
         for _ in 0..STEPS {
             match self.random.below(10) {
                 0 | 1 => self.send(),
@@ -101,22 +115,49 @@ impl Schedule {
         while !self.flights.is_empty() {
             self.step();
         }
-        // From wherever it has come to, the client is signed in at its next request.
+        // From wherever it has come to, the client is signed in at its next request, or at the one two grace periods
+        // later: the cookies of a late answer may have to wait for so long.
         self.clock.advance(Duration::from_secs(self.random.below(300)));
+        self.send_alone();
+        if !self.has_cookies() {
+            self.clock.advance(2 * GRACE);
+            self.send_alone();
+        }
+        if self.server.reuse.load(Ordering::Relaxed) {
+            Outcome::Revoked
+        } else if let Some(status) = self.refused {
+            Outcome::Refused(status)
+        } else if !self.has_cookies() {
+            Outcome::Stuck
+        } else {
+            Outcome::SignedIn
+        }
+    }
+
+    /// How often the session was rotated.
+    pub(crate) fn rotations(&self) -> u64 {
+        self.server.rotations.load(Ordering::Relaxed)
+    }
+
+    /// How often a late answer has begun a generation.
+    pub(crate) fn lost_answers(&self) -> u64 {
+        self.server.lost_answers.load(Ordering::Relaxed)
+    }
+
+    /// How often a request was told to ask again later.
+    pub(crate) fn retries(&self) -> u64 {
+        self.retries
+    }
+
+    fn send_alone(&mut self) {
         self.send();
         while !self.flights.is_empty() {
             self.step_without_loss();
         }
-        let outcome = if self.server.reuse.load(Ordering::Relaxed) {
-            Outcome::Revoked
-        } else if let Some(status) = self.refused {
-            Outcome::Refused(status)
-        } else if !self.jar.has_at("__Host-refresh", self.clock.now()) {
-            Outcome::Stuck
-        } else {
-            Outcome::SignedIn
-        };
-        (outcome, self.server.rotations.load(Ordering::Relaxed))
+    }
+
+    fn has_cookies(&self) -> bool {
+        ["__Host-access", "__Host-refresh"].iter().all(|name| self.jar.has_at(name, self.clock.now()))
     }
 
     fn send(&mut self) {
@@ -133,7 +174,7 @@ impl Schedule {
             self.server.page(node, &cookies, gate.clone())
         };
         let pace = [1, 1, 2, 24][self.random.index(4)];
-        self.flights.push(Flight { stage: Stage::Arriving { running, gate, sent_at }, pace });
+        self.flights.push(Flight { stage: Stage::Sent { running, gate, sent_at }, pace });
     }
 
     /// Lets time pass, after delivering every message that would otherwise be in flight for the grace period.
@@ -178,11 +219,17 @@ impl Schedule {
         let Flight { stage, pace } = self.flights.swap_remove(index);
         let crawls = !self.random.one_in(pace);
         let stage = match stage {
-            Stage::Arriving { mut running, gate, sent_at } => match poll(&mut running) {
-                Poll::Ready((status, headers)) => Stage::Returning { status, headers, left_at: now },
-                Poll::Pending if gate.is_waiting() => Stage::Handling { running, gate },
-                Poll::Pending => Stage::Arriving { running, gate, sent_at },
-            },
+            Stage::Sent { running, gate, sent_at } if crawls && !self.is_due(sent_at) => {
+                Stage::Sent { running, gate, sent_at }
+            }
+            Stage::Exchanging { running, gate } if crawls => Stage::Exchanging { running, gate },
+            Stage::Sent { mut running, gate, .. } | Stage::Exchanging { mut running, gate } => {
+                match poll(&mut running) {
+                    Poll::Ready((status, headers)) => Stage::Returning { status, headers, left_at: now },
+                    Poll::Pending if gate.is_waiting() => Stage::Handling { running, gate },
+                    Poll::Pending => Stage::Exchanging { running, gate },
+                }
+            }
             // The layer may still be telling the store about the generation.
             Stage::Handling { mut running, gate } if crawls => {
                 let _ = poll(&mut running);
@@ -203,7 +250,9 @@ impl Schedule {
                 Stage::Returning { status, headers, left_at }
             }
             Stage::Returning { status, headers, .. } => {
-                if !status.is_success() {
+                if status == StatusCode::SERVICE_UNAVAILABLE && headers.contains_key(RETRY_AFTER) {
+                    self.retries += 1;
+                } else if !status.is_success() {
                     self.refused.get_or_insert(status);
                 }
                 self.jar.store_at(&headers, now);
@@ -222,9 +271,9 @@ impl Schedule {
 impl Flight {
     fn is_late(&self, now: SystemTime) -> bool {
         let since = match &self.stage {
-            Stage::Arriving { sent_at, .. } => sent_at,
+            Stage::Sent { sent_at, .. } => sent_at,
             Stage::Leaving { left_at, .. } | Stage::Returning { left_at, .. } => left_at,
-            Stage::Handling { .. } => return false,
+            Stage::Exchanging { .. } | Stage::Handling { .. } => return false,
         };
         now.duration_since(*since).is_ok_and(|age| age >= GRACE)
     }

@@ -16,7 +16,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_cookie_jwt::{
     MemoryStore, Sessions,
     session::{LostResponse, SessionEvent},
-    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Update},
+    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Stamps, Update},
     testing::TestClock,
 };
 
@@ -59,6 +59,7 @@ impl Future for Gate {
 pub(crate) struct Server {
     nodes: [Sessions<()>; 2],
     pub(crate) rotations: Arc<AtomicU64>,
+    pub(crate) lost_answers: Arc<AtomicU64>,
     pub(crate) reuse: Arc<AtomicBool>,
 }
 
@@ -67,9 +68,10 @@ impl Server {
         let keys = forge::ring();
         let store = SlowStore(MemoryStore::new().with_clock(clock.clone()));
         let rotations = Arc::new(AtomicU64::new(0));
+        let lost_answers = Arc::new(AtomicU64::new(0));
         let reuse = Arc::new(AtomicBool::new(false));
         let node = || {
-            let (rotations, reuse) = (rotations.clone(), reuse.clone());
+            let (rotations, lost_answers, reuse) = (rotations.clone(), lost_answers.clone(), reuse.clone());
             Sessions::builder(keys.clone(), store.clone())
                 .with_clock(clock.clone())
                 .with_grace_period(GRACE)
@@ -80,13 +82,16 @@ impl Server {
                     SessionEvent::Rotated { .. } => {
                         rotations.fetch_add(1, Ordering::Relaxed);
                     }
+                    SessionEvent::AnswerLost { .. } => {
+                        lost_answers.fetch_add(1, Ordering::Relaxed);
+                    }
                     SessionEvent::ReuseDetected { .. } => reuse.store(true, Ordering::Relaxed),
                     _ => {}
                 })
                 .build()
                 .expect("a valid configuration")
         };
-        Self { nodes: [node(), node()], rotations, reuse }
+        Self { nodes: [node(), node()], rotations, lost_answers, reuse }
     }
 
     pub(crate) fn sign_in(&self) -> Running {
@@ -153,9 +158,9 @@ impl RefreshStore for SlowStore {
         snapshot
     }
 
-    async fn update(&self, record: &SessionRecord) -> Result<Update, Infallible> {
+    async fn update(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, Infallible> {
         wait().await;
-        let update = self.0.update(record).await;
+        let update = self.0.update(record, stamps).await;
         wait().await;
         update
     }
