@@ -283,7 +283,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// longer than half a grace period from asking to handing over looks again.
     pub(crate) async fn admit(&self, answer: Answer) -> Result<Option<Issued>, RefreshError> {
         let inner = self.inner();
-        let Answer { mut issued, secret, late } = answer;
+        let Answer { mut issued, secret, mut late } = answer;
         for _ in 0..MAX_ROUNDS {
             let asked_at = inner.clock.now();
             let Snapshot { record, now } = inner.records.read(issued.id()).await?;
@@ -319,7 +319,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
                         self.issue(&write.record, Some(&secret), inner.clock.now()).map_err(cannot_issue)?;
                     match inner.records.update_raising(write, WriteEvent::AnswerLost).await? {
                         Update::Done(_) => {
-                            issued = next;
+                            (issued, late) = (next, false);
                             true
                         }
                         Update::Conflict => false,

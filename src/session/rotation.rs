@@ -161,8 +161,13 @@ fn is_late(record: &SessionRecord, now: SystemTime, rules: Rules) -> bool {
 /// Whether as many late answers in a row have begun a generation as may.
 fn is_out_of_reissues(record: &SessionRecord, now: SystemTime, rules: Rules) -> bool {
     !is_confirmed(record)
-        && record.generation.saturating_sub(record.parent) >= MAX_REISSUES
+        && unconfirmed_in_a_row(record) >= MAX_REISSUES
         && is_past(record.issued_at, rules.grace.saturating_mul(2), now)
+}
+
+/// How many generations have begun since the last one that was seen, or that is the parent.
+fn unconfirmed_in_a_row(record: &SessionRecord) -> u32 {
+    record.generation.saturating_sub(record.seen.unwrap_or_default().max(record.parent))
 }
 
 fn is_past(since: SystemTime, period: Duration, now: SystemTime) -> bool {
@@ -273,7 +278,7 @@ pub(crate) fn admit(
     if !late {
         return Admission::MoveIssued;
     }
-    let may_reissue = record.generation.saturating_sub(record.parent) < MAX_REISSUES;
+    let may_reissue = unconfirmed_in_a_row(record) < MAX_REISSUES;
     if may_reissue && is_past(record.issued_at, rules.grace.saturating_mul(2), now) {
         Admission::Reissue
     } else {

@@ -112,8 +112,12 @@ fn late_answers_begin_at_most_32_generations_in_a_row() {
     assert_eq!(admit(36, true, true, Some(&record), now(), RULES), Admission::Withhold);
     record.issued_at = now() - 2 * GRACE + MILLI;
     assert_eq!(look(4, &record), Decision::AnswerAgain { late: true }, "its cookies may still be under way");
-    record.seen = Some(36);
+    // One of them was seen meanwhile: the count begins anew, although the parent stays.
+    record.issued_at = now() - 2 * GRACE;
+    record.seen = Some(35);
     record.confirmed_at = Some(now());
+    assert_eq!(look(35, &record), Decision::AnswerAgain { late: true });
+    record.seen = Some(36);
     assert_eq!(look(4, &record), Decision::AnswerAgain { late: false }, "confirmed, and not settled");
 }
 
