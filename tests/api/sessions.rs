@@ -432,3 +432,117 @@ async fn the_list_serializes_for_a_page() {
     );
     assert!(info.id == *info.id.as_str() && info.id == info.id.as_str());
 }
+
+/// Polls a future so often, then drops it, as a server does when the peer hangs up.
+async fn drop_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(|cx| match left {
+        0 => std::task::Poll::Ready(None),
+        _ => {
+            left -= 1;
+            match future.as_mut().poll(cx) {
+                std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+                // The store yields: the next poll comes from its waker, or from here.
+                std::task::Poll::Pending => {
+                    cx.waker().wake_by_ref();
+                    std::task::Poll::Pending
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// Lets the tasks run that have been spawned.
+async fn settle_tasks() {
+    for _ in 0..64 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Whatever begins, advances or ends a session is raised exactly once, at whatever poll its future is dropped.
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "current_thread")]
+async fn events_survive_a_peer_that_hangs_up() {
+    for polls in 0..24 {
+        let name = format!("dropped after {polls} polls");
+        // Sign-out of everything.
+        let shop = Shop::new();
+        let browser = shop.browser();
+        let session = shop.sign_in(&browser).await;
+        shop.events();
+        drop_after(polls, shop.sessions.sign_out_everywhere("ada")).await;
+        settle_tasks().await;
+        let gone = shop.store.record(&session).await.is_none();
+        assert_eq!(shop.events().len(), usize::from(gone), "{name}: sign-out everywhere");
+        assert_eq!(gone, polls > 0, "{name}: what has begun reaches the store");
+
+        // Sign-out by the request.
+        let shop = Shop::new();
+        let browser = shop.browser();
+        let session = shop.sign_in(&browser).await;
+        shop.events();
+        drop_after(polls, post(&browser, "/logout")).await;
+        settle_tasks().await;
+        let gone = shop.store.record(&session).await.is_none();
+        assert_eq!(shop.events().len(), usize::from(gone), "{name}: sign-out");
+
+        // Sign-in over an existing session.
+        let shop = Shop::new();
+        let browser = shop.browser();
+        shop.sign_in(&browser).await;
+        shop.events();
+        drop_after(polls, post(&browser, "/login?ada")).await;
+        settle_tasks().await;
+        let events = shop.events();
+        let live = shop.sessions.list("ada").await.unwrap().len();
+        assert_eq!(live, 1, "{name}: one session, the former or the new one");
+        assert!(events.is_empty() || events == ["ended ada", "signed in ada"], "{name}: sign-in: {events:?}");
+
+        // Reuse and rotation.
+        for reuse in [false, true] {
+            let shop = Shop::new();
+            let (browser, session) = shop.settled().await;
+            let copied = browser.cookie(REFRESH).unwrap();
+            if reuse {
+                post(&browser, "/refresh").await;
+                shop.settle(&browser).await;
+            }
+            shop.events();
+            drop_after(polls, post(&holder(&browser, &copied), "/refresh")).await;
+            settle_tasks().await;
+            let record = shop.store.record(&session).await;
+            let written =
+                if reuse { record.is_none() } else { record.is_some_and(|record| record.generation == 1) };
+            assert_eq!(shop.events().len(), usize::from(written), "{name}, reuse {reuse}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn sessions_of_a_user_are_bounded_and_the_least_recently_used_one_ends() {
+    let shop = Shop::with(|builder| builder.with_max_sessions(3));
+    let mut browsers = Vec::new();
+    for _ in 0..3 {
+        let browser = shop.browser().separate();
+        let session = shop.sign_in(&browser).await;
+        shop.clock.advance(Duration::from_secs(60));
+        browsers.push((browser, session));
+    }
+    // The first is used again, so the second is the one that has not been used for longest.
+    assert_eq!(post(&browsers[0].0, "/refresh").await.status(), 200);
+    shop.events();
+    let fourth = shop.browser().separate();
+    shop.sign_in(&fourth).await;
+    assert_eq!(shop.events(), ["signed in ada", "one session of ada too many"]);
+    assert_eq!(shop.store.record(&browsers[1].1).await, None);
+    assert_eq!(shop.sessions.list("ada").await.unwrap().len(), 3);
+    // Signing in again in the place of a session ends no other.
+    shop.sign_in(&fourth).await;
+    assert_eq!(shop.events(), ["ended ada", "signed in ada"]);
+
+    let none =
+        Sessions::<User>::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new()).with_max_sessions(0);
+    assert!(none.build().unwrap_err().to_string().contains("at least one"));
+}
