@@ -253,7 +253,7 @@ pub(crate) enum Admission {
 ///
 /// Cookies of `generation` go only while the session is live and in that generation, and the refresh cookie only while
 /// it is unconfirmed, so a slow handler can neither overwrite a newer cookie nor revive a signed-out browser. One that
-/// goes more than a grace period after `issued_at` moves that first, or a thief could learn of it for ever; and an
+/// goes more than a grace period after `issued_at` moves that first, so that later looks know of it; an
 /// answer that is `late` begins a generation of its own instead, after two.
 pub(crate) fn admit(
     generation: u32,

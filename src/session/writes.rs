@@ -1,7 +1,7 @@
 //! Writes that begin, advance or end a session, each together with its event.
 //!
 //! Once begun, they are carried through even if the request that asked for them is dropped, because the peer has hung up:
-//! otherwise a session could end without anybody learning of it. With a runtime at hand (the features of stores over a
+//! otherwise a session could end without anyone learning of it. Where there is a runtime (the features of stores over a
 //! network, on Tokio) they run in a task of their own; a store that answers at the first poll needs none.
 
 use super::{
@@ -146,7 +146,7 @@ impl Records {
     }
 }
 
-/// Carries work through that has begun, even if nobody waits for its outcome any more.
+/// Carries work through, even if its caller is dropped while waiting for the outcome.
 #[cfg(any(feature = "jwks-remote", feature = "postgres", feature = "redis", feature = "sqlite"))]
 async fn carried_through<T: Send + 'static>(
     work: impl Future<Output = Result<T, Unavailable>> + Send + 'static,

@@ -114,7 +114,7 @@ pub struct Snapshot {
 pub enum Update {
     /// Written: this is the record now.
     Done(Box<SessionRecord>),
-    /// Somebody else has written since the record was read.
+    /// Another writer has written since the record was read.
     Conflict,
     /// The session no longer exists.
     Gone,

@@ -104,7 +104,7 @@ impl RefreshStore for MemoryStore {
 
     async fn update(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, Infallible> {
         let mut table = self.table();
-        // Asked for with the lock at hand: it is the time of the write.
+        // Taken while the lock is held, so it is the time of the write.
         let now = self.clock.now();
         Ok(table.update(record, stamps, now))
     }

@@ -128,7 +128,7 @@ impl PostgresStoreOptions {
     ///
     /// When a name or the URL is unusable, when the server cannot be reached, refuses the user or
     /// does not let the tables be made or brought up to date, when the database is not encoded in UTF-8, or
-    /// when its tables are not ours or of a later version that this one cannot go on with.
+    /// when its tables belong to another application, or to a later version that is not compatible.
     pub async fn connect(self, url: &str) -> Result<PostgresStore, PostgresStoreError> {
         let (names, options) = (self.names()?, options_for(url)?);
         let statements = Statements::new(&names);

@@ -97,7 +97,7 @@ fn from_row(row: &PgRow) -> Result<SessionRecord, PostgresStoreError> {
         extension: row.try_get::<Vec<u8>, _>("extension")?.into_boxed_slice(),
         version: number(row, "version")?,
     };
-    // A row that nobody has written to since there are parents.
+    // A row that has not been written since records have parents.
     Ok(if parent.is_none() { record.of_first_version() } else { record })
 }
 

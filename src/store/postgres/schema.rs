@@ -62,7 +62,7 @@ async fn migrate(
     for migration in MIGRATIONS.iter().skip(done) {
         sqlx::raw_sql(safe(migration(names))).execute(&mut *transaction).await?;
     }
-    // Before the tables of somebody else are changed for good.
+    // Before tables of another application are changed for good.
     check_shape(&mut transaction, statements).await?;
     transaction.commit().await?;
     Ok(())

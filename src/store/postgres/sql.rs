@@ -76,7 +76,7 @@ fn list(table: &str) -> String {
 /// Writes, and says at which time, and which version was there when the statement began.
 ///
 /// The time is taken once the row is locked, which is why that comes first: an update that took it
-/// beside the values to write would have it from before it waited for the lock.
+/// next to the values to write would be taken before the wait for the lock.
 ///
 /// All parts of a statement see the database as it was at its beginning, whatever it waited for: a
 /// version that equals the expected one although nothing was written has changed since.

@@ -158,7 +158,7 @@ impl RefreshStore for SqliteStore {
 
     async fn update(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, SqliteStoreError> {
         let mut writing = self.writer.begin_with(WRITE).await?;
-        // Nobody else writes from here on until the commit: it is the time of the write.
+        // No other connection writes until the commit, so this is the time of the write.
         let written = as_stored(record.clone().stamped(stamps, self.clock.now()));
         let updated = bind_fields(sqlx::query(UPDATE), &written)
             .bind(record.id.as_str())

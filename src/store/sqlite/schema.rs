@@ -24,7 +24,7 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), SqliteStoreErr
     for migration in MIGRATIONS.iter().skip(done) {
         sqlx::raw_sql(*migration).execute(&mut *transaction).await?;
     }
-    // Before the table of somebody else is changed for good.
+    // Before a table of another application is changed for good.
     check_shape(&mut transaction).await?;
     transaction.commit().await?;
     Ok(())
