@@ -45,6 +45,8 @@
 
 mod answers;
 mod builder;
+#[cfg(any(feature = "jwks-remote", feature = "postgres", feature = "redis", feature = "sqlite"))]
+mod carried;
 mod claims;
 mod confirmation;
 mod confirmer;

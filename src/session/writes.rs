@@ -2,8 +2,10 @@
 //!
 //! Once begun, they are carried through even if the request that asked for them is dropped, because the peer has hung up:
 //! otherwise a session could end without anyone learning of it. Where there is a runtime (the features of stores over a
-//! network, on Tokio) they run in a task of their own; a store that answers at the first poll needs none.
+//! network, on Tokio) a task of their own takes over then; a store that answers at the first poll needs none.
 
+#[cfg(any(feature = "jwks-remote", feature = "postgres", feature = "redis", feature = "sqlite"))]
+use super::carried::carried_through;
 use super::{
     events::{Listener, SessionEvent},
     records::{Records, Unavailable},
@@ -143,24 +145,6 @@ impl Records {
             Ok(begun)
         })
         .await
-    }
-}
-
-/// Carries work through, even if its caller is dropped while waiting for the outcome.
-#[cfg(any(feature = "jwks-remote", feature = "postgres", feature = "redis", feature = "sqlite"))]
-async fn carried_through<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Unavailable>> + Send + 'static,
-) -> Result<T, Unavailable> {
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-        return work.await;
-    };
-    match runtime.spawn(work).await {
-        Ok(outcome) => outcome,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is shutting down.
-            Err(_) => Err(Unavailable),
-        },
     }
 }
 
