@@ -17,8 +17,11 @@ pub(super) fn carried_through<T: Send + 'static>(
     CarriedThrough { left: Some(Box::pin(work)), begun: false }
 }
 
+/// A call of a store, and what follows from its outcome.
+type Work<T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send>>;
+
 struct CarriedThrough<T: Send + 'static> {
-    left: Option<Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send>>>,
+    left: Option<Work<T>>,
     begun: bool,
 }
 

@@ -1,6 +1,6 @@
 //! A store on a real server, and nodes that reach it through a proxy each.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
 use tokio::task::block_in_place;
 use tower_cookie_jwt::store::{PostgresStore, RedisStore};
@@ -53,19 +53,21 @@ impl Place {
             Server::Postgres(server) => {
                 let proxy = Proxy::before(server.port()).await;
                 let url = format!("postgres://postgres@127.0.0.1:{}/postgres", proxy.port());
-                self.nodes.add(PostgresStore::connect(&url).await.expect("the server runs"));
+                let store = opened(|| PostgresStore::connect(&url)).await;
+                self.nodes.add(store);
                 self.proxies.push(proxy);
             }
             Server::Redis(server) => {
                 let proxy = Proxy::before(server.port()).await;
                 let url = format!("redis://127.0.0.1:{}", proxy.port());
-                self.nodes.add(RedisStore::connect(&url, TAG_KEY).await.expect("the server runs"));
+                let store = opened(|| RedisStore::connect(&url, TAG_KEY)).await;
+                self.nodes.add(store);
                 self.proxies.push(proxy);
             }
             // Its clients learn the addresses of the masters from the masters: no proxy comes between.
             Server::Cluster(cluster) => {
-                let store = RedisStore::connect_cluster(cluster.urls(), TAG_KEY).await;
-                self.nodes.add(store.expect("the cluster runs"));
+                let store = opened(|| RedisStore::connect_cluster(cluster.urls(), TAG_KEY)).await;
+                self.nodes.add(store);
             }
         }
     }
@@ -192,3 +194,13 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 const TAG_KEY: &str = "fedcba9876543210fedcba9876543210";
+
+/// Opens a store of a server that runs. A busy machine may not answer in time at first.
+async fn opened<S, E: Debug, F: Future<Output = Result<S, E>>>(open: impl Fn() -> F) -> S {
+    for _ in 0..5 {
+        if let Ok(store) = open().await {
+            return store;
+        }
+    }
+    open().await.expect("the server runs")
+}

@@ -137,7 +137,7 @@ impl Reported {
             "25006" => "the session database is read-only",
             NO_PRIVILEGE => "the session database does not permit it: the role lacks a privilege",
             "42P07" => "the schema has another table of this name: choose a name with `with_table`",
-            "42P01" | "42703" => "the table of sessions is missing or has another shape",
+            "42P01" | "42703" => "the table of sessions is missing or has other columns",
             "53300" => "the session database has no room for another connection",
             "55P03" | "57014" => "the session database took too long",
             _ => "the session database failed",

@@ -23,7 +23,7 @@ pub(super) async fn prepare(
     check_shape(connection, statements).await
 }
 
-/// Finds tables of another shape here and not at the first sign-in.
+/// Detects tables with other columns here rather than at the first sign-in.
 async fn check_shape(
     connection: &mut PgConnection,
     statements: &Statements,

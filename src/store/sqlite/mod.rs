@@ -73,9 +73,9 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened or created, when it is not a SQLite database in a real file
-    /// (`:memory:` is none), or when it has a table `sessions` of another shape, or of a later version
-    /// that this one cannot go on with.
+    /// Returns an error if the file cannot be opened or created, if it is not an SQLite database in a regular file
+    /// (`:memory:` is not accepted), or if it contains a table `sessions` with other columns or of a later version
+    /// that is not compatible.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteStoreError> {
         let options = options_for(path.as_ref())?;
         let mut first = options.clone().create_if_missing(true).connect().await?;
@@ -87,8 +87,8 @@ impl SqliteStore {
         Ok(Self::new(reader, writer))
     }
 
-    /// Keeps the sessions in the database of `pool`, in a table `sessions` that is created when it
-    /// is missing; a second one, `sessions_version`, has the schema's version.
+    /// Creates a store over the database of `pool`, and creates the table `sessions` if it does not exist; a second
+    /// table, `sessions_version`, contains the schema's version.
     ///
     /// The pool determines how its connections are configured. For the guarantees of [`open`](Self::open), use the
     /// journal mode WAL, `synchronous` FULL, and short timeouts: by default, sqlx waits 30 seconds for a connection.
@@ -97,8 +97,8 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// When the database cannot be written, or when it has a table `sessions` of another shape, or of a
-    /// later version that this one cannot go on with.
+    /// Returns an error if the database cannot be written, or if it contains a table `sessions` with other columns or
+    /// of a later version that is not compatible.
     pub async fn from_pool(pool: SqlitePool) -> Result<Self, SqliteStoreError> {
         let mut connection = pool.acquire().await?;
         schema::prepare(&mut connection).await?;
