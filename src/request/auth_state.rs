@@ -35,7 +35,7 @@ pub(crate) struct AuthState {
     /// Whether an `XsrfLayer` has let the request pass.
     pub(super) xsrf_passed: Flag,
     /// Users that other verifiers, in outer layers, found in cookies. Their claims are still in the extensions, so
-    /// the request is made in their name too.
+    /// the request is made in their name too, whether or not a `CookieJwtLayer` has acted on them.
     pub(super) outer_users: Vec<ErasedClaims>,
 }
 
@@ -172,7 +172,6 @@ impl AuthState {
     pub(super) fn outer_users_for(self, verifier: VerifierId) -> Vec<ErasedClaims> {
         let mut users = self.outer_users;
         if self.verifier != verifier
-            && self.enforced.is_set()
             && !self.xsrf_passed.is_set()
             && let AuthOutcome::User(claims, Source::Cookie) = self.outcome
         {
