@@ -64,6 +64,11 @@ impl OriginPolicy {
         Ok(())
     }
 
+    /// Returns `true` if the configured public origin uses https.
+    pub(crate) fn is_https(&self) -> bool {
+        self.public.as_deref().is_some_and(|origin| origin.starts_with("https://"))
+    }
+
     pub(crate) fn trust(&mut self, origin: &str) -> Result<(), ConfigError> {
         self.trusted.push(normalize(origin)?);
         Ok(())

@@ -284,10 +284,17 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
     ///
     /// Returns a [`ConfigError`] that says how to fix it if the settings contradict each other or cannot work: for
     /// example, if the keys cannot sign, a lifetime is under a second, the grace period is zero,
-    /// [`LostResponse::Within`] is shorter than the grace period, or browsers would drop a cookie.
+    /// [`LostResponse::Within`] is shorter than the grace period, browsers would drop a cookie, or cookies for local
+    /// development over http belong to a public origin with https.
     pub fn build(self) -> Result<Sessions<C>, ConfigError> {
         self.check()?;
         let cookies = self.cookies.check()?;
+        if !cookies.access.secure && self.origin.is_https() {
+            return Err(ConfigError::new(
+                "the public origin uses https, but the cookies are for local development over http; leave out \
+                 `for_local_http_development` where browsers use https, or correct `with_public_origin`",
+            ));
+        }
         let mut issuer = Issuer::new(self.keys.clone()).with_xsrf_claim(&self.xsrf_claim);
         let mut access = Verifier::<C>::builder(self.keys.clone())
             .with_types([ACCESS_TYPE])

@@ -131,6 +131,24 @@ fn every_contradiction_is_reported_by_build_with_a_remedy() {
 }
 
 #[test]
+fn cookies_for_local_http_do_not_go_with_an_https_origin() {
+    let build = |cookies: CookiePolicy, origin: &str| {
+        let builder = Sessions::<User>::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new());
+        builder.with_cookies(cookies).with_public_origin(origin).unwrap().build()
+    };
+    let local = || CookiePolicy::new().for_local_http_development();
+    for origin in ["https://shop.example", "HTTPS://Shop.example:443", "https://localhost:8443"] {
+        let error = build(local(), origin).unwrap_err().to_string();
+        assert!(error.contains("for_local_http_development"), "{origin}: {error}");
+        assert!(build(CookiePolicy::new(), origin).is_ok(), "{origin}, secure");
+        assert!(build(CookiePolicy::new().with_former(local()), origin).is_ok(), "{origin}, formerly insecure");
+    }
+    for origin in ["http://localhost:3000", "http://shop.example"] {
+        assert!(build(local(), origin).is_ok(), "{origin}");
+    }
+}
+
+#[test]
 fn verify_only_key_ring_is_refused_with_a_remedy() {
     let keys = KeyRing::verify_only([Key::generate(Algorithm::HS256).unwrap()]).unwrap();
     let error = Sessions::<User>::builder(keys, MemoryStore::new()).build().unwrap_err().to_string();
