@@ -44,6 +44,8 @@ impl SignedIn {
     }
 
     /// Adds the cookies to the headers of a response and marks it as not to be stored by any cache.
+    ///
+    /// Call it after other headers have been set: outside the layers, a later `Cache-Control` would permit storing again.
     pub fn append_to(&self, headers: &mut HeaderMap) {
         cookies::append(headers, self.cookies.iter().cloned());
     }
@@ -75,6 +77,8 @@ impl UpdatedClaims {
     }
 
     /// Adds the header that clears the access cookie to a response and marks it as not to be stored by any cache.
+    ///
+    /// Call it after other headers have been set: outside the layers, a later `Cache-Control` would permit storing again.
     pub fn append_to(&self, headers: &mut HeaderMap) {
         cookies::append(headers, self.cookies.iter().cloned());
     }
@@ -110,6 +114,8 @@ impl SignedOut {
     }
 
     /// Adds the headers that clear the cookies to a response and marks it as not to be stored by any cache.
+    ///
+    /// Call it after other headers have been set: outside the layers, a later `Cache-Control` would permit storing again.
     pub fn append_to(&self, headers: &mut HeaderMap) {
         cookies::append(headers, self.cookies.iter().cloned());
         if self.clear_site_data {
