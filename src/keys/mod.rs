@@ -33,7 +33,7 @@ mod jwk;
 mod key;
 mod ring;
 
-pub(crate) use self::ring::Epoch;
 #[cfg(feature = "jwks-remote")]
 pub(crate) use self::ring::SharedKeys;
+pub(crate) use self::ring::{Epoch, MAX_SIGNATURE_CHECKS};
 pub use self::{algorithm::Algorithm, key::Key, ring::KeyRing};
