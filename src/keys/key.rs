@@ -1,20 +1,18 @@
-use std::{
-    fmt,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::fmt;
 
 use jsonwebtoken::{DecodingKey, DecodingKeyKind, EncodingKey, jwk::EllipticCurve};
 
 use super::{
     algorithm::{Algorithm, Family},
-    crypto::{self, provider, random},
+    crypto::{self, KeyId, provider, random},
 };
 use crate::error::ConfigError;
 
 /// A key for exactly one algorithm, with an optional id.
 ///
 /// Private keys and shared secrets sign and verify; public keys only verify. The `Debug` output contains the
-/// algorithm and the id, never key material.
+/// algorithm and the id, never key material. Secrets are overwritten when the last clone of the key is dropped, except
+/// in threads that have verified with it: these drop theirs the next time they verify a token.
 ///
 /// # Examples
 ///
@@ -29,8 +27,7 @@ use crate::error::ConfigError;
 /// ```
 #[derive(Clone)]
 pub struct Key {
-    /// Identifies the key among the prepared verifiers of each thread.
-    uid: u64,
+    identity: KeyId,
     algorithm: Algorithm,
     id: Option<Box<str>>,
     signing: Option<EncodingKey>,
@@ -217,7 +214,7 @@ impl Key {
 
     /// Returns `true` if `signature` is a valid signature of `message` under this key. Takes constant time for HMAC.
     pub(crate) fn verifies(&self, message: &[u8], signature: &Vec<u8>) -> bool {
-        crypto::verify(self.uid, self.algorithm, &self.verifying, message, signature)
+        crypto::verify(&self.identity, self.algorithm, &self.verifying, message, signature)
     }
 
     /// Creates a private ECDSA key from its scalar.
@@ -308,9 +305,7 @@ impl Key {
     }
 
     fn from_parts(algorithm: Algorithm, signing: Option<EncodingKey>, verifying: DecodingKey) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let uid = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { uid, algorithm, id: None, signing, verifying }
+        Self { identity: KeyId::new(), algorithm, id: None, signing, verifying }
     }
 }
 
