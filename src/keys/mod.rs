@@ -31,6 +31,7 @@ mod algorithm;
 pub(crate) mod crypto;
 mod jwk;
 mod key;
+mod public;
 mod ring;
 
 #[cfg(feature = "jwks-remote")]
