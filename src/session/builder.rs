@@ -7,7 +7,7 @@ use super::{
     confirmer::Confirmer,
     events::{Listener, SessionEvents, TraceEvents},
     records::Records,
-    reload::{ErasedReload, ReloadClaims},
+    reload::{ErasedReload, Limited, ReloadClaims},
     rotation::{LostResponse, Rules},
     sessions::{Inner, Lifetimes, Sessions},
 };
@@ -41,6 +41,7 @@ pub struct SessionsBuilder<C> {
     xsrf_claim: String,
     xsrf_header: HeaderName,
     reload: Option<Box<dyn ErasedReload<C>>>,
+    reload_timeout: Duration,
     events: Listener,
     cache_bytes: Option<usize>,
     clock: SharedClock,
@@ -72,6 +73,7 @@ impl<C> SessionsBuilder<C> {
             xsrf_claim: XSRF_CLAIM.to_owned(),
             xsrf_header: XSRF_HEADER,
             reload: None,
+            reload_timeout: DEFAULT_RELOAD_TIMEOUT,
             events: Listener::new(TraceEvents),
             cache_bytes: None,
             clock: SharedClock::default(),
@@ -251,6 +253,15 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
+    /// Sets how long reloading the claims may take. A request that needs it longer is answered with 503, and its session
+    /// stays as it is.
+    ///
+    /// Defaults to 5 seconds.
+    pub const fn with_reload_timeout(mut self, timeout: Duration) -> Self {
+        self.reload_timeout = timeout;
+        self
+    }
+
     /// Sets the listener for session events.
     ///
     /// Defaults to [`TraceEvents`], which a custom listener replaces.
@@ -330,6 +341,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             .with_companion(companion);
 
         let refresh_after = self.refresh_after();
+        let reload: Option<Box<dyn ErasedReload<C>>> = self.reload;
         Ok(Sessions::from_inner(Inner {
             authenticator: authenticator.into(),
             refresh_reader,
@@ -343,7 +355,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             refresh_ahead: self.refresh_ahead,
             refresh_after,
             session_check: self.session_check,
-            reload: self.reload,
+            reload: reload.map(|reload| Box::new(Limited::new(reload, self.reload_timeout)) as _),
             events: self.events,
             confirmer: Confirmer::new(),
             clock: self.clock,
@@ -372,6 +384,11 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
                      `with_{name}_lifetime`"
                 )));
             }
+        }
+        if self.reload_timeout.is_zero() {
+            return Err(ConfigError::new(
+                "claims cannot be reloaded in no time; set `with_reload_timeout` to a few seconds",
+            ));
         }
         if access > idle {
             return Err(ConfigError::new(
@@ -420,4 +437,5 @@ impl<C> fmt::Debug for SessionsBuilder<C> {
 }
 
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+const DEFAULT_RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_ACCESS: Duration = Duration::from_secs(15 * 60);

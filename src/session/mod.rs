@@ -32,6 +32,7 @@ mod sessions;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod timer;
 
 pub(crate) use self::exchange::{Answer, Grant, RefreshError};
 pub use self::{
