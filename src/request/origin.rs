@@ -56,12 +56,23 @@ pub(crate) struct OriginPolicy {
     pub(super) public: Option<Box<str>>,
     pub(super) trusted: Vec<Box<str>>,
     pub(super) handshakes_without_origin: bool,
+    /// Whether tokens in headers prove no more about the origin than cookies do.
+    pub(super) ambient_headers: bool,
 }
 
 impl OriginPolicy {
     pub(crate) fn set_public(&mut self, origin: &str) -> Result<(), ConfigError> {
         self.public = Some(normalize(origin)?);
         Ok(())
+    }
+
+    pub(crate) const fn distrust_header_tokens(&mut self) {
+        self.ambient_headers = true;
+    }
+
+    /// Returns `true` if a request whose token is in a header is checked like one with a cookie.
+    pub(crate) const fn distrusts_header_tokens(&self) -> bool {
+        self.ambient_headers
     }
 
     /// Returns `true` if the configured public origin uses https.

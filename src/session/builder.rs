@@ -226,6 +226,18 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
+    /// Also checks the origin and the XSRF token of requests whose token is in a header.
+    ///
+    /// Needed behind a proxy that adds `Authorization` or `X-Access-Token` to requests from a session of its own:
+    /// another site can then make a browser send an authenticated request, as with cookies. A token without an XSRF
+    /// claim is then refused on unsafe methods.
+    ///
+    /// Defaults to trusting these requests: without such a proxy, no other site can make a browser send the header.
+    pub const fn with_xsrf_for_header_tokens(mut self) -> Self {
+        self.origin.distrust_header_tokens();
+        self
+    }
+
     /// Sets the name of the claim that carries the XSRF token.
     ///
     /// Defaults to `xsrfToken`.
