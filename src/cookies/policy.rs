@@ -162,7 +162,7 @@ impl CookiePolicy {
     /// Removes `Secure` and the name prefixes, for browsers that reject them on `http://localhost` (Safari).
     ///
     /// Chromium and Firefox accept secure cookies on `http://localhost` and do not need this. Building `Sessions`
-    /// with such a policy logs a warning.
+    /// with such a policy logs a warning, and is an error if their public origin uses https.
     ///
     /// # Security
     ///

@@ -203,11 +203,33 @@ pub(crate) fn append_missing(headers: &mut HeaderMap, cookies: impl IntoIterator
     append(headers, cookies.into_iter().filter(|cookie| !by_handler.iter().any(|set| set == name(cookie))));
 }
 
+/// Forbids caches to store a response if this crate's cookies are on it, whatever has been written to its headers after
+/// the cookies.
+///
+/// The cookies are recognized by being marked as sensitive. Other cookies that are so marked should not be stored
+/// either.
+pub(crate) fn keep_from_storing(headers: &mut HeaderMap) {
+    if headers.contains_key(SET_COOKIE) && headers.get_all(SET_COOKIE).iter().any(HeaderValue::is_sensitive) {
+        forbid_storing(headers);
+    }
+}
+
 /// Prevents shared caches from serving one user's cookies to another (RFC 9111 §5.2.2.5, RFC 9213).
 fn forbid_storing(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.remove(CDN_CACHE_CONTROL);
-    headers.remove(SURROGATE_CONTROL);
+    let overriding: Vec<_> = headers.keys().filter(|name| overrides_no_store(name)).cloned().collect();
+    for name in overriding {
+        headers.remove(name);
+    }
+}
+
+/// Returns `true` for headers that some caches obey instead of `Cache-Control`.
+///
+/// `CDN-Cache-Control` (RFC 9213) exists under the names of many vendors, such as `Cloudflare-CDN-Cache-Control`.
+fn overrides_no_store(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.ends_with("-cache-control")
+        || matches!(name, "surrogate-control" | "edge-control" | "x-accel-expires" | "expires")
 }
 
 fn name(set_cookie: &HeaderValue) -> &[u8] {
@@ -215,6 +237,3 @@ fn name(set_cookie: &HeaderValue) -> &[u8] {
     let end = bytes.iter().position(|byte| matches!(byte, b'=' | b';')).unwrap_or(bytes.len());
     bytes[..end].trim_ascii()
 }
-
-const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
-const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");

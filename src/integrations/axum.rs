@@ -173,6 +173,8 @@ impl<S: Sync> FromRequestParts<S> for XsrfToken {
     }
 }
 
+/// Forbids caches to store the response. A part behind this one that sets `Cache-Control` permits it again, unless a
+/// layer of this crate is outside the route.
 impl IntoResponseParts for SignedIn {
     type Error = Infallible;
 
@@ -182,6 +184,8 @@ impl IntoResponseParts for SignedIn {
     }
 }
 
+/// Forbids caches to store the response. A part behind this one that sets `Cache-Control` permits it again, unless a
+/// layer of this crate is outside the route.
 impl IntoResponseParts for UpdatedClaims {
     type Error = Infallible;
 
@@ -191,6 +195,8 @@ impl IntoResponseParts for UpdatedClaims {
     }
 }
 
+/// Forbids caches to store the response. A part behind this one that sets `Cache-Control` permits it again, unless a
+/// layer of this crate is outside the route.
 impl IntoResponseParts for SignedOut {
     type Error = Infallible;
 

@@ -101,8 +101,8 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] if `set` is not a JWK Set, if two of its keys have the same id and algorithm, or if
-    /// it contains no usable key.
+    /// Returns a [`ConfigError`] if `set` is not a JWK Set, if two of its keys have the same id and algorithm, if it
+    /// contains no usable key, or if it has so many keys of one algorithm without an id that some would never be tried.
     ///
     /// # Examples
     ///
@@ -114,25 +114,13 @@ impl KeyRing {
     /// # Ok::<(), tower_cookie_jwt::ConfigError>(())
     /// ```
     pub fn from_jwks(set: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        #[derive(Deserialize)]
-        struct Set {
-            keys: Vec<Value>,
-        }
-        let set: Set = serde_json::from_slice(set.as_ref()).map_err(|_| {
-            ConfigError::new("not a valid JSON Web Key Set; pass a JSON object with an array `keys`")
-        })?;
-        let mut keys = Vec::new();
-        for value in &set.keys {
-            // The members of an unknown key type may have any JSON type.
-            let Ok(jwk) = Jwk::deserialize(value) else {
-                continue;
-            };
-            match from_jwk(&jwk) {
-                Ok(key) if !key.can_sign() => keys.push(key),
-                Ok(_) | Err(_) => {}
-            }
-        }
-        Self::verify_only(keys)
+        Self::verify_only(usable_keys(set.as_ref())?)
+    }
+
+    /// Creates a ring of the set of an authorization server, which decides alone how many of its keys have ids.
+    #[cfg(feature = "jwks-remote")]
+    pub(crate) fn from_remote_jwks(set: &[u8]) -> Result<Self, ConfigError> {
+        Self::from_set(usable_keys(set)?)
     }
 
     /// Returns the JWK Set of the public keys as JSON.
@@ -142,6 +130,29 @@ impl KeyRing {
         let keys: Vec<_> = self.keys().iter().filter_map(Key::public_jwk).collect();
         json!({ "keys": keys }).to_string()
     }
+}
+
+/// Returns the public keys of a JWK Set that this crate can use.
+fn usable_keys(set: &[u8]) -> Result<Vec<Key>, ConfigError> {
+    #[derive(Deserialize)]
+    struct Set {
+        keys: Vec<Value>,
+    }
+    let set: Set = serde_json::from_slice(set).map_err(|_| {
+        ConfigError::new("not a valid JSON Web Key Set; pass a JSON object with an array `keys`")
+    })?;
+    let mut keys = Vec::new();
+    for value in &set.keys {
+        // The members of an unknown key type may have any JSON type.
+        let Ok(jwk) = Jwk::deserialize(value) else {
+            continue;
+        };
+        match from_jwk(&jwk) {
+            Ok(key) if !key.can_sign() => keys.push(key),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(keys)
 }
 
 fn from_jwk(jwk: &Jwk) -> Result<Key, ConfigError> {

@@ -1,20 +1,19 @@
-use std::{
-    fmt,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::fmt;
 
 use jsonwebtoken::{DecodingKey, DecodingKeyKind, EncodingKey, jwk::EllipticCurve};
 
 use super::{
     algorithm::{Algorithm, Family},
-    crypto::{self, provider, random},
+    crypto::{self, KeyId, provider, random},
+    public::{MIN_RSA_BITS, RsaNumbers, is_on_curve, is_on_edwards25519},
 };
 use crate::error::ConfigError;
 
 /// A key for exactly one algorithm, with an optional id.
 ///
 /// Private keys and shared secrets sign and verify; public keys only verify. The `Debug` output contains the
-/// algorithm and the id, never key material.
+/// algorithm and the id, never key material. Secrets are overwritten when the last clone of the key is dropped, except
+/// in threads that have verified with it: these drop theirs the next time they verify a token.
 ///
 /// # Examples
 ///
@@ -29,8 +28,7 @@ use crate::error::ConfigError;
 /// ```
 #[derive(Clone)]
 pub struct Key {
-    /// Identifies the key among the prepared verifiers of each thread.
-    uid: u64,
+    identity: KeyId,
     algorithm: Algorithm,
     id: Option<Box<str>>,
     signing: Option<EncodingKey>,
@@ -133,8 +131,8 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] if the bytes are not a public key for `algorithm`, or if it is an RSA key of fewer
-    /// than 2048 bits.
+    /// Returns a [`ConfigError`] if the bytes are not a public key for `algorithm`, such as a point that is not on the
+    /// curve, or if it is an RSA key that [`from_rsa_components`](Self::from_rsa_components) would reject.
     pub fn from_public_bytes(algorithm: Algorithm, bytes: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let bytes = bytes.as_ref();
         let verifying = match algorithm.family() {
@@ -150,19 +148,16 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] if `algorithm` is not an RSA algorithm, if the modulus has fewer than 2048 bits, or
-    /// if the exponent is empty.
+    /// Returns a [`ConfigError`] if `algorithm` is not an RSA algorithm, if the modulus is even, has fewer than 2048 bits
+    /// or more than the crypto provider supports (8192 with `aws-lc-rs`, 4096 with `rust-crypto`), or if the exponent is
+    /// even, 1, or longer than 33 bits.
     pub fn from_rsa_components(
         algorithm: Algorithm,
         modulus: impl AsRef<[u8]>,
         exponent: impl AsRef<[u8]>,
     ) -> Result<Self, ConfigError> {
         require_family(algorithm, Family::Rsa, "an RS or PS algorithm")?;
-        let (modulus, exponent) = (modulus.as_ref(), exponent.as_ref());
-        require_strong_modulus(modulus)?;
-        if exponent.is_empty() {
-            return Err(not_a_public_key(algorithm));
-        }
+        let RsaNumbers { modulus, exponent } = RsaNumbers::checked(modulus.as_ref(), exponent.as_ref())?;
         let verifying = DecodingKey::from_rsa_raw_components(modulus, exponent);
         Ok(Self::from_parts(algorithm, None, verifying))
     }
@@ -217,7 +212,7 @@ impl Key {
 
     /// Returns `true` if `signature` is a valid signature of `message` under this key. Takes constant time for HMAC.
     pub(crate) fn verifies(&self, message: &[u8], signature: &Vec<u8>) -> bool {
-        crypto::verify(self.uid, self.algorithm, &self.verifying, message, signature)
+        crypto::verify(&self.identity, self.algorithm, &self.verifying, message, signature)
     }
 
     /// Creates a private ECDSA key from its scalar.
@@ -263,8 +258,8 @@ impl Key {
             Family::Hmac => return Err(secret_is_not_a_key_pair(algorithm)),
             Family::Rsa => {
                 let (n, e) = (utils.rsa_pub_components_from_private_key)(der).map_err(invalid)?;
-                require_strong_modulus(&n)?;
-                DecodingKey::from_rsa_raw_components(&n, &e)
+                let RsaNumbers { modulus, exponent } = RsaNumbers::checked(&n, &e)?;
+                DecodingKey::from_rsa_raw_components(modulus, exponent)
             }
             Family::Ec => {
                 let (_, x, y) = (utils.ec_pub_components_from_private_key)(der, algorithm.to_jsonwebtoken())
@@ -290,14 +285,18 @@ impl Key {
         let well_formed = match algorithm.family() {
             Family::Hmac => false,
             Family::Rsa => {
-                let (n, _) = (provider().key_utils.rsa_pub_components_from_public_key)(bytes)
+                let (n, e) = (provider().key_utils.rsa_pub_components_from_public_key)(bytes)
                     .map_err(|_| not_a_public_key(algorithm))?;
-                require_strong_modulus(&n)?;
+                RsaNumbers::checked(&n, &e)?;
                 true
             }
-            Family::Ec => bytes.len() == algorithm.point_len() && bytes[0] == UNCOMPRESSED,
+            Family::Ec => {
+                bytes.len() == algorithm.point_len()
+                    && bytes[0] == UNCOMPRESSED
+                    && is_on_curve(algorithm, &bytes[1..])
+            }
             // One of the providers slices these bytes without a length check, so no other length may reach it.
-            Family::Ed => bytes.len() == ED25519_PUBLIC_LEN,
+            Family::Ed => bytes.len() == ED25519_PUBLIC_LEN && is_on_edwards25519(bytes),
         };
         let usable =
             well_formed && (provider().verifier_factory)(&algorithm.to_jsonwebtoken(), &verifying).is_ok();
@@ -308,9 +307,7 @@ impl Key {
     }
 
     fn from_parts(algorithm: Algorithm, signing: Option<EncodingKey>, verifying: DecodingKey) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let uid = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { uid, algorithm, id: None, signing, verifying }
+        Self { identity: KeyId::new(), algorithm, id: None, signing, verifying }
     }
 }
 
@@ -345,17 +342,6 @@ fn require_family(algorithm: Algorithm, family: Family, wanted: &str) -> Result<
     Err(ConfigError::new(format!("{algorithm} does not match this type of key; use {wanted}")))
 }
 
-fn require_strong_modulus(modulus: &[u8]) -> Result<(), ConfigError> {
-    let significant = modulus.iter().position(|byte| *byte != 0).map_or(&[][..], |start| &modulus[start..]);
-    let bits = significant.first().map_or(0, |first| significant.len() * 8 - first.leading_zeros() as usize);
-    if bits < MIN_RSA_BITS {
-        return Err(ConfigError::new(format!(
-            "the RSA key has {bits} bits, but needs at least {MIN_RSA_BITS} (RFC 7518, section 3.3); use a longer key"
-        )));
-    }
-    Ok(())
-}
-
 fn secret_is_not_a_key_pair(algorithm: Algorithm) -> ConfigError {
     ConfigError::new(format!("{algorithm} uses a shared secret; create the key with `Key::hmac`"))
 }
@@ -374,7 +360,6 @@ fn not_a_public_key(algorithm: Algorithm) -> ConfigError {
     ))
 }
 
-const MIN_RSA_BITS: usize = 2048;
 const ED25519_PUBLIC_LEN: usize = 32;
 const ED25519_SEED_LEN: usize = 32;
 /// The first byte of an uncompressed point (SEC 1 §2.3.3).

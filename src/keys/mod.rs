@@ -31,9 +31,10 @@ mod algorithm;
 pub(crate) mod crypto;
 mod jwk;
 mod key;
+mod public;
 mod ring;
 
-pub(crate) use self::ring::Epoch;
 #[cfg(feature = "jwks-remote")]
 pub(crate) use self::ring::SharedKeys;
+pub(crate) use self::ring::{Epoch, MAX_SIGNATURE_CHECKS};
 pub use self::{algorithm::Algorithm, key::Key, ring::KeyRing};

@@ -104,8 +104,16 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] if there are no keys, or if two keys have the same id and algorithm.
+    /// Returns a [`ConfigError`] if there are no keys, if two keys have the same id and algorithm, or if the ring has
+    /// so many keys of one algorithm without an id that some would never be tried.
     pub fn verify_only(keys: impl IntoIterator<Item = Key>) -> Result<Self, ConfigError> {
+        let ring = Self::from_set(keys)?;
+        ring.keys().check_reachable()?;
+        Ok(ring)
+    }
+
+    /// Creates a ring of a set that someone else has composed, whatever its keys lack.
+    pub(super) fn from_set(keys: impl IntoIterator<Item = Key>) -> Result<Self, ConfigError> {
         let mut ring = Keys::default();
         for key in keys {
             ring.add(key)?;
@@ -123,8 +131,8 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] if another key of the ring has the same id and algorithm, or if the ring follows a
-    /// remote key set.
+    /// Returns a [`ConfigError`] if another key of the ring has the same id and algorithm, if the ring then has so many
+    /// keys of one algorithm without an id that some would never be tried, or if it follows a remote key set.
     pub fn with_accepted(self, key: Key) -> Result<Self, ConfigError> {
         let mut keys = (*self.keys()).clone();
         if !matches!(keys.freshness, Freshness::Lasting) {
@@ -134,6 +142,7 @@ impl KeyRing {
             ));
         }
         keys.add(key)?;
+        keys.check_reachable()?;
         Ok(Self::from_keys(keys))
     }
 
@@ -246,6 +255,22 @@ impl Keys {
         })
     }
 
+    /// Rejects keys that a token is never checked against, because the checks are spent on others.
+    fn check_reachable(&self) -> Result<(), ConfigError> {
+        for algorithm in Algorithm::ALL {
+            let of_it = || self.keys.iter().filter(|key| key.algorithm() == algorithm);
+            let without_id = of_it().filter(|key| key.id().is_none()).count();
+            let by_id = usize::from(without_id < of_it().count());
+            if without_id + by_id > MAX_SIGNATURE_CHECKS {
+                return Err(ConfigError::new(format!(
+                    "the ring has {without_id} keys for {algorithm} without an id, but a token is checked against at most \
+                     {MAX_SIGNATURE_CHECKS} keys; give each key an id with `Key::with_id`, or remove retired keys"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     fn add(&mut self, key: Key) -> Result<(), ConfigError> {
         let same = |other: &Key| other.id() == key.id() && other.algorithm() == key.algorithm();
         if key.id().is_some() && self.keys.iter().any(same) {
@@ -257,6 +282,9 @@ impl Keys {
         Ok(())
     }
 }
+
+/// The most signature checks per request, and so the most keys that a token is checked against.
+pub(crate) const MAX_SIGNATURE_CHECKS: usize = 4;
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,13 +1,16 @@
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::reject::{Refusal, Reject, refuse};
+use crate::{
+    cookies,
+    reject::{Refusal, Reject, refuse},
+};
 
 /// A future on the heap, for the rare requests that wait for the store.
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -62,7 +65,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().kind.project() {
-            KindProj::Forward { future } => future.poll(cx),
+            KindProj::Forward { future } => {
+                let mut response = ready!(future.poll(cx))?;
+                cookies::keep_from_storing(response.headers_mut());
+                Poll::Ready(Ok(response))
+            }
             KindProj::Refused { response } => {
                 Poll::Ready(Ok(response.take().expect("a future is not polled after it has completed")))
             }

@@ -8,7 +8,8 @@
 //! 2. **The XSRF token**, on unsafe methods if a cookie carried the access token. The `X-XSRF-TOKEN` header must
 //!    equal the XSRF claim in the signed token, which another site cannot read. The comparison takes constant time.
 //!
-//! Requests authenticated by a header need neither: another site cannot make a browser send that header.
+//! Requests authenticated by a header need neither: another site cannot make a browser send that header. Where a proxy
+//! adds it on its own, see [`with_xsrf_for_header_tokens`](XsrfLayer::with_xsrf_for_header_tokens).
 //!
 //! Client libraries differ in which value they send when the application has set the header and there is also an
 //! `XSRF-TOKEN` cookie. In axios and AngularJS, the cookie *overwrites* the header; in Angular, the application's
@@ -79,7 +80,7 @@ use crate::{
     error::ConfigError,
     reject::{DefaultReject, Refusal, Reject},
     request::{AuthState, FetchMetadata, Found, Head, OriginPolicy, XSRF_HEADER, is_handshake, is_unsafe},
-    token::{XsrfError, XsrfErrorKind, xsrf},
+    token::{Source, XsrfError, XsrfErrorKind, xsrf},
 };
 
 /// Layer that refuses requests which another site makes in the user's name.
@@ -171,6 +172,18 @@ impl<R> XsrfLayer<R> {
         self
     }
 
+    /// Also checks the origin and the XSRF token of requests whose token is in a header.
+    ///
+    /// Needed behind a proxy that adds `Authorization` or `X-Access-Token` to requests from a session of its own:
+    /// another site can then make a browser send an authenticated request, as with cookies. A token without an XSRF
+    /// claim is then refused on unsafe methods.
+    ///
+    /// Defaults to trusting these requests: without such a proxy, no other site can make a browser send the header.
+    pub fn with_xsrf_for_header_tokens(mut self) -> Self {
+        self.origin_mut().distrust_header_tokens();
+        self
+    }
+
     /// Reads the XSRF token from this request header.
     ///
     /// Defaults to `X-XSRF-TOKEN`.
@@ -243,7 +256,8 @@ impl Settings {
     }
 
     fn check_users(&self, state: &AuthState, request: &impl Head, handshake: bool) -> Result<(), Refusal> {
-        if state.is_by_header_alone() {
+        let distrusts_headers = self.origin.distrusts_header_tokens();
+        if state.is_by_header_alone() && !distrusts_headers {
             return Ok(());
         }
         let (mut metadata, mut header) = (FetchMetadata::default(), Found::default());
@@ -257,7 +271,8 @@ impl Settings {
         if handshake {
             return Ok(());
         }
-        for claims in state.cookie_users() {
+        let users = state.users().filter(|(_, source)| distrusts_headers || *source == Source::Cookie);
+        for (claims, _) in users {
             let presented = only_header(header, request.headers(), &self.header)?;
             xsrf::verify(&claims.registered, presented).map_err(XsrfError::new)?;
         }

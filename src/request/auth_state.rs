@@ -34,9 +34,9 @@ pub(crate) struct AuthState {
     pub(super) enforced: Flag,
     /// Whether an `XsrfLayer` has let the request pass.
     pub(super) xsrf_passed: Flag,
-    /// Users that other verifiers, in outer layers, found in cookies. Their claims are still in the extensions, so
-    /// the request is made in their name too.
-    pub(super) outer_users: Vec<ErasedClaims>,
+    /// Users that other verifiers found in outer layers. Their claims are still in the extensions, so the request is
+    /// made in their name too, whether or not a `CookieJwtLayer` has acted on them.
+    pub(super) outer_users: Vec<(ErasedClaims, Source)>,
 }
 
 /// The outcome of authenticating a request.
@@ -127,18 +127,18 @@ impl AuthState {
         }
     }
 
-    /// Returns the users authenticated by cookies. An unsafe request must prove the XSRF token of each.
-    pub(crate) fn cookie_users(&self) -> impl Iterator<Item = &ErasedClaims> {
+    /// Returns all users in whose name the request is made, with the sources of their tokens.
+    pub(crate) fn users(&self) -> impl Iterator<Item = (&ErasedClaims, Source)> {
         let own = match &self.outcome {
-            AuthOutcome::User(claims, Source::Cookie) => Some(claims),
+            AuthOutcome::User(claims, source) => Some((claims, *source)),
             _ => None,
         };
-        self.outer_users.iter().chain(own)
+        self.outer_users.iter().map(|(claims, source)| (claims, *source)).chain(own)
     }
 
-    /// Returns `true` if only a header authenticates the request, so that no other site can have forged it.
+    /// Returns `true` if only headers authenticate the request.
     pub(crate) fn is_by_header_alone(&self) -> bool {
-        self.carrier.is_header() && self.outer_users.is_empty()
+        self.carrier.is_header() && self.outer_users.iter().all(|(_, source)| *source != Source::Cookie)
     }
 
     /// Records that an `XsrfLayer` has let the request pass.
@@ -169,14 +169,13 @@ impl AuthState {
     }
 
     /// Returns the outer users for the state with which `verifier` replaces this one.
-    pub(super) fn outer_users_for(self, verifier: VerifierId) -> Vec<ErasedClaims> {
+    pub(super) fn outer_users_for(self, verifier: VerifierId) -> Vec<(ErasedClaims, Source)> {
         let mut users = self.outer_users;
         if self.verifier != verifier
-            && self.enforced.is_set()
             && !self.xsrf_passed.is_set()
-            && let AuthOutcome::User(claims, Source::Cookie) = self.outcome
+            && let AuthOutcome::User(claims, source) = self.outcome
         {
-            users.push(claims);
+            users.push((claims, source));
         }
         users
     }

@@ -171,10 +171,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
     }
 
     fn recall(&self, former: &AuthState, request: &impl Head) -> Option<AuthStatus> {
-        // A token granted by a refresh is not in the request, so the sources do not matter.
-        let same_sources = Arc::ptr_eq(&former.sources, &self.sources)
-            || former.sources == self.sources
-            || matches!(former.carrier, Carrier::Granted(_));
+        // A token granted by a refresh is not in the request. It takes the place of the cookie, so it counts wherever
+        // cookies do.
+        let same_sources = match former.carrier {
+            Carrier::Granted(_) => self.sources.order.contains(&Source::Cookie),
+            _ => Arc::ptr_eq(&former.sources, &self.sources) || former.sources == self.sources,
+        };
         if former.verifier != self.verifier.id() || !same_sources {
             return None;
         }

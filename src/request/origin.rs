@@ -56,12 +56,28 @@ pub(crate) struct OriginPolicy {
     pub(super) public: Option<Box<str>>,
     pub(super) trusted: Vec<Box<str>>,
     pub(super) handshakes_without_origin: bool,
+    /// Whether tokens in headers prove no more about the origin than cookies do.
+    pub(super) ambient_headers: bool,
 }
 
 impl OriginPolicy {
     pub(crate) fn set_public(&mut self, origin: &str) -> Result<(), ConfigError> {
         self.public = Some(normalize(origin)?);
         Ok(())
+    }
+
+    pub(crate) const fn distrust_header_tokens(&mut self) {
+        self.ambient_headers = true;
+    }
+
+    /// Returns `true` if a request whose token is in a header is checked like one with a cookie.
+    pub(crate) const fn distrusts_header_tokens(&self) -> bool {
+        self.ambient_headers
+    }
+
+    /// Returns `true` if the configured public origin uses https.
+    pub(crate) fn is_https(&self) -> bool {
+        self.public.as_deref().is_some_and(|origin| origin.starts_with("https://"))
     }
 
     pub(crate) fn trust(&mut self, origin: &str) -> Result<(), ConfigError> {
@@ -134,9 +150,11 @@ impl OriginPolicy {
     /// Checks that the request was made by a page of the application or of a trusted origin, or not by a browser.
     ///
     /// 1. An `Origin` header that equals a trusted origin passes.
-    /// 2. Otherwise `Sec-Fetch-Site` decides: `same-origin` and `none` pass.
-    /// 3. Without `Sec-Fetch-Site`, the `Origin` header must equal the configured public origin or, if none is
-    ///    configured, the origin that the request is addressed to.
+    /// 2. Otherwise `Sec-Fetch-Site` decides: `same-origin` passes, and so does `none` unless there is an `Origin`
+    ///    header that is not the application's own.
+    /// 3. Without `Sec-Fetch-Site`, the `Origin` header must be the application's own: it must equal the configured
+    ///    public origin or, if none is configured, name the host that the request is addressed to, with the scheme
+    ///    `http` or `https`.
     /// 4. A request with neither header does not come from a browser and passes. The exception is a WebSocket
     ///    handshake, which is refused by default, because browsers always send `Origin` with it.
     pub(crate) fn check(&self, request: &impl Head) -> Result<(), OriginError> {
@@ -169,10 +187,13 @@ impl OriginPolicy {
         }
         let site = only_origin(site).map_err(|Several| OriginErrorKind::CrossSite)?;
         match (site, origin) {
-            (Some(site), _) if site == "same-origin" || site == "none" => Ok(()),
-            (Some(_), _) => Err(OriginErrorKind::CrossSite),
-            (None, Some(origin)) if self.is_own(origin, request) => Ok(()),
-            (None, Some(_)) => Err(OriginErrorKind::Foreign),
+            (Some(site), _) if site == "same-origin" => Ok(()),
+            // The user has made the request, not a page; a page that is named all the same must be the application's.
+            (Some(site), None) if site == "none" => Ok(()),
+            (Some(site), Some(_)) if site != "none" => Err(OriginErrorKind::CrossSite),
+            (Some(_), None) => Err(OriginErrorKind::CrossSite),
+            (_, Some(origin)) if self.is_own(origin, request) => Ok(()),
+            (_, Some(_)) => Err(OriginErrorKind::Foreign),
             (None, None) if is_handshake(request) && !self.handshakes_without_origin => {
                 Err(OriginErrorKind::Missing)
             }
@@ -187,8 +208,8 @@ impl OriginPolicy {
         if let Some(public) = &self.public {
             return **public == *origin;
         }
-        let Some((scheme, host)) = origin.split_once("://") else {
-            return false; // for example `null`
+        let Some((scheme @ ("http" | "https"), host)) = origin.split_once("://") else {
+            return false; // for example `null`, or a browser extension
         };
         let own = match request.uri().authority() {
             Some(authority) => Some(authority.as_str()),

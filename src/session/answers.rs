@@ -44,6 +44,8 @@ impl SignedIn {
     }
 
     /// Adds the cookies to the headers of a response and marks it as not to be stored by any cache.
+    ///
+    /// Call it after other headers have been set: outside the layers, a later `Cache-Control` would permit storing again.
     pub fn append_to(&self, headers: &mut HeaderMap) {
         cookies::append(headers, self.cookies.iter().cloned());
     }
@@ -75,6 +77,8 @@ impl UpdatedClaims {
     }
 
     /// Adds the header that clears the access cookie to a response and marks it as not to be stored by any cache.
+    ///
+    /// Call it after other headers have been set: outside the layers, a later `Cache-Control` would permit storing again.
     pub fn append_to(&self, headers: &mut HeaderMap) {
         cookies::append(headers, self.cookies.iter().cloned());
     }
@@ -110,6 +114,8 @@ impl SignedOut {
     }
 
     /// Adds the headers that clear the cookies to a response and marks it as not to be stored by any cache.
+    ///
+    /// Call it after other headers have been set: outside the layers, a later `Cache-Control` would permit storing again.
     pub fn append_to(&self, headers: &mut HeaderMap) {
         cookies::append(headers, self.cookies.iter().cloned());
         if self.clear_site_data {
@@ -138,6 +144,9 @@ pub struct SessionInfo {
     #[serde(serialize_with = "as_unix_seconds")]
     pub expires_at: SystemTime,
     /// The label by which the user recognizes the device.
+    ///
+    /// It is shown as the client or the application wrote it, except that it has at most 80 characters and no control
+    /// characters, nor invisible ones that change the direction of text. Escape it in HTML.
     pub label: Box<str>,
 }
 
@@ -148,13 +157,25 @@ impl From<SessionRecord> for SessionInfo {
             id: record.id,
             created_at: record.created_at,
             last_seen_at: record.last_seen_at,
-            label: record.label,
+            label: shown(&record.label),
         }
     }
+}
+
+/// Returns a label without the characters that could falsify a list of sessions on a terminal, in a log or on a page.
+fn shown(label: &str) -> Box<str> {
+    let is_hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let label: String = label.chars().filter(|c| !is_hidden(*c)).take(MAX_LABEL).collect();
+    label.into()
 }
 
 fn as_unix_seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(unix_seconds(*time))
 }
 
+/// The most characters of a label that are shown.
+const MAX_LABEL: usize = 80;
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");

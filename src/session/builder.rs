@@ -7,7 +7,7 @@ use super::{
     confirmer::Confirmer,
     events::{Listener, SessionEvents, TraceEvents},
     records::Records,
-    reload::{ErasedReload, ReloadClaims},
+    reload::{ErasedReload, Limited, ReloadClaims},
     rotation::{LostResponse, Rules},
     sessions::{Inner, Lifetimes, Sessions},
 };
@@ -42,6 +42,7 @@ pub struct SessionsBuilder<C> {
     xsrf_claim: String,
     xsrf_header: HeaderName,
     reload: Option<Box<dyn ErasedReload<C>>>,
+    reload_timeout: Duration,
     events: Listener,
     cache_bytes: Option<usize>,
     clock: SharedClock,
@@ -74,6 +75,7 @@ impl<C> SessionsBuilder<C> {
             xsrf_claim: XSRF_CLAIM.to_owned(),
             xsrf_header: XSRF_HEADER,
             reload: None,
+            reload_timeout: DEFAULT_RELOAD_TIMEOUT,
             events: Listener::new(TraceEvents),
             cache_bytes: None,
             clock: SharedClock::default(),
@@ -237,6 +239,18 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
+    /// Also checks the origin and the XSRF token of requests whose token is in a header.
+    ///
+    /// Needed behind a proxy that adds `Authorization` or `X-Access-Token` to requests from a session of its own:
+    /// another site can then make a browser send an authenticated request, as with cookies. A token without an XSRF
+    /// claim is then refused on unsafe methods.
+    ///
+    /// Defaults to trusting these requests: without such a proxy, no other site can make a browser send the header.
+    pub const fn with_xsrf_for_header_tokens(mut self) -> Self {
+        self.origin.distrust_header_tokens();
+        self
+    }
+
     /// Sets the name of the claim that carries the XSRF token.
     ///
     /// Defaults to `xsrfToken`.
@@ -261,6 +275,15 @@ impl<C> SessionsBuilder<C> {
         C: 'static,
     {
         self.reload = Some(Box::new(reload));
+        self
+    }
+
+    /// Sets how long reloading the claims may take. A request that needs it longer is answered with 503, and its session
+    /// stays as it is.
+    ///
+    /// Defaults to 5 seconds.
+    pub const fn with_reload_timeout(mut self, timeout: Duration) -> Self {
+        self.reload_timeout = timeout;
         self
     }
 
@@ -297,10 +320,17 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
     ///
     /// Returns a [`ConfigError`] that says how to fix it if the settings contradict each other or cannot work: for
     /// example, if the keys cannot sign, a lifetime is under a second, the grace period is zero,
-    /// [`LostResponse::Within`] is shorter than the grace period, or browsers would drop a cookie.
+    /// [`LostResponse::Within`] is shorter than the grace period, browsers would drop a cookie, or cookies for local
+    /// development over http belong to a public origin with https.
     pub fn build(self) -> Result<Sessions<C>, ConfigError> {
         self.check()?;
         let cookies = self.cookies.check()?;
+        if !cookies.access.secure && self.origin.is_https() {
+            return Err(ConfigError::new(
+                "the public origin uses https, but the cookies are for local development over http; leave out \
+                 `for_local_http_development` where browsers use https, or correct `with_public_origin`",
+            ));
+        }
         let mut issuer = Issuer::new(self.keys.clone()).with_xsrf_claim(&self.xsrf_claim);
         let mut access = Verifier::<C>::builder(self.keys.clone())
             .with_types([ACCESS_TYPE])
@@ -336,6 +366,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             .with_companion(companion);
 
         let refresh_after = self.refresh_after();
+        let reload: Option<Box<dyn ErasedReload<C>>> = self.reload;
         Ok(Sessions::from_inner(Inner {
             authenticator: authenticator.into(),
             refresh_reader,
@@ -349,7 +380,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             refresh_ahead: self.refresh_ahead,
             refresh_after,
             session_check: self.session_check,
-            reload: self.reload,
+            reload: reload.map(|reload| Box::new(Limited::new(reload, self.reload_timeout)) as _),
             max_sessions: self.max_sessions,
             confirmer: Confirmer::new(),
             clock: self.clock,
@@ -381,6 +412,11 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
         }
         if self.max_sessions == 0 {
             return Err(ConfigError::new("`with_max_sessions` allows no session at all; give at least one"));
+        }
+        if self.reload_timeout.is_zero() {
+            return Err(ConfigError::new(
+                "claims cannot be reloaded in no time; set `with_reload_timeout` to a few seconds",
+            ));
         }
         if access > idle {
             return Err(ConfigError::new(
@@ -430,4 +466,5 @@ impl<C> fmt::Debug for SessionsBuilder<C> {
 
 const DEFAULT_MAX_SESSIONS: usize = 100;
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+const DEFAULT_RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_ACCESS: Duration = Duration::from_secs(15 * 60);

@@ -61,6 +61,7 @@ mod sessions;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod writes;
 
 pub(crate) use self::exchange::{Answer, Grant, Narrowing, RefreshError};

@@ -1,3 +1,13 @@
+use std::{
+    error::Error as StdError,
+    fmt,
+    future::poll_fn,
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use super::timer::Sleep;
 use crate::store::{BoxError, BoxFuture};
 
 /// Provides a user's current claims when a session is rotated, since roles change and accounts are closed.
@@ -28,7 +38,8 @@ pub trait ReloadClaims<C>: Send + Sync + 'static {
     /// # Errors
     ///
     /// Returns an error if the claims cannot be determined. The request is then answered with 503, and the session
-    /// stays as it is.
+    /// stays as it is. The same happens if the future is not ready within
+    /// [`with_reload_timeout`](super::SessionsBuilder::with_reload_timeout); it is then dropped.
     fn reload(&self, subject: &str) -> impl Future<Output = Result<Option<C>, BoxError>> + Send;
 }
 
@@ -52,3 +63,45 @@ impl<C: 'static, T: ReloadClaims<C>> ErasedReload<C> for T {
         Box::pin(ReloadClaims::reload(self, subject))
     }
 }
+
+/// A [`ReloadClaims`] that fails instead of taking longer than `limit`.
+pub(super) struct Limited<C> {
+    reload: Box<dyn ErasedReload<C>>,
+    limit: Duration,
+}
+
+impl<C> Limited<C> {
+    pub(super) fn new(reload: Box<dyn ErasedReload<C>>, limit: Duration) -> Self {
+        Self { reload, limit }
+    }
+}
+
+impl<C: 'static> ReloadClaims<C> for Limited<C> {
+    async fn reload(&self, subject: &str) -> Result<Option<C>, BoxError> {
+        let mut reload = self.reload.reload(subject);
+        // A limit that is too large for the clock is none.
+        let Some(end) = Instant::now().checked_add(self.limit) else {
+            return reload.await;
+        };
+        let mut sleep = pin!(Sleep::until(end));
+        poll_fn(|cx| {
+            if let Poll::Ready(claims) = reload.as_mut().poll(cx) {
+                return Poll::Ready(claims);
+            }
+            sleep.as_mut().poll(cx).map(|()| Err(TimedOut(self.limit).into()))
+        })
+        .await
+    }
+}
+
+/// The claims were not reloaded in time.
+#[derive(Debug)]
+struct TimedOut(Duration);
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the claims were not reloaded within {:?}", self.0)
+    }
+}
+
+impl StdError for TimedOut {}

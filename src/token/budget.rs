@@ -1,3 +1,5 @@
+use crate::keys::MAX_SIGNATURE_CHECKS;
+
 /// The number of signature checks that remain for a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
@@ -8,7 +10,7 @@ pub(crate) struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { left: MAX_SIGNATURE_CHECKS, overdrawn: false }
+        Self { left: MAX_SIGNATURE_CHECKS as u8, overdrawn: false }
     }
 }
 
@@ -32,21 +34,18 @@ impl Budget {
     }
 }
 
-/// The maximum number of signature checks per request, regardless of the number of tokens and keys.
-const MAX_SIGNATURE_CHECKS: u8 = 4;
-
 /// The tokens of a request that have already cost a signature check, so that each value is checked only once.
 ///
 /// There are at most as many as there are checks, so looking up a token stays cheap however many cookies a request
 /// carries.
 pub(crate) struct Seen<'h> {
-    tokens: [&'h [u8]; MAX_SIGNATURE_CHECKS as usize],
+    tokens: [&'h [u8]; MAX_SIGNATURE_CHECKS],
     len: usize,
 }
 
 impl<'h> Seen<'h> {
     pub(crate) const fn new() -> Self {
-        Self { tokens: [&[]; MAX_SIGNATURE_CHECKS as usize], len: 0 }
+        Self { tokens: [&[]; MAX_SIGNATURE_CHECKS], len: 0 }
     }
 
     /// Runs `check` unless the token has been seen, and remembers the token if a check was spent on it.

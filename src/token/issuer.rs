@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, END_OF_YEAR_9999, SharedClock, later, unix_seconds},
-    keys::KeyRing,
+    keys::{Epoch, KeyRing},
 };
 
 /// The `typ` of access tokens (RFC 9068 §2.1).
@@ -200,6 +200,16 @@ impl Issuer {
 
     pub(crate) fn can_sign(&self) -> bool {
         self.keys.can_sign()
+    }
+
+    /// Identifies the keys that are in the ring now.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.keys.keys().epoch()
+    }
+
+    /// Returns `true` if the ring still has the keys of `epoch`.
+    pub(crate) fn is_in(&self, epoch: Epoch) -> bool {
+        self.keys.is_in(epoch)
     }
 
     /// Issues a token with the claims of `token` and the application's `custom` claims.

@@ -28,6 +28,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_cookie_jwt::{
     Claims, Clock, CookieJwtLayer, KeyRing, MemoryStore, Sessions, SetBearerLayer, Verifier,
+    keys::Key,
     layers::bearer::{CallerToken, SERVICE_TYPE, ServiceToken},
     reject::GrpcStatus,
     testing::TestClock,
@@ -380,9 +381,12 @@ fn a_service_token_that_cannot_be_issued_is_a_config_error() {
         let error = SetBearerLayer::service(service_token().with_lifetime(lifetime), origins).unwrap_err();
         assert!(error.to_string().contains("lifetime"), "{error}");
     }
-    let ring = KeyRing::verify_only([
-        tower_cookie_jwt::keys::Key::hs256("0123456789abcdef0123456789abcdef").unwrap()
-    ]);
+    let year_8000 = Duration::from_secs(8000 * 365 * 24 * 60 * 60);
+    for lifetime in [Duration::MAX, Duration::MAX / 2, Duration::from_secs(u64::MAX / 4), year_8000] {
+        let error = SetBearerLayer::service(service_token().with_lifetime(lifetime), origins).unwrap_err();
+        assert!(error.to_string().contains("with_lifetime"), "{lifetime:?}: {error}");
+    }
+    let ring = KeyRing::verify_only([Key::hs256("0123456789abcdef0123456789abcdef").unwrap()]);
     let token = ServiceToken::new(Issuer::new(ring.unwrap()), "shop");
     let error = SetBearerLayer::service(token, origins).unwrap_err();
     assert!(error.to_string().contains("only verifies"), "{error}");
@@ -457,6 +461,28 @@ async fn a_service_token_is_reused_until_it_is_about_to_expire() {
         assert_eq!(tokens[3], tokens[4], "{lifetime}: and reused");
         assert_ne!(tokens[4], tokens[5], "{lifetime}: after a pause");
     }
+}
+
+#[tokio::test]
+async fn a_service_token_is_signed_anew_when_the_keys_change() {
+    let key = |id: u8| Key::hs256([id; 32]).unwrap().with_id(id.to_string());
+    let ring = KeyRing::new(key(1)).unwrap();
+    let token = ServiceToken::new(Issuer::new(ring.clone()).with_audience("stock"), "shop");
+    let layer = SetBearerLayer::service(token, ["https://stock.shop.example"]).unwrap();
+    let verifies = |id: u8, token: &str| {
+        let ring = KeyRing::verify_only([key(id)]).unwrap();
+        let verifier = Verifier::<()>::builder(ring).with_types([SERVICE_TYPE]).with_audience("stock");
+        verifier.build().unwrap().verify(token).is_ok()
+    };
+    let ask = async || bearer_token(&sent(&layer, to("https://stock.shop.example/")).await.unwrap());
+    let first = ask().await;
+    assert!(verifies(1, &first));
+    ring.replace(KeyRing::new(key(2)).unwrap());
+    let second = ask().await;
+    assert!(verifies(2, &second), "the first key has left the ring");
+    assert_eq!(ask().await, second, "and then it is reused");
+    ring.replace(KeyRing::verify_only([key(2)]).unwrap());
+    assert_eq!(sent(&layer, to("https://stock.shop.example/")).await, None, "nothing signs");
 }
 
 /// A clock that goes on by a second at each look, so that no two tokens are alike.

@@ -57,7 +57,8 @@ fn a_verifier_that_could_accept_nothing_is_reported_with_a_remedy() {
 #[test]
 fn every_contradiction_is_reported_by_build_with_a_remedy() {
     type Configure = fn(SessionsBuilder<User>) -> SessionsBuilder<User>;
-    let cases: [(&str, Configure, &str); 16] = [
+    let cases: [(&str, Configure, &str); 17] = [
+        ("no time to reload", |b| b.with_reload_timeout(Duration::ZERO), "with_reload_timeout"),
         ("no access lifetime", |b| b.with_access_lifetime(Duration::ZERO), "with_access_lifetime"),
         ("no idle lifetime", |b| b.with_idle_lifetime(Duration::from_millis(999)), "with_idle_lifetime"),
         ("no absolute lifetime", |b| b.with_absolute_lifetime(Duration::ZERO), "with_absolute_lifetime"),
@@ -127,6 +128,27 @@ fn every_contradiction_is_reported_by_build_with_a_remedy() {
         let builder = Sessions::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new());
         let error = configure(builder).build().err().unwrap_or_else(|| panic!("{name}: built"));
         assert!(error.to_string().contains(way_out), "{name}: {error}");
+    }
+}
+
+#[test]
+fn cookies_for_local_http_do_not_go_with_an_https_origin() {
+    let build = |cookies: CookiePolicy, origin: &str| {
+        let builder = Sessions::<User>::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new());
+        builder.with_cookies(cookies).with_public_origin(origin).unwrap().build()
+    };
+    let local = || CookiePolicy::new().for_local_http_development();
+    for origin in ["https://shop.example", "HTTPS://Shop.example:443", "https://localhost:8443"] {
+        let error = build(local(), origin).unwrap_err().to_string();
+        assert!(error.contains("for_local_http_development"), "{origin}: {error}");
+        assert!(build(CookiePolicy::new(), origin).is_ok(), "{origin}, secure");
+        assert!(
+            build(CookiePolicy::new().with_former(local()), origin).is_ok(),
+            "{origin}, formerly insecure"
+        );
+    }
+    for origin in ["http://localhost:3000", "http://shop.example"] {
+        assert!(build(local(), origin).is_ok(), "{origin}");
     }
 }
 
@@ -209,6 +231,35 @@ async fn closed_account_is_revoked_at_the_next_rotation() {
         assert_eq!(cookies(&response), CLEARED, "{way:?}");
         assert_eq!(shop.store.record(&session).await, None, "{way:?}");
         assert_eq!(shop.events(), ["ended ada"], "{way:?}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_reload_that_hangs_is_503_and_commits_nothing() {
+    for way in Way::BOTH {
+        let hangs = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let source = hangs.clone();
+        let shop = Shop::with(|builder| {
+            builder.with_reload_timeout(Duration::from_millis(50)).with_reload(move |_| {
+                let hangs = source.load(Ordering::SeqCst);
+                async move {
+                    if hangs {
+                        std::future::pending::<()>().await;
+                    }
+                    Ok(Some(role("admin")))
+                }
+            })
+        });
+        let (browser, session) = shop.settled().await;
+        let started = std::time::Instant::now();
+        let response = way.ask(&browser).await;
+        assert_eq!(response.status(), 503, "{way:?}");
+        assert!(response.headers().contains_key("retry-after"), "{way:?}");
+        assert!(started.elapsed() >= Duration::from_millis(50), "{way:?}: not before its time");
+        assert_eq!(cookies(&response), NONE, "{way:?}");
+        assert_eq!(shop.generation(&session).await, Some(0), "{way:?}");
+        hangs.store(false, Ordering::SeqCst);
+        assert_eq!(cookies(&way.ask(&browser).await), PAIR, "{way:?}: the next attempt succeeds");
     }
 }
 

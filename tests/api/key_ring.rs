@@ -174,12 +174,60 @@ fn replacing_keys_while_serving_refuses_no_valid_token() {
 
 #[test]
 fn a_token_is_checked_against_at_most_four_keys() {
-    let keys: Vec<Key> = (0..5).map(|_| key(None)).collect();
-    let ring = KeyRing::verify_only(keys.clone()).expect("a ring");
-    for (index, key) in keys.iter().enumerate() {
+    // Tokens without a `kid` are tried with the keys in turn, whether or not these have ids.
+    let secrets: [[u8; 32]; 5] = std::array::from_fn(|index| [index as u8; 32]);
+    let named = secrets.iter().enumerate().map(|(index, secret)| renamed(*secret, Some(&index.to_string())));
+    let ring = KeyRing::verify_only(named).expect("a ring");
+    for (index, secret) in secrets.into_iter().enumerate() {
         let expected = if index < 4 { Ok(()) } else { Err(TokenErrorKind::BadSignature) };
-        assert_eq!(verdict(&ring, &signed_by(key)), expected, "key {index}");
+        assert_eq!(verdict(&ring, &signed_by(&renamed(secret, None))), expected, "key {index}, no kid");
+        let with_kid = signed_by(&renamed(secret, Some(&index.to_string())));
+        assert_eq!(verdict(&ring, &with_kid), Ok(()), "key {index}");
     }
+}
+
+#[test]
+fn keys_that_would_never_be_tried_are_a_config_error() {
+    let named = |index: usize| key(Some(&index.to_string()));
+    let other = |algorithm| Key::generate(algorithm).expect("a key");
+    let cases: [(&str, Vec<Key>, bool); 6] = [
+        ("four without ids", (0..4).map(|_| key(None)).collect(), true),
+        ("five without ids", (0..5).map(|_| key(None)).collect(), false),
+        (
+            "three without ids, and many with",
+            (0..3).map(|_| key(None)).chain((0..9).map(named)).collect(),
+            true,
+        ),
+        ("four without ids, and one with", (0..4).map(|_| key(None)).chain([named(0)]).collect(), false),
+        ("many with ids", (0..40).map(named).collect(), true),
+        (
+            "four of each of two algorithms",
+            (0..8).map(|index| other(if index < 4 { Algorithm::HS256 } else { Algorithm::EdDSA })).collect(),
+            true,
+        ),
+    ];
+    for (name, keys, fine) in cases {
+        let accepted =
+            keys[1..].iter().try_fold(KeyRing::new(keys[0].clone()).expect("a ring"), |ring, key| {
+                ring.with_accepted(key.clone())
+            });
+        for (how, ring) in [("verify_only", KeyRing::verify_only(keys)), ("with_accepted", accepted)] {
+            assert_eq!(ring.is_ok(), fine, "{name}, {how}");
+            let error = ring.err().map(|error| error.to_string()).unwrap_or_default();
+            assert_eq!(error.contains("Key::with_id"), !fine, "{name}, {how}: {error}");
+        }
+    }
+    let x = |_| format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{}"}}"#, public_x(&other(Algorithm::EdDSA)));
+    let set = |count: usize| format!(r#"{{"keys":[{}]}}"#, (0..count).map(x).collect::<Vec<_>>().join(","));
+    assert!(KeyRing::from_jwks(set(4)).is_ok(), "a set of four");
+    assert!(KeyRing::from_jwks(set(5)).is_err(), "a set of five");
+}
+
+/// Returns the member `x` of a public key.
+fn public_x(key: &Key) -> String {
+    let set = KeyRing::new(key.clone()).expect("a ring").public_jwks();
+    let set: serde_json::Value = serde_json::from_str(&set).expect("JSON");
+    set["keys"][0]["x"].as_str().expect("text").to_owned()
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -260,10 +260,125 @@ fn a_compressed_point_and_one_off_the_curve_are_refused() {
     for (name, bytes) in [("compressed", compressed), ("hybrid", hybrid)] {
         assert!(Key::from_public_bytes(Algorithm::ES256, bytes).is_err(), "{name}");
     }
-    // A provider may find out only when it verifies: it never passes.
-    if let Ok(key) = Key::from_public_bytes(Algorithm::ES256, off_the_curve) {
-        let token = signed_by(&Key::from_private_pem(Algorithm::ES256, P256).expect("a key"));
-        assert!(verifier([key]).verify(&token).is_err());
+    assert!(Key::from_public_bytes(Algorithm::ES256, off_the_curve).is_err());
+}
+
+/// Wraps contents in DER, with a length of up to four bytes.
+fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
+    let len = contents.len().to_be_bytes();
+    let len = &len[len.iter().position(|byte| *byte != 0).unwrap_or(7)..];
+    let len = if contents.len() < 128 { len.to_vec() } else { [&[0x80 | len.len() as u8], len].concat() };
+    [&[tag], &len[..], contents].concat()
+}
+
+fn pkcs1(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    let integer = |number: &[u8]| tlv(2, &[&[0], number].concat()[usize::from(number[0] < 0x80)..]);
+    tlv(0x30, &[integer(modulus), integer(exponent)].concat())
+}
+
+/// Returns the key in SubjectPublicKeyInfo; the identifier of the algorithm is that of another key.
+fn spki(like: &str, skip: usize, key: &[u8]) -> String {
+    let identifier = &der(like)[skip..][..der(like)[skip + 1] as usize + 2];
+    let bits = tlv(3, &[&[0], key].concat());
+    let text = base64::engine::general_purpose::STANDARD.encode(tlv(0x30, &[identifier, &bits].concat()));
+    format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n")
+}
+
+#[test]
+fn rsa_numbers_with_which_nothing_can_be_verified_are_refused() {
+    let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let own = &der(RSA_2048_PUBLIC).split_off(24)[9..265];
+    let even = [&own[..255], &[own[255] & 0xfe]].concat();
+    let giant = |bits: usize| vec![0xff; bits / 8];
+    let long = [0xff; 9];
+    for (name, modulus, exponent, fine) in [
+        ("65537", own.to_vec(), &[1, 0, 1][..], true),
+        ("3", own.to_vec(), &[3], true),
+        ("4096 bits", giant(4096), &[1, 0, 1], true),
+        ("no exponent", own.to_vec(), &[0], false),
+        ("exponent 1", own.to_vec(), &[1], false),
+        ("exponent 2", own.to_vec(), &[2], false),
+        ("even exponent", own.to_vec(), &[1, 0, 0], false),
+        ("long exponent", own.to_vec(), &long, false),
+        ("even modulus", even, &[1, 0, 1], false),
+        ("over 8192 bits", giant(8200), &[1, 0, 1], false),
+        ("over 16384 bits", giant(16392), &[1, 0, 1], false),
+        ("giant", giant(1 << 20), &[1, 0, 1], false),
+    ] {
+        let jwk = format!(r#"{{"kty":"RSA","n":"{}","e":"{}"}}"#, text(&modulus), text(exponent));
+        let bytes = pkcs1(&modulus, exponent);
+        let pem = spki(RSA_2048_PUBLIC, 4, &bytes);
+        for algorithm in [Algorithm::RS256, Algorithm::PS512] {
+            for (how, key) in [
+                ("components", Key::from_rsa_components(algorithm, &modulus, exponent)),
+                ("raw", Key::from_public_bytes(algorithm, &bytes)),
+                ("PEM", Key::from_public_pem(algorithm, &pem)),
+                ("JWK", Key::from_jwk(&jwk)),
+            ] {
+                assert_eq!(key.is_ok(), fine, "{name}, {how}: {key:?}");
+            }
+        }
+    }
+    // Zeros in front do not change a number.
+    let padded =
+        Key::from_rsa_components(Algorithm::RS256, [&[0, 0], own].concat(), [0, 1, 0, 1]).expect("a key");
+    let token = signed_by(&Key::from_private_pem(Algorithm::RS256, RSA_2048).expect("a key"));
+    assert!(verifier([padded]).verify(&token).is_ok());
+}
+
+#[test]
+fn points_that_are_not_on_their_curve_are_refused() {
+    let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    for (algorithm, curve, pem, skip) in
+        [(Algorithm::ES256, "P-256", P256_PUBLIC, 26), (Algorithm::ES384, "P-384", P384_PUBLIC, 23)]
+    {
+        let point = der(pem).split_off(skip);
+        let half = (point.len() - 1) / 2;
+        let changed = |index: usize| {
+            let mut point = point.clone();
+            point[index] ^= 1;
+            point
+        };
+        let swapped = [&[4], &point[1 + half..], &point[1..1 + half]].concat();
+        let max = [&[4][..], &vec![0xff; 2 * half]].concat();
+        let zeros = [&[4][..], &vec![0; 2 * half]].concat();
+        for (name, bytes, fine) in [
+            ("its own", point.clone(), true),
+            ("another x", changed(1), false),
+            ("another y", changed(2 * half), false),
+            ("swapped", swapped, false),
+            ("over the prime", max, false),
+            ("the origin", zeros, false),
+        ] {
+            let (x, y) = bytes[1..].split_at(half);
+            let jwk = format!(r#"{{"kty":"EC","crv":"{curve}","x":"{}","y":"{}"}}"#, text(x), text(y));
+            let raw = Key::from_public_bytes(algorithm, &bytes);
+            assert_eq!(raw.is_ok(), fine, "{curve}, {name}: raw");
+            assert_eq!(Key::from_jwk(&jwk).is_ok(), fine, "{curve}, {name}: JWK");
+            let key = Key::from_public_pem(algorithm, spki(pem, 2, &bytes));
+            assert_eq!(key.is_ok(), fine, "{curve}, {name}: PEM");
+        }
+    }
+    let own = der(ED25519_PUBLIC).split_off(12);
+    let one = |value: u8| [&[value][..], &[0; 31]].concat();
+    let minus_one = [&[0xec][..], &[0xff; 30], &[0x7f]].concat();
+    let order_8 = "xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA3o";
+    let order_8 = URL_SAFE_NO_PAD.decode(order_8).expect("base64url");
+    for (name, bytes, fine) in [
+        ("its own", own.clone(), true),
+        ("its negative", [&own[..31], &[own[31] ^ 0x80]].concat(), true),
+        ("off the curve", one(2), false),
+        ("over the prime", vec![0xff; 32], false),
+        ("order 1", one(1), false),
+        ("order 2", minus_one, false),
+        ("order 4", one(0), false),
+        ("order 8", order_8, false),
+    ] {
+        let jwk = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{}"}}"#, text(&bytes));
+        let raw = Key::from_public_bytes(Algorithm::EdDSA, &bytes);
+        assert_eq!((raw.is_ok(), Key::from_jwk(&jwk).is_ok()), (fine, fine), "Ed25519, {name}");
+        let key = Key::from_public_pem(Algorithm::EdDSA, spki(ED25519_PUBLIC, 2, &bytes));
+        assert_eq!(key.is_ok(), fine, "Ed25519, {name}: PEM");
     }
 }
 

@@ -291,6 +291,36 @@ async fn list_shows_live_sessions_oldest_first_with_labels() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn a_label_is_shown_without_what_could_falsify_a_list() {
+    let shop = Shop::new();
+    let long = "ä".repeat(5000);
+    for (given, shown) in [
+        ("Kitchen\r\n\ttablet", "Kitchentablet"),
+        ("\u{1b}[2Jphone\0\u{7f}\u{9b}", "[2Jphone"),
+        ("\u{202e}enohp\u{2066}\u{200f}\u{feff}", "enohp"),
+        ("Küche 🍳 <b>", "Küche 🍳 <b>"),
+        ("\n", ""),
+        (&*long, &*"ä".repeat(80)),
+    ] {
+        let sign_in = SignIn::new("ada", role("customer")).with_label(given);
+        drop(shop.sessions.sign_in_with(&parts("shop-cli/1.0"), sign_in).await.unwrap());
+        let list = shop.sessions.list("ada").await.unwrap();
+        assert_eq!(&*list[0].label, shown, "{given:?}");
+        shop.sessions.sign_out_everywhere("ada").await.unwrap();
+    }
+    for agent in ["tab\tand more\t", &*"x".repeat(5000)] {
+        drop(shop.sessions.sign_in(&parts(agent), "bob", role("customer")).await.unwrap());
+    }
+    for info in shop.sessions.list("bob").await.unwrap() {
+        assert!(
+            info.label.chars().count() <= 80 && !info.label.contains(char::is_control),
+            "{:?}",
+            info.label
+        );
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn updated_claims_follow_the_session_and_keep_or_change_the_xsrf_token() {
     for privileges in [false, true] {
         let shop = Shop::new();

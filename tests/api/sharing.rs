@@ -318,3 +318,75 @@ async fn optional_mode_exposes_the_reason() {
     let response = layer(&verifier()).layer(why).oneshot(request("access=x")).await.expect("infallible");
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "required never gets there");
 }
+
+/// Sessions whose access cookie has expired, and the refresh cookie of one.
+async fn refreshable() -> (Sessions<()>, String) {
+    let clock = TestClock::new();
+    let store = MemoryStore::new().with_clock(clock.clone());
+    let sessions =
+        Sessions::<()>::builder(forge::ring(), store).with_clock(clock.clone()).build().expect("sessions");
+    let [_, refresh] = signed_in(&sessions).await;
+    clock.advance(Duration::from_secs(3600));
+    (sessions, format!("__Host-refresh={refresh}"))
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_refreshed_request_is_accepted_only_where_cookies_are() {
+    use tower_cookie_jwt::token::Source::{AccessTokenHeader, Bearer, Cookie};
+
+    let (sessions, cookie) = refreshable().await;
+    for (sources, expected) in [
+        (vec![Bearer], "token_missing"),
+        (vec![AccessTokenHeader], "token_missing"),
+        (vec![Bearer, AccessTokenHeader], "token_missing"),
+        (vec![], "token_missing"),
+        (vec![Cookie], "ada"),
+        (vec![Cookie, Bearer], "ada"),
+    ] {
+        let name = format!("{sources:?}");
+        let layer = sessions.cookie_jwt_layer().with_sources(sources);
+        let service = sessions.refresh_layer().layer(layer.clone().layer(forge::whoami()));
+        assert_eq!(ask(service, request(&cookie)).await, expected, "{name}");
+        let optional = sessions.refresh_layer().layer(layer.optional().layer(forge::whoami()));
+        let expected = if expected == "ada" { "ada" } else { "anonymous" };
+        assert_eq!(ask(optional, request(&cookie)).await, expected, "{name}, optional");
+    }
+}
+
+#[derive(Deserialize)]
+struct Desk {}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_user_of_an_outer_refresh_layer_proves_the_xsrf_token_behind_another_verifier() {
+    let clock = TestClock::new();
+    let store = MemoryStore::new().with_clock(clock.clone());
+    let sessions =
+        Sessions::<()>::builder(forge::ring(), store).with_clock(clock.clone()).build().expect("sessions");
+    let jar = Jar::signed_in(&sessions, ()).await;
+    let cookie = |name: &str| format!("{name}={}", jar.value(name));
+    let (access, refresh, xsrf) =
+        (cookie("__Host-access"), cookie("__Host-refresh"), jar.value("XSRF-TOKEN"));
+    let desk =
+        CookieJwtLayer::new(Verifier::<Desk>::new(forge::ring())).with_cookie_name("desk").expect("a name");
+    let exempt = desk.clone().with_exempt(|_| true);
+    let inner = XsrfLayer::new().layer(forge::whoami());
+    let services = [
+        ("optional", sessions.refresh_layer().layer(desk.optional().layer(inner.clone()))),
+        ("exempt", sessions.refresh_layer().layer(exempt.layer(inner))),
+    ];
+    let post = |cookie: &str, xsrf: Option<&str>| {
+        let request = Request::post("/").header(COOKIE, cookie);
+        let request = xsrf.into_iter().fold(request, |request, value| request.header("x-xsrf-token", value));
+        request.body(()).expect("a request")
+    };
+    for (how, cookie, wait) in [("by its cookie", &access, 0), ("by a refresh", &refresh, 3600)] {
+        clock.advance(Duration::from_secs(wait));
+        for (layer, service) in &services {
+            let name = format!("{how}, {layer}");
+            assert_eq!(ask(service.clone(), post(cookie, None)).await, "xsrf_missing", "{name}");
+            assert_eq!(ask(service.clone(), post(cookie, Some("other"))).await, "xsrf_mismatch", "{name}");
+            assert_eq!(ask(service.clone(), post(cookie, Some(&xsrf))).await, "ada", "{name}");
+            assert_eq!(ask(service.clone(), request(cookie)).await, "ada", "{name}, GET");
+        }
+    }
+}

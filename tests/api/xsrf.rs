@@ -8,7 +8,7 @@ use tower_cookie_jwt::{
     Claims, CookieJwtLayer, MemoryStore, Sessions, Verifier, XsrfLayer,
     reject::Refusal,
     testing::TestClock,
-    token::{Issuer, NewToken, XsrfErrorKind},
+    token::{Issuer, NewToken, Source, XsrfErrorKind},
 };
 
 use crate::handler::{CountingHandler, XSRF, access_cookie, issue, keys, new_token, parts, token};
@@ -94,6 +94,71 @@ async fn the_header_must_equal_the_claim() {
             let verified = claims(&with_claim(XSRF)).verify_xsrf(value).map_err(|error| error.kind());
             assert_eq!(verified, outcome, "verify_xsrf: {case}");
         }
+    }
+}
+
+#[tokio::test]
+async fn behind_a_proxy_that_adds_tokens_headers_are_checked_like_cookies() {
+    let (with, without) = (token(), issue(&NewToken::access("ada", Duration::from_secs(900))));
+    let sessions =
+        Sessions::<()>::builder(keys(), MemoryStore::new()).with_xsrf_for_header_tokens().build().unwrap();
+    let own = ("origin", "https://shop.example");
+    let foreign = ("origin", "https://evil.example");
+    let (proof, wrong) = (("x-xsrf-token", XSRF), ("x-xsrf-token", OTHER));
+    let upgrade = ("upgrade", "websocket");
+    for (case, token, method, headers, status, code) in [
+        ("no proof", &with, Method::POST, vec![own], 403, Some("xsrf_missing")),
+        ("a wrong proof", &with, Method::POST, vec![own, wrong], 403, Some("xsrf_mismatch")),
+        ("another site", &with, Method::POST, vec![foreign, proof], 403, Some("origin_refused")),
+        ("own page", &with, Method::DELETE, vec![own, proof], 200, None),
+        ("no browser", &with, Method::POST, vec![proof], 200, None),
+        ("no claim", &without, Method::POST, vec![own, proof], 403, Some("xsrf_mismatch")),
+        ("no claim, safe", &without, Method::GET, vec![foreign], 200, None),
+        (
+            "a handshake of another site",
+            &with,
+            Method::GET,
+            vec![foreign, upgrade],
+            403,
+            Some("origin_refused"),
+        ),
+        ("a handshake of the own page", &with, Method::GET, vec![own, upgrade], 200, None),
+    ] {
+        for name in ["authorization", "x-access-token"] {
+            for layer in [XsrfLayer::new().with_xsrf_for_header_tokens(), sessions.xsrf_layer()] {
+                let service = ServiceBuilder::new()
+                    .layer(CookieJwtLayer::new(Verifier::<()>::new(keys())))
+                    .layer(layer)
+                    .service(CountingHandler::<String>::new());
+                let value = if name == "authorization" { format!("Bearer {token}") } else { token.clone() };
+                let request = Request::builder().method(&method).uri("https://shop.example/orders");
+                let request =
+                    headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+                let request = request.header(name, value).body(()).expect("valid");
+                let response = service.oneshot(request).await.expect("infallible");
+                let refusal = response.extensions().get().map(Refusal::code);
+                assert_eq!((response.status().as_u16(), refusal), (status, code), "{case}, {name}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_header_user_of_an_outer_verifier_proves_the_xsrf_token_where_headers_are_ambient() {
+    let outer = CookieJwtLayer::new(Verifier::<()>::new(keys()));
+    let inner =
+        CookieJwtLayer::new(Verifier::<Option<()>>::new(keys())).with_sources([Source::Cookie]).optional();
+    for (layer, proof, status) in [
+        (XsrfLayer::new(), None, 200),
+        (XsrfLayer::new().with_xsrf_for_header_tokens(), None, 403),
+        (XsrfLayer::new().with_xsrf_for_header_tokens(), Some(XSRF), 200),
+    ] {
+        let service = outer.clone().layer(inner.clone().layer(layer.layer(crate::forge::whoami())));
+        let request =
+            Request::post("https://shop.example/").header("authorization", format!("Bearer {}", token()));
+        let request = proof.iter().fold(request, |request, value| request.header("x-xsrf-token", *value));
+        let response = service.oneshot(request.body(()).expect("valid")).await.expect("infallible");
+        assert_eq!(response.status(), status, "{proof:?}");
     }
 }
 

@@ -113,7 +113,7 @@ impl SetBearerLayer {
     ///
     /// Returns a [`ConfigError`] if `origins` is empty, contains something other than an origin, or contains an
     /// `http` origin that is not loopback, if the key ring of `token` cannot sign, or if its lifetime is less than
-    /// one second.
+    /// one second or ends after the year 9999.
     pub fn service<T: AsRef<str>>(
         token: ServiceToken,
         origins: impl IntoIterator<Item = T>,

@@ -8,8 +8,9 @@ use http::{HeaderValue, request::Parts};
 use serde_json::Map;
 
 use crate::{
-    clock::{Clock, SharedClock, later},
+    clock::{Clock, END_OF_YEAR_9999, SharedClock, later},
     error::ConfigError,
+    keys::Epoch,
     request::AuthState,
     token::{Expiry, Issuer, NewToken, Scopes},
 };
@@ -59,11 +60,15 @@ pub struct ServiceToken {
 struct Current {
     header: HeaderValue,
     renew_at: SystemTime,
+    /// The keys that the ring had when the token was signed.
+    epoch: Epoch,
 }
 
 impl ServiceToken {
     /// Creates tokens whose subject is this service, `subject`, signed by `issuer`, whose audience names the
     /// receiver.
+    ///
+    /// When the keys of the issuer's ring are replaced, the next request gets a new token.
     pub fn new(issuer: Issuer, subject: impl Into<String>) -> Self {
         Self {
             issuer,
@@ -114,6 +119,12 @@ impl ServiceToken {
                 "the lifetime of service tokens is less than a second; set at least one with `with_lifetime`",
             ));
         }
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(END_OF_YEAR_9999);
+        if self.clock.now().checked_add(self.lifetime).is_none_or(|expires_at| expires_at > end) {
+            return Err(ConfigError::new(
+                "service tokens would expire after the year 9999; set a lifetime of minutes with `with_lifetime`",
+            ));
+        }
         Ok(())
     }
 
@@ -124,9 +135,12 @@ impl ServiceToken {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(current) = &*current
             && now < current.renew_at
+            && self.issuer.is_in(current.epoch)
         {
             return Some(current.header.clone());
         }
+        // Read before signing: if the keys are replaced in between, the token is merely renewed once more.
+        let epoch = self.issuer.epoch();
         let token = NewToken::of_type(SERVICE_TYPE, Expiry::After(self.lifetime))
             .with_subject(&*self.subject)
             .with_scope(self.scope.clone());
@@ -139,8 +153,8 @@ impl ServiceToken {
         };
         let header = bearer_value(token.as_bytes())?;
         // The last fifth of the lifetime allows for transit and clock skew.
-        let renew_at = later(now, self.lifetime * 4 / 5);
-        *current = Some(Current { header: header.clone(), renew_at });
+        let renew_at = later(now, self.lifetime / 5 * 4);
+        *current = Some(Current { header: header.clone(), renew_at, epoch });
         Some(header)
     }
 }

@@ -232,7 +232,7 @@ impl RemoteJwks {
             CollectError::TooLarge => Failure::TooLarge,
             CollectError::Broken => Failure::BrokeOff,
         })?;
-        KeyRing::from_jwks(set).map_err(Failure::Unusable)
+        KeyRing::from_remote_jwks(&set).map_err(Failure::Unusable)
     }
 }
 

@@ -84,7 +84,11 @@ where
                         *confirmation = None;
                     }
                     if response.is_none() {
-                        *response = Some(ready!(future.poll(cx)));
+                        let mut answer = ready!(future.poll(cx));
+                        if let Ok(response) = &mut answer {
+                            cookies::keep_from_storing(response.headers_mut());
+                        }
+                        *response = Some(answer);
                     }
                     if confirmation.is_some() {
                         return Poll::Pending;
@@ -93,6 +97,7 @@ where
                 }
                 StateProj::Handle { future, on_response } => {
                     let mut response = ready!(future.poll(cx))?;
+                    cookies::keep_from_storing(response.headers_mut());
                     match on_response.take().map(|on_response| *on_response) {
                         None => return Poll::Ready(Ok(response)),
                         Some(OnResponse::Set { sessions, answer }) => {
