@@ -254,11 +254,7 @@ async function forEverybody(check) {
     await page.keyboard.type(PASSWORD);
     await page.keyboard.press("Enter");
     await page.waitForSelector("#sign-out", { state: "visible" });
-<<<<<<< HEAD
-    await until("the focus to move on to what is new", async () => (await focused()) === "me-title");
-=======
-    assert.equal(await focused(), "me-title", "the focus moves to the new content");
->>>>>>> en-d
+    await until("the focus moves to the new content", async () => (await focused()) === "me-title");
     await tabTo(page, "item");
     await page.keyboard.press("Enter");
     await page.waitForSelector("#orders li");
