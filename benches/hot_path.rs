@@ -118,6 +118,7 @@ fn cookie_jwt_optional_without_token(bencher: divan::Bencher<'_, '_>) {
 fn all_three_layers_on_a_post(bencher: divan::Bencher<'_, '_>, cache_bytes: usize) {
     let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef").expect("a long secret");
     let sessions = Sessions::<User>::builder(keys, MemoryStore::new())
+        .with_audience("shop")
         .with_cache_bytes(cache_bytes)
         .build()
         .expect("a valid configuration");

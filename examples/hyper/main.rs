@@ -56,6 +56,7 @@ async fn main() -> Result<(), BoxError> {
 fn sessions() -> Result<Sessions<User>, BoxError> {
     let keys = KeyRing::new(Key::generate(Algorithm::HS256)?)?;
     let sessions = Sessions::builder(keys, MemoryStore::new())
+        .with_audience("shop")
         // Removes `Secure` and the `__Host-` prefix, because this example does not use TLS. Do not use this in
         // production.
         .with_cookies(CookiePolicy::new().for_local_http_development())

@@ -53,7 +53,8 @@ impl Config {
 
     pub(crate) async fn sessions(&self, users: Users) -> Result<Sessions<User>, BoxError> {
         let keys = self.keys()?;
-        let mut builder = store::open(&self.store, keys, self.secret.as_deref()).await?;
+        let builder = store::open(&self.store, keys, self.secret.as_deref()).await?;
+        let mut builder = builder.with_audience("shop");
         if let Some(lifetime) = self.access {
             builder = builder.with_access_lifetime(lifetime);
         }

@@ -21,10 +21,11 @@ use crate::error::ConfigError;
 ///
 /// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
 /// let lax = CookiePolicy::new().with_domain("shop.example").with_same_site(SameSite::Lax);
-/// Sessions::<()>::builder(keys.clone(), MemoryStore::new()).with_cookies(lax).build()?;
+/// let builder = || Sessions::<()>::builder(keys.clone(), MemoryStore::new()).with_audience("shop");
+/// builder().with_cookies(lax).build()?;
 ///
 /// let contradiction = CookiePolicy::new().with_access_name("__Host-a").with_domain("shop.example");
-/// let error = Sessions::<()>::builder(keys, MemoryStore::new()).with_cookies(contradiction).build().unwrap_err();
+/// let error = builder().with_cookies(contradiction).build().unwrap_err();
 /// assert!(error.to_string().contains("__Host-"));
 /// # Ok::<(), tower_cookie_jwt::ConfigError>(())
 /// ```

@@ -26,7 +26,7 @@
 //! }
 //!
 //! let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
-//! let sessions = Sessions::<()>::builder(keys, MemoryStore::new()).build()?;
+//! let sessions = Sessions::<()>::builder(keys, MemoryStore::new()).with_audience("shop").build()?;
 //! let app: Router = Router::new()
 //!     .route("/api/me", get(me))
 //!     .layer(sessions.layer())

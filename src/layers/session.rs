@@ -27,7 +27,7 @@ use crate::{reject::DefaultReject, session::Sessions};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
-/// let sessions = Sessions::<()>::builder(keys, MemoryStore::new()).build()?;
+/// let sessions = Sessions::<()>::builder(keys, MemoryStore::new()).with_audience("shop").build()?;
 /// let layer = sessions
 ///     .layer()
 ///     .with_exempt(|request| request.uri.path() == "/healthz")

@@ -93,7 +93,7 @@ impl<C> SessionsBuilder<C> {
 
     /// Sets the audience: tokens are issued with this `aud` claim and refused without it.
     ///
-    /// Defaults to none.
+    /// Required. It keeps applications that share a key ring from accepting each other's tokens, so give each its own.
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
@@ -319,7 +319,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
     /// # Errors
     ///
     /// Returns a [`ConfigError`] that says how to fix it if the settings contradict each other or cannot work: for
-    /// example, if the keys cannot sign, a lifetime is under a second, the grace period is zero,
+    /// example, if there is no audience, the keys cannot sign, a lifetime is under a second, the grace period is zero,
     /// [`LostResponse::Within`] is shorter than the grace period, browsers would drop a cookie, or cookies for local
     /// development over http belong to a public origin with https.
     pub fn build(self) -> Result<Sessions<C>, ConfigError> {
@@ -399,6 +399,12 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             return Err(ConfigError::new(
                 "`Sessions` signs tokens, but the key ring can only verify; create it with `KeyRing::new`, or use \
                  `CookieJwtLayer::new(Verifier::new(keys))` if another server signs users in",
+            ));
+        }
+        if self.audience.as_deref().is_none_or(str::is_empty) {
+            return Err(ConfigError::new(
+                "the sessions have no audience, so other applications with the same keys would accept their tokens, and \
+                 they those of the others; name the application, as in `with_audience(\"shop\")`",
             ));
         }
         let Lifetimes { access, idle, absolute } = self.lifetimes;

@@ -25,6 +25,7 @@ use crate::store::{BoxError, BoxFuture};
 ///
 /// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
 /// let sessions = Sessions::<User>::builder(keys, MemoryStore::new())
+///     .with_audience("shop")
 ///     .with_reload(|subject: String| async move {
 ///         // `None` for a closed account: the session is revoked.
 ///         Ok((subject == "ada").then(|| User { roles: vec!["customer".into()] }))

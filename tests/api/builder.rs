@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use http::Request;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_cookie_jwt::{
     CookiePolicy, KeyRing, MemoryStore, Sessions, Verifier, XsrfLayer,
     cookies::SameSite,
@@ -16,12 +18,15 @@ use tower_cookie_jwt::{
     token::VerifierBuilder,
 };
 
-use crate::shop::*;
+use crate::{jar::Jar, shop::*};
 
 #[test]
 fn what_is_not_an_origin_is_reported_alike_by_sessions_and_by_the_layer() {
     for origin in ["https://shop.example/app", "shop.example", "*", "", "https://ada@shop.example"] {
-        let builder = || Sessions::<User>::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new());
+        let builder = || {
+            Sessions::<User>::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new())
+                .with_audience("shop")
+        };
         let errors = [
             builder().with_public_origin(origin).err(),
             builder().with_trusted_origin(origin).err(),
@@ -57,7 +62,8 @@ fn a_verifier_that_could_accept_nothing_is_reported_with_a_remedy() {
 #[test]
 fn every_contradiction_is_reported_by_build_with_a_remedy() {
     type Configure = fn(SessionsBuilder<User>) -> SessionsBuilder<User>;
-    let cases: [(&str, Configure, &str); 17] = [
+    let cases: [(&str, Configure, &str); 18] = [
+        ("an empty audience", |b| b.with_audience(""), "with_audience"),
         ("no time to reload", |b| b.with_reload_timeout(Duration::ZERO), "with_reload_timeout"),
         ("no access lifetime", |b| b.with_access_lifetime(Duration::ZERO), "with_access_lifetime"),
         ("no idle lifetime", |b| b.with_idle_lifetime(Duration::from_millis(999)), "with_idle_lifetime"),
@@ -125,16 +131,37 @@ fn every_contradiction_is_reported_by_build_with_a_remedy() {
         ),
     ];
     for (name, configure, way_out) in cases {
-        let builder = Sessions::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new());
+        let builder =
+            Sessions::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new()).with_audience("shop");
         let error = configure(builder).build().err().unwrap_or_else(|| panic!("{name}: built"));
         assert!(error.to_string().contains(way_out), "{name}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn applications_on_one_ring_have_audiences_and_do_not_accept_each_others_tokens() {
+    let keys = KeyRing::hs256(SECRET).unwrap();
+    let builder = || Sessions::<User>::builder(keys.clone(), MemoryStore::new());
+    let error = builder().build().unwrap_err().to_string();
+    assert!(error.contains(r#"with_audience("shop")"#), "{error}");
+
+    let [shop, desk] = ["shop", "desk"].map(|audience| builder().with_audience(audience).build().unwrap());
+    let jar = Jar::signed_in(&shop, role("customer")).await;
+    for name in [ACCESS, REFRESH] {
+        for (sessions, status) in [(&shop, 200), (&desk, 401)] {
+            let service = sessions.layer().layer(service_fn(greet));
+            let request = Request::get("/").header("cookie", format!("{name}={}", jar.value(name)));
+            let response = service.oneshot(request.body(String::new()).unwrap()).await;
+            assert_eq!(response.unwrap().status(), status, "{name}");
+        }
     }
 }
 
 #[test]
 fn cookies_for_local_http_do_not_go_with_an_https_origin() {
     let build = |cookies: CookiePolicy, origin: &str| {
-        let builder = Sessions::<User>::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new());
+        let builder = Sessions::<User>::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new())
+            .with_audience("shop");
         builder.with_cookies(cookies).with_public_origin(origin).unwrap().build()
     };
     let local = || CookiePolicy::new().for_local_http_development();
@@ -155,7 +182,11 @@ fn cookies_for_local_http_do_not_go_with_an_https_origin() {
 #[test]
 fn verify_only_key_ring_is_refused_with_a_remedy() {
     let keys = KeyRing::verify_only([Key::generate(Algorithm::HS256).unwrap()]).unwrap();
-    let error = Sessions::<User>::builder(keys, MemoryStore::new()).build().unwrap_err().to_string();
+    let error = Sessions::<User>::builder(keys, MemoryStore::new())
+        .with_audience("shop")
+        .build()
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("KeyRing::new") && error.contains("CookieJwtLayer::new"), "{error}");
 }
 

@@ -173,6 +173,7 @@ async fn scene() -> Scene {
     let clock = TestClock::new();
     let store = TestStore::new(&clock);
     let sessions = Sessions::<()>::builder(forge::ring(), store.clone())
+        .with_audience("shop")
         .with_clock(clock.clone())
         .build()
         .expect("sessions");
@@ -198,7 +199,9 @@ async fn scene() -> Scene {
 }
 
 fn refresh_by(ring: &str, sid: &str, exp: u64) -> String {
-    let payload = json!({ "sid": sid, "jti": "0.AAAAAAAAAAAAAAAAAAAAAA", "iat": 1, "exp": exp }).to_string();
+    let payload =
+        json!({ "aud": "shop", "sid": sid, "jti": "0.AAAAAAAAAAAAAAAAAAAAAA", "iat": 1, "exp": exp })
+            .to_string();
     let header = r#"{"alg":"HS256","typ":"refresh+jwt"}"#;
     format!("__Host-refresh={}", forge::hs256(ring.as_bytes(), header, payload))
 }
@@ -293,7 +296,8 @@ async fn only_useless_cookies_of_these_sessions_are_cleared() {
 async fn an_unusable_access_cookie_clears_nothing() {
     let sessions = builder::<()>(&TestClock::new()).build().expect("sessions");
     let foreign = KeyRing::hs256([7; 32]).expect("a secret");
-    let foreign = Sessions::<()>::builder(foreign, MemoryStore::new()).build().expect("sessions");
+    let foreign =
+        Sessions::<()>::builder(foreign, MemoryStore::new()).with_audience("shop").build().expect("sessions");
     let cookies = sign_in(&foreign).await;
     for (name, cookie) in [("only access", pairs(&cookies[..1])), ("all", pairs(&cookies))] {
         let response =

@@ -311,7 +311,7 @@ async fn a_tossed_cookie_never_signs_a_browser_in_as_the_thief() {
 /// Tokens of the right shape that no key has signed; each costs a signature check.
 fn junk(typ: &str, count: usize) -> Vec<String> {
     let header = format!(r#"{{"alg":"HS256","typ":"{typ}"}}"#);
-    let payload = |index| json!({ "sid": "s", "jti": format!("{index}.AAAAAAAAAAAAAAAAAAAAAA"), "exp": 4_102_444_800_u64 });
+    let payload = |index| json!({ "aud": "shop", "sid": "s", "jti": format!("{index}.AAAAAAAAAAAAAAAAAAAAAA"), "exp": 4_102_444_800_u64 });
     (0..count)
         .map(|index| {
             forge::hs256(b"another secret of at least 32 bytes", &header, payload(index).to_string())
@@ -359,7 +359,8 @@ async fn expired_tokens_tossed_before_a_valid_one_clear_nothing() {
     let own = sign_in(&sessions).await;
     let secret = forge::SECRET;
     let expired = |index: usize| {
-        let payload = json!({ "sid": "s", "jti": format!("{index}.AAAAAAAAAAAAAAAAAAAAAA"), "exp": 1 });
+        let payload =
+            json!({ "aud": "shop", "sid": "s", "jti": format!("{index}.AAAAAAAAAAAAAAAAAAAAAA"), "exp": 1 });
         forge::hs256(secret, r#"{"alg":"HS256","typ":"refresh+jwt"}"#, payload.to_string())
     };
     let name = &*own[1].name;

@@ -45,7 +45,9 @@ fn parse(line: &str) -> SetCookie {
 
 /// Sessions on a clock that is driven by hand.
 pub(crate) fn builder<C>(clock: &TestClock) -> SessionsBuilder<C> {
-    Sessions::builder(forge::ring(), MemoryStore::new().with_clock(clock.clone())).with_clock(clock.clone())
+    Sessions::builder(forge::ring(), MemoryStore::new().with_clock(clock.clone()))
+        .with_audience("shop")
+        .with_clock(clock.clone())
 }
 
 fn with_policy(policy: CookiePolicy) -> Sessions<()> {

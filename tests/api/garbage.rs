@@ -56,7 +56,7 @@ impl World {
     fn of(kind: Kind) -> Self {
         let (clock, store_clock) = (TestClock::new(), TestClock::new());
         let store = MemoryStore::new().with_clock(store_clock.clone());
-        let sessions = Sessions::builder(keys(), store).with_clock(clock.clone());
+        let sessions = Sessions::builder(keys(), store).with_audience("shop").with_clock(clock.clone());
         let sessions = match kind {
             Kind::Default => sessions,
             Kind::LocalCookies => sessions.with_cookies(CookiePolicy::new().for_local_http_development()),
@@ -236,7 +236,7 @@ const NAMES: [&str; 14] = [
     "",
 ];
 
-/// Returns whether the claims are valid by the rules, for a verifier without issuer and audience.
+/// Returns whether the claims are valid by the rules, for a verifier without an issuer and with the audience `shop`.
 fn in_order(claims: &Map<String, Value>, now: f64) -> bool {
     let date = |value: &Value| value.as_f64().filter(|date| (0.0..253_402_300_800.0).contains(date));
     let get = |name: &str| claims.get(name);
@@ -244,8 +244,9 @@ fn in_order(claims: &Map<String, Value>, now: f64) -> bool {
         |names: &[&str], test: &dyn Fn(&Value) -> bool| names.iter().all(|name| get(name).is_none_or(test));
     let texts = all(&["iss", "sub", "jti", "sid", "scope", "xsrfToken"], &Value::is_string);
     let dates = all(&["nbf", "iat", "auth_time"], &|value| date(value).is_some());
-    let audience = all(&["aud"], &|value| {
-        value.is_string() || value.as_array().is_some_and(|list| list.iter().all(Value::is_string))
+    let audience = get("aud").is_some_and(|value| {
+        let is_in = |list: &Vec<Value>| list.iter().all(Value::is_string) && list.contains(&json!("shop"));
+        *value == "shop" || value.as_array().is_some_and(is_in)
     });
     let generation =
         all(&["gen"], &|value| value.as_u64().is_some_and(|number| u32::try_from(number).is_ok()));
@@ -353,11 +354,19 @@ proptest! {
         exp in prop_oneof![3 => (-60..900).prop_map(|shift| json!(1_767_225_600 + shift)), 1 => member(1_767_225_600)],
         members in vec((select(NAMES.to_vec()), member(1_767_225_600)), 0..4),
         without_exp in prop::bool::weighted(0.05),
+        audience in option::weighted(0.95, prop_oneof![
+            8 => Just(json!("shop")),
+            1 => Just(json!(["desk", "shop"])),
+            1 => member(1_767_225_600),
+        ]),
     ) {
         let world = World::new();
         let mut claims: Map<String, Value> = members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         if !without_exp {
             claims.insert("exp".to_owned(), exp);
+        }
+        if let Some(audience) = audience {
+            claims.insert("aud".to_owned(), audience);
         }
         let text = Value::Object(claims.clone()).to_string();
         let expected = in_order(&claims, 1_767_225_600.0);

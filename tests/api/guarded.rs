@@ -46,7 +46,8 @@ fn sign_in_request(cookies: &str) -> Parts {
 #[tokio::test(flavor = "current_thread")]
 async fn sign_in_to_a_full_store_replaces_the_presented_session() {
     let store = MemoryStore::new().with_capacity(2);
-    let sessions = Sessions::<()>::builder(forge::ring(), store.clone()).build().unwrap();
+    let sessions =
+        Sessions::<()>::builder(forge::ring(), store.clone()).with_audience("shop").build().unwrap();
     let mut headers = HeaderMap::new();
     let first = sessions.sign_in(&sign_in_request(""), "ada", ()).await.unwrap();
     first.append_to(&mut headers);
@@ -140,12 +141,14 @@ struct Admin {
 /// An admin area inside a shop, each with its own cookies, keys and header.
 #[tokio::test(flavor = "current_thread")]
 async fn nested_systems_with_separate_headers_require_both() {
-    let shop = Sessions::<()>::builder(forge::ring(), MemoryStore::new()).build().unwrap();
+    let shop =
+        Sessions::<()>::builder(forge::ring(), MemoryStore::new()).with_audience("shop").build().unwrap();
     let policy = CookiePolicy::new()
         .with_access_name("__Host-admin-access")
         .with_refresh_name("__Host-admin-refresh")
         .with_xsrf_name("ADMIN-XSRF");
     let desk = Sessions::<Admin>::builder(KeyRing::hs256([7; 32]).unwrap(), MemoryStore::new())
+        .with_audience("shop")
         .with_cookies(policy)
         .with_xsrf_header(http::HeaderName::from_static("x-admin-xsrf"))
         .build()
@@ -180,7 +183,7 @@ async fn nested_systems_with_separate_headers_require_both() {
 fn grace_period_that_would_revoke_legitimate_clients_is_a_config_error_with_a_remedy() {
     let second = Duration::from_secs(1);
     let build = |grace, lost| -> Result<(), ConfigError> {
-        let builder = Sessions::<()>::builder(forge::ring(), MemoryStore::new());
+        let builder = Sessions::<()>::builder(forge::ring(), MemoryStore::new()).with_audience("shop");
         builder.with_grace_period(grace).with_lost_response(lost).build().map(drop)
     };
     let cases = [

@@ -36,6 +36,7 @@ impl Setup {
         let clock = TestClock::new();
         let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef").unwrap();
         let sessions = Sessions::<()>::builder(keys, MemoryStore::new().with_clock(clock.clone()))
+            .with_audience("shop")
             .with_clock(clock.clone())
             .build()
             .unwrap();

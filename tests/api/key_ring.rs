@@ -109,7 +109,11 @@ fn a_ring_without_an_active_key_signs_nothing() {
         assert!(!ring.can_sign());
         let error = Issuer::new(ring.clone()).issue(&token(), &()).unwrap_err();
         assert_eq!(*error.kind(), IssueErrorKind::CannotSign);
-        let error = Sessions::<()>::builder(ring, MemoryStore::new()).build().unwrap_err().to_string();
+        let error = Sessions::<()>::builder(ring, MemoryStore::new())
+            .with_audience("shop")
+            .build()
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("KeyRing::new") && error.contains("CookieJwtLayer"), "{error}");
     }
 }
@@ -297,8 +301,11 @@ async fn nested_verifiers_share_the_four_signature_checks_of_a_request() {
 async fn a_refreshed_request_gets_no_further_signature_checks() {
     let clock = TestClock::new();
     let store = MemoryStore::new().with_clock(clock.clone());
-    let sessions =
-        Sessions::<()>::builder(forge::ring(), store).with_clock(clock.clone()).build().expect("sessions");
+    let sessions = Sessions::<()>::builder(forge::ring(), store)
+        .with_audience("shop")
+        .with_clock(clock.clone())
+        .build()
+        .expect("sessions");
     let cookies = Jar::signed_in(&sessions, ()).await.header();
     clock.advance(Duration::from_secs(3600));
 
@@ -328,7 +335,7 @@ async fn debug_output_never_shows_a_secret() {
     let new = token().with_token_id("a-token-id-xyz").with_xsrf_token("the-xsrf-token-value-123");
     let text = issuer.issue(&new, &()).expect("it signs");
     let claims = verifier.verify(&text).expect("it verifies");
-    let sessions = Sessions::<()>::builder(ring.clone(), MemoryStore::new());
+    let sessions = Sessions::<()>::builder(ring.clone(), MemoryStore::new()).with_audience("shop");
     let builder = format!("{sessions:?}");
     let sessions = sessions.build().expect("sessions");
     let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();

@@ -43,6 +43,7 @@ impl Instance {
     fn new(keys: KeyRing, store: &MemoryStore) -> Self {
         // Every refresh that follows a shown access token rotates: clients here ask one thing at a time.
         let sessions = Sessions::builder(keys.clone(), store.clone())
+            .with_audience("shop")
             .with_grace_period(Duration::from_millis(1))
             .build()
             .expect("no contradiction");

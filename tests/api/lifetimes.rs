@@ -265,7 +265,9 @@ fn lifetimes_that_contradict_each_other_are_config_errors_with_a_remedy() {
             "four grace periods",
         ),
     ];
-    let builder = || Sessions::<User>::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new());
+    let builder = || {
+        Sessions::<User>::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new()).with_audience("shop")
+    };
     for (name, configure, remedy) in cases {
         let error = configure(builder()).build().expect_err(name).to_string();
         assert!(error.contains(remedy), "{name}: {error}");

@@ -171,7 +171,11 @@ async fn full_store_refuses_sign_in_and_evicts_no_session() {
     let (clock, store) = store();
     let store = store.with_capacity(2);
     let keys = tower_cookie_jwt::KeyRing::hs256(SECRET).unwrap();
-    let sessions = Sessions::<User>::builder(keys, store.clone()).with_clock(clock.clone()).build().unwrap();
+    let sessions = Sessions::<User>::builder(keys, store.clone())
+        .with_audience("shop")
+        .with_clock(clock.clone())
+        .build()
+        .unwrap();
     let (parts, ()) = http::Request::post("https://shop.example/login").body(()).unwrap().into_parts();
     for subject in ["ada", "bob"] {
         drop(sessions.sign_in(&parts, subject, role("customer")).await.unwrap());

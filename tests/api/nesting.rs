@@ -90,7 +90,7 @@ async fn a_predicate_for_the_other_nesting_level_exempts_nothing() {
 
 #[tokio::test]
 async fn the_layers_of_sessions_see_the_path_at_their_nesting_level() {
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().unwrap();
+    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("shop").build().unwrap();
     let inside = pages().layer(sessions.layer().with_exempt(|request| request.uri.path() == "/health"));
     let outside = sessions.layer().with_exempt(|request| request.uri.path() == "/api/health");
     for (case, app) in [

@@ -186,7 +186,7 @@ async fn the_origin_check_matches_the_table() {
 
 #[tokio::test]
 async fn sign_in_sign_out_and_the_refresh_service_agree_with_the_layer() {
-    let defaults = || Sessions::<()>::builder(keys(), MemoryStore::new());
+    let defaults = || Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("shop");
     let configured = defaults()
         .with_public_origin("https://shop.example")
         .expect("an origin")
@@ -211,7 +211,8 @@ async fn sign_in_sign_out_and_the_refresh_service_agree_with_the_layer() {
 
 #[tokio::test]
 async fn neither_a_refused_sign_in_nor_a_refused_sign_out_ends_a_session() {
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
+    let sessions =
+        Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("shop").build().expect("valid");
     let own = parts(Request::post("https://shop.example/login"));
     let mut headers = http::HeaderMap::new();
     sessions.sign_in(&own, "ada", ()).await.expect("signed in").append_to(&mut headers);
@@ -261,7 +262,7 @@ async fn websocket_handshakes_need_an_origin_unless_configured_otherwise() {
         assert_eq!(passes(&XsrfLayer::origin_only(), build()).await, by_default, "{name}");
         let allowing = XsrfLayer::origin_only().with_handshakes_without_origin();
         assert_eq!(passes(&allowing, build()).await, if_allowed, "allowed: {name}");
-        let sessions = Sessions::<()>::builder(keys(), MemoryStore::new());
+        let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("shop");
         let sessions = sessions.with_handshakes_without_origin().build().expect("valid");
         let service = sessions.layer().with_exempt(|_| true).layer(CountingHandler::<String>::new());
         let status = service.oneshot(build().body(()).expect("valid")).await.expect("infallible").status();
@@ -326,7 +327,7 @@ fn an_invalid_origin_is_a_config_error() {
     ] {
         assert!(XsrfLayer::new().with_public_origin(text).is_err(), "public {text:?}");
         assert!(XsrfLayer::new().with_trusted_origin(text).is_err(), "trusted {text:?}");
-        let builder = || Sessions::<()>::builder(keys(), MemoryStore::new());
+        let builder = || Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("shop");
         assert!(builder().with_public_origin(text).is_err(), "builder, public {text:?}");
         let error = builder().with_trusted_origin(text).expect_err(text).to_string();
         assert!(error.contains("https://shop.example"), "says how to fix it: {error}");

@@ -228,7 +228,8 @@ async fn a_token_in_a_header_switches_refreshing_off() {
 async fn expired() -> (Sessions<()>, String, TestStore) {
     let clock = TestClock::new();
     let store = TestStore::new(&clock);
-    let builder = Sessions::<()>::builder(keys(), store.clone()).with_clock(clock.clone());
+    let builder =
+        Sessions::<()>::builder(keys(), store.clone()).with_audience("shop").with_clock(clock.clone());
     let sessions = builder.build().expect("valid");
     let jar = Jar::signed_in(&sessions, ()).await;
     clock.advance(Duration::from_secs(3600));
@@ -237,7 +238,8 @@ async fn expired() -> (Sessions<()>, String, TestStore) {
 
 #[tokio::test]
 async fn cors_preflights_pass_and_any_other_options_request_is_authenticated() {
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
+    let sessions =
+        Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("shop").build().expect("valid");
     let (origin, asks) = (("origin", "https://evil.example"), ("access-control-request-method", "POST"));
     let cookie = access_cookie(&token());
     for (case, method, headers, status) in [
@@ -269,7 +271,8 @@ async fn cors_preflights_pass_and_any_other_options_request_is_authenticated() {
 
 #[tokio::test]
 async fn an_exempt_request_passes_without_claims_and_others_do_not() {
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
+    let sessions =
+        Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("shop").build().expect("valid");
     let cookie = access_cookie(&token());
     let request = |path: &str| Request::get(format!("https://shop.example{path}")).header("cookie", &cookie);
     let layer = CookieJwtLayer::new(verifier()).with_exempt(|parts| parts.uri.path() == "/healthz");

@@ -26,7 +26,11 @@ fn poll_ready<S: Service<Request<()>>>(service: &mut S) -> Poll<Result<(), S::Er
 async fn expired() -> (Sessions<()>, String) {
     let clock = TestClock::new();
     let store = MemoryStore::new().with_clock(clock.clone());
-    let sessions = Sessions::<()>::builder(keys(), store).with_clock(clock.clone()).build().expect("valid");
+    let sessions = Sessions::<()>::builder(keys(), store)
+        .with_audience("shop")
+        .with_clock(clock.clone())
+        .build()
+        .expect("valid");
     let jar = Jar::signed_in(&sessions, ()).await;
     clock.advance(Duration::from_secs(3600));
     (sessions, jar.header())
@@ -89,7 +93,8 @@ async fn each_layer_calls_the_instance_that_was_polled_ready() {
     let login = parts(Request::post("https://shop.example/login"));
     let clock = TestClock::new();
     let store = MemoryStore::new().with_clock(clock.clone());
-    let checking = Sessions::<()>::builder(keys(), store).with_clock(clock).with_session_check();
+    let checking =
+        Sessions::<()>::builder(keys(), store).with_audience("shop").with_clock(clock).with_session_check();
     let checking = checking.build().expect("valid");
     let mut headers = HeaderMap::new();
     checking.sign_in(&login, "ada", ()).await.expect("signed in").append_to(&mut headers);

@@ -30,7 +30,8 @@ struct Refused {
 async fn refusals<R: Reject<Bytes> + Clone + Send + Sync + 'static>(reject: R) -> Vec<Refused> {
     let clock = TestClock::new();
     let store = TestStore::new(&clock);
-    let builder = Sessions::<()>::builder(keys(), store.clone()).with_clock(clock.clone());
+    let builder =
+        Sessions::<()>::builder(keys(), store.clone()).with_audience("shop").with_clock(clock.clone());
     let sessions = builder.with_session_check().build().expect("valid");
     let handler = CountingHandler::<Bytes>::new();
     let service = sessions.layer().with_rejection(reject.clone()).layer(handler.clone());
@@ -161,7 +162,8 @@ async fn grpc_answers_are_trailers_only() {
 
 #[tokio::test]
 async fn no_request_header_turns_a_refusal_into_a_success() {
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
+    let sessions =
+        Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("shop").build().expect("valid");
     for (name, value) in [
         ("content-type", "application/grpc"),
         ("content-type", "application/grpc+proto"),
@@ -202,7 +204,8 @@ async fn a_hook_can_be_a_closure_and_sees_the_request() {
         *response.status_mut() = refusal.status();
         response
     };
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
+    let sessions =
+        Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("shop").build().expect("valid");
     let request = || Request::get("/orders").body(()).expect("valid");
     let first =
         sessions.layer().with_rejection(teapot).layer(CountingHandler::new()).oneshot(request()).await;
@@ -222,7 +225,8 @@ async fn errors_of_the_inner_service_pass_through_and_refusals_are_not_errors() 
     #[derive(Debug, PartialEq)]
     struct Broken(u8);
 
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
+    let sessions =
+        Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("shop").build().expect("valid");
     let inner = service_fn(async |_: Request<()>| Err::<Response<String>, _>(Broken(7)));
     let service = sessions.layer().layer(inner);
     let mut headers = HeaderMap::new();

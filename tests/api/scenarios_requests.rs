@@ -155,7 +155,8 @@ pub(crate) async fn one_byte_over() {
     let length = async |name_length: usize| {
         let keys = KeyRing::hs256(SECRET).unwrap();
         let cookies = CookiePolicy::new().with_access_name("a".repeat(name_length));
-        let builder = Sessions::<User>::builder(keys, MemoryStore::new()).with_cookies(cookies);
+        let builder =
+            Sessions::<User>::builder(keys, MemoryStore::new()).with_audience("shop").with_cookies(cookies);
         let sessions = builder.with_clock(TestClock::new()).build().unwrap();
         sessions.sign_in(&parts, "ada", role(&"x".repeat(2000))).await.map(|signed_in| {
             let mut response = Response::new(());
@@ -202,7 +203,10 @@ pub(crate) async fn secure_cookie_http_localhost_safari() {
     ];
     for policy in contradictions {
         let keys = KeyRing::hs256(SECRET).unwrap();
-        let built = Sessions::<User>::builder(keys, MemoryStore::new()).with_cookies(policy).build();
+        let built = Sessions::<User>::builder(keys, MemoryStore::new())
+            .with_audience("shop")
+            .with_cookies(policy)
+            .build();
         assert!(built.unwrap_err().to_string().contains("__Host-"));
     }
 }

@@ -69,6 +69,7 @@ async fn sign_in_cookies_follow_the_clock_of_the_store() {
     ] {
         let store = MemoryStore::new().with_clock(TestClock::at(stores_now));
         let sessions = Sessions::builder(KeyRing::hs256(SECRET).unwrap(), store.clone())
+            .with_audience("shop")
             .with_clock(clock.clone())
             .build()
             .unwrap();
@@ -431,6 +432,7 @@ async fn claims_that_cannot_be_issued_are_an_error_and_store_nothing() {
     for (name, custom) in cases {
         let store = MemoryStore::new();
         let sessions = Sessions::<serde_json::Value>::builder(KeyRing::hs256(SECRET).unwrap(), store.clone())
+            .with_audience("shop")
             .build()
             .unwrap();
         let error = sessions.sign_in(&parts(""), "ada", custom).await.unwrap_err();

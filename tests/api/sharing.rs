@@ -98,8 +98,11 @@ fn types_are_compared_as_media_types() {
 async fn refresh_and_access_tokens_are_never_interchangeable() {
     let clock = TestClock::new();
     let store = MemoryStore::new().with_clock(clock.clone());
-    let sessions =
-        Sessions::<()>::builder(forge::ring(), store).with_clock(clock.clone()).build().expect("sessions");
+    let sessions = Sessions::<()>::builder(forge::ring(), store)
+        .with_audience("shop")
+        .with_clock(clock.clone())
+        .build()
+        .expect("sessions");
     let [access, refresh] = signed_in(&sessions).await;
     let service = sessions.layer().layer(forge::whoami());
     let by = |name: &str, value: &str| Request::get("/").header(name, value).body(()).expect("a request");
@@ -126,9 +129,12 @@ async fn refresh_and_access_tokens_are_never_interchangeable() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn sessions_accept_only_at_jwt_as_access_token() {
-    let sessions = Sessions::<()>::builder(forge::ring(), MemoryStore::new()).build().expect("sessions");
+    let sessions = Sessions::<()>::builder(forge::ring(), MemoryStore::new())
+        .with_audience("shop")
+        .build()
+        .expect("sessions");
     let service = sessions.layer().layer(forge::whoami());
-    let payload = r#"{"sub":"ada","exp":4102444800}"#;
+    let payload = r#"{"sub":"ada","aud":"shop","exp":4102444800}"#;
     for (typ, expected) in [
         (Some("at+jwt"), "ada"),
         (Some("application/AT+jwt"), "ada"),
@@ -214,6 +220,7 @@ async fn a_token_is_verified_once_per_verifier() {
     assert_eq!(read_by(ask(other, request(&cookie)).await).await, 2, "two verifiers");
 
     let sessions = Sessions::<Counted>::builder(forge::ring(), MemoryStore::new())
+        .with_audience("shop")
         .with_cache_bytes(0)
         .build()
         .expect("sessions");
@@ -235,7 +242,10 @@ fn foreign() -> Claims<()> {
 
 #[tokio::test(flavor = "current_thread")]
 async fn foreign_claims_are_removed_wherever_a_layer_lets_a_request_pass() {
-    let sessions = Sessions::<()>::builder(forge::ring(), MemoryStore::new()).build().expect("sessions");
+    let sessions = Sessions::<()>::builder(forge::ring(), MemoryStore::new())
+        .with_audience("shop")
+        .build()
+        .expect("sessions");
     let shop = verifier();
     let whoami = forge::whoami();
     let on = |path: &str| Request::get(path).extension(foreign()).body(()).expect("a request");
@@ -323,8 +333,11 @@ async fn optional_mode_exposes_the_reason() {
 async fn refreshable() -> (Sessions<()>, String) {
     let clock = TestClock::new();
     let store = MemoryStore::new().with_clock(clock.clone());
-    let sessions =
-        Sessions::<()>::builder(forge::ring(), store).with_clock(clock.clone()).build().expect("sessions");
+    let sessions = Sessions::<()>::builder(forge::ring(), store)
+        .with_audience("shop")
+        .with_clock(clock.clone())
+        .build()
+        .expect("sessions");
     let [_, refresh] = signed_in(&sessions).await;
     clock.advance(Duration::from_secs(3600));
     (sessions, format!("__Host-refresh={refresh}"))
@@ -360,8 +373,11 @@ struct Desk {}
 async fn a_user_of_an_outer_refresh_layer_proves_the_xsrf_token_behind_another_verifier() {
     let clock = TestClock::new();
     let store = MemoryStore::new().with_clock(clock.clone());
-    let sessions =
-        Sessions::<()>::builder(forge::ring(), store).with_clock(clock.clone()).build().expect("sessions");
+    let sessions = Sessions::<()>::builder(forge::ring(), store)
+        .with_audience("shop")
+        .with_clock(clock.clone())
+        .build()
+        .expect("sessions");
     let jar = Jar::signed_in(&sessions, ()).await;
     let cookie = |name: &str| format!("{name}={}", jar.value(name));
     let (access, refresh, xsrf) =

@@ -251,7 +251,8 @@ async fn every_kind_of_token_error_is_reported() {
     let two = [json!({ "sid": "a" }), json!({ "sid": "b" })].map(forge::valid_with);
     let two = two.map(|text| format!("access={text}")).join("; ");
     let layer = CookieJwtLayer::new(verifier()).with_cookie_name("access").expect("a cookie name");
-    let sessions = Sessions::<()>::builder(forge::ring(), MemoryStore::new()).with_session_check();
+    let sessions =
+        Sessions::<()>::builder(forge::ring(), MemoryStore::new()).with_audience("shop").with_session_check();
     let sessions = sessions.build().expect("sessions");
     let revoked = Jar::signed_in(&sessions, ()).await.value("__Host-access");
     let revoked = format!("__Host-access={revoked}");

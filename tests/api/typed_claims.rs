@@ -110,8 +110,11 @@ where
 {
     let clock = TestClock::new();
     let store = MemoryStore::new().with_clock(clock.clone());
-    let sessions =
-        Sessions::<C>::builder(forge::ring(), store).with_clock(clock.clone()).build().expect("sessions");
+    let sessions = Sessions::<C>::builder(forge::ring(), store)
+        .with_audience("shop")
+        .with_clock(clock.clone())
+        .build()
+        .expect("sessions");
     let cookies = Jar::signed_in(&sessions, custom).await.header();
     let service = sessions.layer().layer(service_fn(|request: Request<()>| async move {
         let claims = request.extensions().get::<Claims<C>>().expect("the layer demands claims");
@@ -184,8 +187,10 @@ async fn claims_that_would_not_survive_a_round_trip_are_an_issue_error_at_sign_i
 
 /// Better than a session whose every request is refused.
 async fn is_refused<C: Serialize + DeserializeOwned + Send + Sync + 'static>(name: &str, claims: C) {
-    let sessions =
-        Sessions::builder(forge::ring(), MemoryStore::new()).build().expect("a valid configuration");
+    let sessions = Sessions::builder(forge::ring(), MemoryStore::new())
+        .with_audience("shop")
+        .build()
+        .expect("a valid configuration");
     let (parts, ()) =
         http::Request::post("https://shop.example/login").body(()).expect("a request").into_parts();
     let error = sessions.sign_in(&parts, "ada", claims).await.expect_err(name);
@@ -219,7 +224,10 @@ fn an_application_claim_with_a_registered_name_is_never_issued() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn sessions_refuse_an_application_claim_with_a_registered_name() {
-    let sessions = Sessions::<Value>::builder(forge::ring(), MemoryStore::new()).build().expect("sessions");
+    let sessions = Sessions::<Value>::builder(forge::ring(), MemoryStore::new())
+        .with_audience("shop")
+        .build()
+        .expect("sessions");
     let (parts, ()) = Request::post("/login").body(()).expect("a request").into_parts();
     for name in ["sub", "exp", "gen", "scope", "xsrfToken"] {
         let collision = |error: SessionError| match error {

@@ -100,8 +100,11 @@ async fn the_header_must_equal_the_claim() {
 #[tokio::test]
 async fn behind_a_proxy_that_adds_tokens_headers_are_checked_like_cookies() {
     let (with, without) = (token(), issue(&NewToken::access("ada", Duration::from_secs(900))));
-    let sessions =
-        Sessions::<()>::builder(keys(), MemoryStore::new()).with_xsrf_for_header_tokens().build().unwrap();
+    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new())
+        .with_audience("shop")
+        .with_xsrf_for_header_tokens()
+        .build()
+        .unwrap();
     let own = ("origin", "https://shop.example");
     let foreign = ("origin", "https://evil.example");
     let (proof, wrong) = (("x-xsrf-token", XSRF), ("x-xsrf-token", OTHER));
@@ -300,7 +303,8 @@ async fn neither_bearer_tokens_nor_anonymous_requests_need_the_header() {
 
 #[tokio::test]
 async fn without_a_preceding_cookie_jwt_layer_it_fails_closed() {
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
+    let sessions =
+        Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("shop").build().expect("valid");
     let handler = CountingHandler::<String>::new();
     let post = || {
         let request = Request::post("https://shop.example/orders").header("x-xsrf-token", XSRF);
@@ -363,7 +367,7 @@ async fn header_and_claim_can_be_renamed() {
         "the claim of the usual name is another's"
     );
 
-    let builder = || Sessions::<()>::builder(keys(), MemoryStore::new());
+    let builder = || Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("shop");
     let sessions = builder()
         .with_xsrf_claim("csrf")
         .with_xsrf_header(http::HeaderName::from_static("x-csrf"))
@@ -389,7 +393,8 @@ async fn sign_in(sessions: &Sessions<()>, cookies: &str) -> (String, String) {
 
 #[tokio::test]
 async fn the_value_is_24_characters_of_base64url_and_unique_per_session() {
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
+    let sessions =
+        Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("shop").build().expect("valid");
     let mut seen = std::collections::HashSet::new();
     for _ in 0..50 {
         let (cookies, value) = sign_in(&sessions, "").await;
@@ -405,7 +410,11 @@ async fn the_value_is_24_characters_of_base64url_and_unique_per_session() {
 async fn the_value_survives_rotations_and_ends_with_a_new_sign_in() {
     let clock = TestClock::new();
     let store = MemoryStore::new().with_clock(clock.clone());
-    let sessions = Sessions::<()>::builder(keys(), store).with_clock(clock.clone()).build().expect("valid");
+    let sessions = Sessions::<()>::builder(keys(), store)
+        .with_audience("shop")
+        .with_clock(clock.clone())
+        .build()
+        .expect("valid");
     let service = sessions.layer().layer(CountingHandler::<String>::new());
     let post = |cookies: &str, xsrf: &str| {
         Request::post("https://shop.example/").header("cookie", cookies).header("x-xsrf-token", xsrf)
@@ -450,7 +459,8 @@ async fn the_value_survives_rotations_and_ends_with_a_new_sign_in() {
 
 #[tokio::test]
 async fn changing_privileges_renews_the_value_and_changing_claims_keeps_it() {
-    let sessions = Sessions::<()>::builder(keys(), MemoryStore::new()).build().expect("valid");
+    let sessions =
+        Sessions::<()>::builder(keys(), MemoryStore::new()).with_audience("shop").build().expect("valid");
     let service = sessions.layer().layer(CountingHandler::<String>::new());
     let (cookies, first) = sign_in(&sessions, "").await;
     let get = async |cookies: &str| {

@@ -85,6 +85,7 @@ impl Shop {
         let events = Arc::<Mutex<Vec<String>>>::default();
         let log = events.clone();
         let builder = Sessions::builder(forge::ring(), store.clone())
+            .with_audience("shop")
             .with_clock(clock.clone())
             .with_events(move |event: &SessionEvent<'_>| log.lock().unwrap().push(word(event)));
         Self { sessions: configure(builder).build().unwrap(), clock, store, events }

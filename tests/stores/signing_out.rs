@@ -90,7 +90,11 @@ async fn ends_sessions_on_all_nodes_at_once<S: RefreshStore>(one: S, other: S) {
 
 /// Returns a node that asks the store on each request.
 fn node(store: impl RefreshStore) -> Sessions<()> {
-    Sessions::builder(forge::ring(), store).with_session_check().build().expect("a valid configuration")
+    Sessions::builder(forge::ring(), store)
+        .with_audience("shop")
+        .with_session_check()
+        .build()
+        .expect("a valid configuration")
 }
 
 async fn listed(node: &Sessions<()>) -> Vec<String> {

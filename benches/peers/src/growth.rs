@@ -296,6 +296,7 @@ fn status(field: &str) -> String {
 
 fn our_sessions(store: MemoryStore) -> Sessions<User> {
     Sessions::builder(ours::keys(Algorithm::HS256), store)
+        .with_audience("shop")
         .with_issuer(ISSUER)
         .build()
         .expect("a valid configuration")

@@ -52,7 +52,7 @@ use crate::{
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
-/// let sessions = Sessions::<()>::builder(keys, MemoryStore::new()).build()?;
+/// let sessions = Sessions::<()>::builder(keys, MemoryStore::new()).with_audience("shop").build()?;
 ///
 /// let (parts, ()) = Request::post("https://shop.example/login").body(())?.into_parts();
 /// let mut response = Response::new(());

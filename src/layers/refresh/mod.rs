@@ -26,6 +26,7 @@
 //! let clock = TestClock::new();
 //! let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
 //! let sessions = Sessions::<()>::builder(keys, MemoryStore::new().with_clock(clock.clone()))
+//!     .with_audience("shop")
 //!     .with_clock(clock.clone())
 //!     .build()?;
 //!

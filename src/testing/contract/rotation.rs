@@ -211,6 +211,7 @@ impl<'a, S: RefreshStore + Clone> Table<'a, S> {
         let rotations = Arc::new(AtomicUsize::new(0));
         let count = rotations.clone();
         let sessions = Sessions::builder(keys, store.clone())
+            .with_audience("shop")
             .with_clock(clock)
             .with_grace_period(GRACE)
             .with_events(move |event: &SessionEvent<'_>| {

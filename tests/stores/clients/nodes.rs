@@ -56,6 +56,7 @@ impl Nodes {
     pub(crate) fn add(&mut self, store: impl RefreshStore) {
         let ledger = self.ledger.clone();
         let mut builder = Sessions::builder(forge::ring(), store)
+            .with_audience("shop")
             .with_access_lifetime(ACCESS)
             .with_grace_period(GRACE)
             .with_leeway(Duration::ZERO)
