@@ -39,7 +39,7 @@ application jwt 'jsonwebtoken = { version = "11", default-features = false, feat
   'let _ = jsonwebtoken::decode_header("");'
 application with "tower-cookie-jwt = { path = \"$library\" }" \
   'let keys = tower_cookie_jwt::KeyRing::hs256([7; 32]).unwrap();
-    let sessions = tower_cookie_jwt::Sessions::<()>::builder(keys, tower_cookie_jwt::MemoryStore::new()).build().unwrap();
+    let sessions = tower_cookie_jwt::Sessions::<()>::builder(keys, tower_cookie_jwt::MemoryStore::new()).with_audience("shop").build().unwrap();
     let app = app.layer(sessions.layer());'
 for one in "${applications[@]}"; do (cd "$work/$one" && cargo fetch --quiet); done
 

@@ -132,6 +132,7 @@ pub enum SessionEvent<'a> {
 /// let counter = thefts.clone();
 /// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
 /// let sessions = Sessions::<()>::builder(keys, MemoryStore::new())
+///     .with_audience("shop")
 ///     .with_events(move |event: &SessionEvent<'_>| {
 ///         if matches!(event, SessionEvent::ReuseDetected { .. }) {
 ///             counter.fetch_add(1, Ordering::Relaxed);

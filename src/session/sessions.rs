@@ -31,7 +31,7 @@ use http::HeaderName;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
-/// let sessions = Sessions::<User>::builder(keys, MemoryStore::new()).build()?;
+/// let sessions = Sessions::<User>::builder(keys, MemoryStore::new()).with_audience("shop").build()?;
 ///
 /// // Sign in, and set the cookies on the response.
 /// let (parts, ()) = Request::post("https://shop.example/login").body(())?.into_parts();

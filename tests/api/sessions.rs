@@ -574,7 +574,8 @@ async fn sessions_of_a_user_are_bounded_and_the_least_recently_used_one_ends() {
     shop.sign_in(&fourth).await;
     assert_eq!(shop.events(), ["ended ada", "signed in ada"]);
 
-    let none =
-        Sessions::<User>::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new()).with_max_sessions(0);
+    let none = Sessions::<User>::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new())
+        .with_audience("shop")
+        .with_max_sessions(0);
     assert!(none.build().unwrap_err().to_string().contains("at least one"));
 }

@@ -25,7 +25,7 @@ use crate::clock::{Clock, SharedClock};
 /// use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions};
 ///
 /// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
-/// let sessions = Sessions::<()>::builder(keys, MemoryStore::new().with_capacity(10_000)).build()?;
+/// let sessions = Sessions::<()>::builder(keys, MemoryStore::new().with_capacity(10_000)).with_audience("shop").build()?;
 /// # Ok::<(), tower_cookie_jwt::ConfigError>(())
 /// ```
 #[derive(Clone, Default)]

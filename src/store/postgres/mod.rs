@@ -66,7 +66,7 @@ use super::{
 /// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = PostgresStore::connect("postgres://ada@127.0.0.1/shop").await?;
 /// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
-/// let sessions = Sessions::<()>::builder(keys, store).build()?;
+/// let sessions = Sessions::<()>::builder(keys, store).with_audience("shop").build()?;
 /// # Ok(())
 /// # }
 /// ```

@@ -50,7 +50,7 @@ use crate::{
 /// let store = RedisStore::connect("redis://127.0.0.1", &tag_key).await?;
 ///
 /// let keys = KeyRing::hs256("at least 32 bytes of randomness, from a file")?;
-/// let sessions = Sessions::<()>::builder(keys, store).build()?;
+/// let sessions = Sessions::<()>::builder(keys, store).with_audience("shop").build()?;
 /// # Ok(())
 /// # }
 /// ```

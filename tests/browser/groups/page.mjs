@@ -254,7 +254,7 @@ async function forEverybody(check) {
     await page.keyboard.type(PASSWORD);
     await page.keyboard.press("Enter");
     await page.waitForSelector("#sign-out", { state: "visible" });
-    await until("the focus moves to the new content", async () => (await focused()) === "me-title");
+    await until("the focus on the new content", async () => (await focused()) === "me-title");
     await tabTo(page, "item");
     await page.keyboard.press("Enter");
     await page.waitForSelector("#orders li");

@@ -73,6 +73,7 @@ impl Server {
         let node = || {
             let (rotations, lost_answers, reuse) = (rotations.clone(), lost_answers.clone(), reuse.clone());
             Sessions::builder(keys.clone(), store.clone())
+                .with_audience("shop")
                 .with_clock(clock.clone())
                 .with_grace_period(GRACE)
                 .with_access_lifetime(access)
