@@ -57,9 +57,10 @@ pub(crate) struct Cookies {
 impl Cookies {
     /// Returns the former cookies that no current cookie replaces.
     ///
-    /// Browsers identify a cookie by its name, path and domain.
+    /// Browsers identify a cookie by its name, path and domain, and by whether it is `Partitioned` (CHIPS).
     pub(crate) fn former_only(&self) -> impl Iterator<Item = &CookieSpec> {
-        let key = |spec: &CookieSpec| (spec.name.clone(), spec.path.clone(), spec.domain.clone());
+        let key =
+            |spec: &CookieSpec| (spec.name.clone(), spec.path.clone(), spec.domain.clone(), spec.partitioned);
         let present = [Some(&self.access), Some(&self.refresh), self.xsrf.as_ref()];
         self.former.iter().filter(move |spec| !present.into_iter().flatten().any(|own| key(own) == key(spec)))
     }

@@ -54,17 +54,17 @@ pub enum SessionEvent<'a> {
         /// The generation in the store.
         stored: u32,
     },
-    /// A refresh token was presented late, long after its answer: the answer was lost, or something between drops
-    /// `Set-Cookie`. The answer began a generation, which the client can confirm.
+    /// A refresh token was presented again long after its response: the response was lost, or a proxy in between drops
+    /// `Set-Cookie`. The new response began a generation, which the client can confirm.
     #[non_exhaustive]
     AnswerLost {
-        /// Whose session.
+        /// The user.
         subject: &'a str,
-        /// Which session.
+        /// The session.
         session: &'a SessionId,
         /// The new generation.
         generation: u32,
-        /// How many late answers in a row have begun a generation, this one included.
+        /// The number of such responses in a row, including this one.
         in_a_row: u32,
     },
     /// The session was signed out or revoked.
@@ -78,9 +78,9 @@ pub enum SessionEvent<'a> {
     /// A client exchanged its refresh token for an access token of narrower scope (RFC 6749 §6).
     #[non_exhaustive]
     Narrowed {
-        /// Whose session.
+        /// The user.
         subject: &'a str,
-        /// Which session.
+        /// The session.
         session: &'a SessionId,
         /// The generation of the refresh token.
         presented: u32,
@@ -91,18 +91,27 @@ pub enum SessionEvent<'a> {
     /// the session is unchanged; whoever made it holds the signing key.
     #[non_exhaustive]
     WrongSecret {
-        /// Whose session it names.
+        /// The user of the session that the token names.
         subject: &'a str,
-        /// Which session it names.
+        /// The session that the token names.
         session: &'a SessionId,
         /// The generation of the token.
         presented: u32,
+    },
+    /// A request presented cookies of several sessions and was refused.
+    ///
+    /// Another host of the domain may have set one of them (cookie tossing), or they remain from a deployment with
+    /// another domain or path; see [`CookiePolicy::with_former`](crate::CookiePolicy::with_former).
+    #[non_exhaustive]
+    AmbiguousCookies {
+        /// The sessions that the refresh cookies name. The tokens were verified, but the store was not asked.
+        sessions: &'a [SessionId],
     },
     /// The session was ended by a sign-in, because its user had as many sessions as
     /// [`with_max_sessions`](super::SessionsBuilder::with_max_sessions) allows.
     #[non_exhaustive]
     LimitReached {
-        /// Whose session.
+        /// The user.
         subject: &'a str,
         /// The session that has ended: the one that was used least recently.
         session: &'a SessionId,
@@ -175,12 +184,12 @@ impl SessionEvents for TraceEvents {
                 tracing::warn!(subject, %session, presented, stored, "the session store has lost writes");
             }
             SessionEvent::AnswerLost { subject, session, generation, in_a_row } if *in_a_row < 3 => {
-                tracing::info!(subject, %session, generation, in_a_row, "the answer to a refresh was lost");
+                tracing::info!(subject, %session, generation, in_a_row, "the response to a refresh was lost");
             }
             SessionEvent::AnswerLost { subject, session, generation, in_a_row } => {
                 tracing::warn!(
                     subject, %session, generation, in_a_row,
-                    "answers to refreshes are lost: does a proxy between drop `Set-Cookie`?"
+                    "responses to refreshes are lost: does a proxy in between drop `Set-Cookie`?"
                 );
             }
             SessionEvent::Narrowed { subject, session, presented, generation } => {
@@ -188,6 +197,9 @@ impl SessionEvents for TraceEvents {
             }
             SessionEvent::WrongSecret { subject, session, presented } => {
                 tracing::warn!(subject, %session, presented, "refresh token with a wrong secret: refused");
+            }
+            SessionEvent::AmbiguousCookies { sessions } => {
+                tracing::warn!(?sessions, "cookies of several sessions: request refused");
             }
             SessionEvent::LimitReached { subject, session } => {
                 tracing::info!(subject, %session, "session ended: the user has too many");

@@ -1,8 +1,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    answers::SessionInfo, confirmer::Confirmer, error::SessionError, records::Records, reload::ErasedReload,
-    rotation::Rules, writes::End,
+    answers::SessionInfo, confirmer::Confirmer, error::SessionError, events::SessionEvent, records::Records,
+    reload::ErasedReload, rotation::Rules, writes::End,
 };
 use crate::{
     clock::SharedClock,
@@ -103,6 +103,10 @@ impl<C> Sessions<C> {
     pub async fn list(&self, subject: &str) -> Result<Vec<SessionInfo>, SessionError> {
         let records = self.inner.records.list(subject).await?;
         Ok(records.into_iter().map(SessionInfo::from).collect())
+    }
+
+    pub(crate) fn raise(&self, event: SessionEvent<'_>) {
+        self.inner.records.events.raise(event);
     }
 
     /// Ends one session of `subject`.

@@ -237,6 +237,27 @@ async fn cookies_of_former_policies_are_cleared_as_they_were_set() {
     }
 }
 
+/// Browsers without support for `Partitioned` see one cookie: there, what is set must come last.
+#[tokio::test(flavor = "current_thread")]
+async fn unpartitioned_twins_are_cleared_before_partitioned_cookies_are_set() {
+    let plain = CookiePolicy::new;
+    for (name, policy, former) in [
+        ("now partitioned", plain().with_partitioned(), plain()),
+        ("no longer partitioned", plain(), plain().with_partitioned()),
+    ] {
+        let former_cookies = sign_in(&with_policy(former.clone())).await;
+        let lines = sign_in(&with_policy(policy.with_former(former))).await;
+        let (cleared, set): (Vec<_>, Vec<_>) = lines.iter().cloned().partition(|cookie| cookie.max_age == 0);
+        let twins: Vec<_> = former_cookies
+            .into_iter()
+            .map(|cookie| SetCookie { value: String::new(), max_age: 0, ..cookie })
+            .collect();
+        assert_eq!(cleared, twins, "{name}");
+        assert_eq!(lines, [cleared, set.clone()].concat(), "{name}: what is set comes last");
+        assert_eq!(set.len(), 3, "{name}");
+    }
+}
+
 /// An application with sign-in, sign-out, and a page that shows the user.
 pub(crate) fn shop(
     sessions: Sessions<()>,

@@ -334,6 +334,7 @@ async fn tokens_of_two_sessions_are_refused_and_nothing_is_cleared() {
         shop.sign_in(&other).await;
         held.push((other.cookie(ACCESS).unwrap(), other.cookie(REFRESH).unwrap()));
     }
+    shop.events();
     let twice = |name, one: &str, two: &str| format!("{name}={one}; {name}={two}");
     let cases = [
         ("access", twice(ACCESS, &held[0].0, &held[1].0)),
@@ -346,10 +347,13 @@ async fn tokens_of_two_sessions_are_refused_and_nothing_is_cleared() {
             assert_eq!(response.status(), 401, "{name}, {mode}");
             assert_eq!(cookies(&response), NONE, "{name}, {mode}");
             assert_eq!(shop.store.calls(), NONE, "{name}, {mode}: decided before any store call");
+            let events: &[&str] = if *name == "refresh" { &["cookies of 2 sessions"] } else { &[] };
+            assert_eq!(shop.events(), events, "{name}, {mode}");
         }
     }
     let Ok(response) = browser.post("/refresh").header(COOKIE.as_str(), &cases[1].1).send().await;
     assert_eq!((response.status().as_u16(), code(&response)), (401, "token_ambiguous".into()));
+    assert_eq!(shop.events(), ["cookies of 2 sessions"], "the refresh service");
     assert_eq!(cookies(&response), NONE);
     assert_eq!(shop.sessions.list("ada").await.unwrap().len(), 2, "both live on");
 }

@@ -178,6 +178,7 @@ fn word(event: &SessionEvent<'_>) -> String {
         }
         SessionEvent::Narrowed { presented, .. } => format!("narrowed by {presented}"),
         SessionEvent::WrongSecret { presented, .. } => format!("wrong secret of {presented}"),
+        SessionEvent::AmbiguousCookies { sessions, .. } => format!("cookies of {} sessions", sessions.len()),
         SessionEvent::LimitReached { subject, .. } => format!("one session of {subject} too many"),
         SessionEvent::Ended { subject, .. } => format!("ended {subject}"),
         SessionEvent::AllEnded { subject, count, .. } => format!("ended {count} of {subject}"),

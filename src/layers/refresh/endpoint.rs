@@ -18,6 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tower_service::Service;
 
+use super::plan::report_ambiguous;
 use crate::{
     clock::unix_seconds,
     cookies,
@@ -131,7 +132,10 @@ fn presented<C>(sessions: &Sessions<C>, headers: &HeaderMap) -> Result<RefreshTo
     let kind = match inner.refresh_reader.read(headers, &mut Budget::default()) {
         RefreshCookie::Valid(token) => return Ok(token),
         RefreshCookie::Expired => TokenErrorKind::Expired,
-        RefreshCookie::Ambiguous(_) => TokenErrorKind::Ambiguous,
+        cookie @ RefreshCookie::Ambiguous(_) => {
+            report_ambiguous(sessions, &cookie);
+            TokenErrorKind::Ambiguous
+        }
         RefreshCookie::Absent if cookie_values(headers, &inner.cookies.refresh.name).next().is_some() => {
             TokenErrorKind::BadSignature
         }

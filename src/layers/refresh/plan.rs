@@ -8,7 +8,8 @@ use crate::{
     layers::future::BoxFuture,
     reject::Refusal,
     request::{Head, RefreshCookie, RefreshToken, is_preflight, is_top_level_navigation},
-    session::{self, Grant, RefreshError, Sessions},
+    session::{self, Grant, RefreshError, SessionEvent, Sessions},
+    store::SessionId,
     token::{Claims, TokenError, TokenErrorKind},
 };
 
@@ -63,7 +64,10 @@ where
         Ok(()) => plan_for_user(sessions, request, status.by_header),
         // A header decides alone, and with cookies of two sessions it is unclear which one to refresh.
         Err(_) if status.by_header => Plan::Forward(None),
-        Err(TokenErrorKind::Ambiguous) => Plan::Forward(None),
+        Err(TokenErrorKind::Ambiguous) => {
+            report_ambiguous(sessions, &inner.authenticator.refresh_cookie(request, &inner.refresh_reader));
+            Plan::Forward(None)
+        }
         Err(_) => plan_for_refresh_cookie(sessions, request),
     }
 }
@@ -111,10 +115,26 @@ where
         Some((RefreshCookie::Expired, true)) => {
             Plan::Forward(Some(Box::new(OnResponse::ClearIfRefused { sessions: sessions.clone() })))
         }
-        Some((RefreshCookie::Ambiguous(_), _)) => {
+        Some((cookie @ RefreshCookie::Ambiguous(_), _)) => {
+            report_ambiguous(sessions, &cookie);
             Plan::Refuse(Refusal::Token(TokenError::new(TokenErrorKind::Ambiguous)))
         }
         Some((RefreshCookie::Expired, false) | (RefreshCookie::Absent, _)) | None => Plan::Forward(None),
+    }
+}
+
+/// Raises the event of cookies of several sessions, for the sessions of valid refresh tokens.
+///
+/// Cookies that name no session raise none: anyone could flood the log with them.
+pub(super) fn report_ambiguous<C>(sessions: &Sessions<C>, cookie: &RefreshCookie) {
+    let tokens = match cookie {
+        RefreshCookie::Ambiguous(tokens) => tokens.as_slice(),
+        RefreshCookie::Valid(token) => std::slice::from_ref(token),
+        RefreshCookie::Absent | RefreshCookie::Expired => &[],
+    };
+    if !tokens.is_empty() {
+        let ids: Vec<_> = tokens.iter().map(|token| SessionId::from(&*token.session_id)).collect();
+        sessions.raise(SessionEvent::AmbiguousCookies { sessions: &ids });
     }
 }
 
