@@ -202,16 +202,14 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             && (decision == Decision::Rotate
                 || (decision != Decision::CatchUp && self.is_reload_due(&record, now)));
         let (record, has_new_claims) = if is_reloaded {
-            let claims = self.reload_or_end(&record).await?.ok_or(RefreshError::ENDED)?;
-            let is_new = *claims != *record.claims;
-            let mut record = record.with_claims(claims);
-            record.claims_at = now;
-            (record, is_new)
+            let reloaded = self.reloaded(&record, now).await?;
+            let is_new = reloaded.claims != record.claims;
+            (reloaded, is_new)
         } else {
             (record, false)
         };
         let successor = rotation::successor(decision, token.generation, &record, now, grace, idle);
-        // Where no rule asks for a write, last-seen and the idle expiry are moved all the same.
+        // Where no rule asks for a write, last-seen and the idle expiry still move.
         let must_be_written = successor.is_some() || has_new_claims;
         let write = successor.unwrap_or_else(|| rotation::touched(record, Some(idle)));
         let Some(grant) = self.grant(decision, token, &write.record)? else {
@@ -258,6 +256,14 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         }
     }
 
+    /// Returns the record with the user's current claims; ends the session if the user must not stay signed in.
+    async fn reloaded(&self, record: &SessionRecord, now: SystemTime) -> Result<SessionRecord, RefreshError> {
+        let claims = self.reload_or_end(record).await?.ok_or(RefreshError::ENDED)?;
+        let mut record = record.clone().with_claims(claims);
+        record.claims_at = now;
+        Ok(record)
+    }
+
     /// Reloads and stores claims whose stored form can no longer be deserialized as the application's type.
     ///
     /// Refuses the request if no `ReloadClaims` is configured. Otherwise returns `None`, so that the record is read
@@ -268,9 +274,9 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             return Err(RefreshError::UNREADABLE);
         }
         // `record` may be a successor that has not been written.
-        let stored = inner.records.read(&record.id).await?.record.ok_or(RefreshError::ENDED)?;
-        let claims = self.reload_or_end(&stored).await?.ok_or(RefreshError::ENDED)?;
-        let write = Write { record: stored.with_claims(claims), stamps: Stamps::default() };
+        let Snapshot { record, now } = inner.records.read(&record.id).await?;
+        let record = self.reloaded(&record.ok_or(RefreshError::ENDED)?, now).await?;
+        let write = Write { record, stamps: Stamps::default() };
         match inner.records.update(&write).await? {
             Update::Done(_) | Update::Conflict => Ok(None),
             Update::Gone => Err(RefreshError::ENDED),
@@ -388,10 +394,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             return Ok(Narrowing::Exceeds);
         }
         let record = if self.is_reload_due(&record, store_now) {
-            let claims = self.reload_or_end(&record).await?.ok_or(RefreshError::ENDED)?;
-            let mut record = record.with_claims(claims);
-            record.claims_at = store_now;
-            record
+            self.reloaded(&record, store_now).await?
         } else {
             record
         };
