@@ -1,5 +1,7 @@
 //! What a request shows about its session: whether the session is live, and which generation the client holds.
 
+use std::time::SystemTime;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -36,6 +38,20 @@ impl<C> Sessions<C> {
         let is_live = |record: &SessionRecord| record.is_live(snapshot.now) && *record.subject == *subject;
         Ok(snapshot.record.as_ref().is_some_and(is_live).then_some(snapshot))
     }
+
+    /// Writes that a token of `generation` was sighted; returns whether there is nothing left to write.
+    async fn write_sighting(
+        &self,
+        generation: u32,
+        record: &SessionRecord,
+        now: SystemTime,
+    ) -> Result<bool, Unavailable> {
+        let inner = self.inner();
+        match rotation::sighting(generation, record, now, inner.rules.grace, inner.lifetimes.idle) {
+            Some(write) => Ok(!matches!(inner.records.update(&write).await?, Update::Conflict)),
+            None => Ok(true),
+        }
+    }
 }
 
 impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
@@ -48,14 +64,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             && !claims.is_confirmed()
             && let Some(generation) = claims.generation()
         {
-            let inner = self.inner();
-            let written =
-                match rotation::sighting(generation, &record, now, inner.rules.grace, inner.lifetimes.idle) {
-                    Some(write) => matches!(inner.records.update(&write).await, Ok(Update::Done(_))),
-                    None => true,
-                };
             // A sighting that is not written now is written at the next request.
-            if written {
+            if self.write_sighting(generation, &record, now).await.unwrap_or(false) {
                 claims.set_confirmed();
             }
         }
@@ -112,13 +122,9 @@ impl<C> PendingSighting<C> {
 
     /// Returns whether there is nothing left to write.
     async fn write(&self, session: &SessionId, generation: u32) -> Result<bool, Unavailable> {
-        let inner = self.sessions.inner();
-        let Snapshot { record, now } = inner.records.read(session).await?;
-        let Some(record) = record else {
-            return Ok(true);
-        };
-        match rotation::sighting(generation, &record, now, inner.rules.grace, inner.lifetimes.idle) {
-            Some(write) => Ok(!matches!(inner.records.update(&write).await?, Update::Conflict)),
+        let Snapshot { record, now } = self.sessions.inner().records.read(session).await?;
+        match record {
+            Some(record) => self.sessions.write_sighting(generation, &record, now).await,
             None => Ok(true),
         }
     }
