@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::records::Unavailable;
+use crate::store::BoxFuture;
 
 /// Carries work through, even if its caller is dropped while waiting for the outcome.
 ///
@@ -17,11 +18,8 @@ pub(super) fn carried_through<T: Send + 'static>(
     CarriedThrough { left: Some(Box::pin(work)), begun: false }
 }
 
-/// A call of a store, and what follows from its outcome.
-type Work<T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send>>;
-
 struct CarriedThrough<T: Send + 'static> {
-    left: Option<Work<T>>,
+    left: Option<BoxFuture<'static, Result<T, Unavailable>>>,
     begun: bool,
 }
 
