@@ -15,7 +15,7 @@ async fn the_memory_store_keeps_the_contract() {
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
-    use std::time::{Duration, Instant, SystemTime};
+    use std::time::{Duration, Instant};
 
     use sqlx::Connection;
     use tower_cookie_jwt::store::{
@@ -23,6 +23,7 @@ mod sqlite {
     };
 
     use super::*;
+    use crate::kit::first_version::check_migrated;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_sqlite_store_keeps_the_contract() {
@@ -203,29 +204,7 @@ mod sqlite {
         first.close().await.expect("it closes");
         let nodes = futures_util::future::join_all((0..4).map(|_| SqliteStore::open(&path))).await;
         let nodes: Vec<_> = nodes.into_iter().map(|node| node.expect("it opens")).collect();
-        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
-        for (id, generation, parent, seen, confirmed_at) in [
-            ("new", 0, 0, None, None),
-            ("begun", 0, 0, Some(0), Some(at(5000))),
-            // Seen long ago.
-            ("rotated", 7, 6, Some(6), Some(at(0))),
-            ("used", 7, 6, Some(7), Some(at(5000))),
-        ] {
-            let record = nodes[0].read(&id.into()).await.expect("it reads").record.expect("it is there");
-            assert_eq!((record.generation, record.parent, record.seen), (generation, parent, seen), "{id}");
-            assert_eq!(record.confirmed_at, confirmed_at, "{id}");
-            assert_eq!([record.rotated_at, record.issued_at, record.claims_at], [at(4000); 3], "{id}");
-            assert_eq!((record.created_at, record.last_seen_at), (at(1000), at(6000)), "{id}");
-            assert_eq!((&*record.scope, &*record.claims, &*record.label), ("read", "{}", "l"), "{id}");
-            assert_eq!((record.extension.len(), record.version), (0, 9), "{id}");
-            assert!(nodes[1].list("ada").await.expect("it lists").contains(&record), "{id}");
-            // As it was read, it is written.
-            assert!(nodes[2].update(&record, Stamps::default()).await.expect("it writes").is_done());
-            let stored = nodes[3].read(&record.id).await.expect("it reads").record;
-            let mut expected = record;
-            expected.version = 10;
-            assert_eq!(stored, Some(expected), "{id}");
-        }
+        check_migrated(&nodes, "{}").await;
         store_contract(&nodes[0]).await;
     }
 

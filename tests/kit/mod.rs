@@ -1,4 +1,4 @@
-//! Shared by the test binaries: sessions in a shop, a store with faults, a cookie jar, tokens, and servers on
+//! Shared by the test binaries: sessions in a shop, a store with faults, migrated sessions, a cookie jar, tokens, and servers on
 //! loopback.
 //!
 //! For a browser there is [`Browser`](tower_cookie_jwt::testing::Browser). The [`jar`] is for clients that
@@ -6,6 +6,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
+pub(crate) mod first_version;
 pub(crate) mod forge;
 pub(crate) mod handler;
 pub(crate) mod jar;

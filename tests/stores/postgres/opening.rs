@@ -8,7 +8,7 @@ use tower_cookie_jwt::{
 };
 
 use super::{open, sign_in};
-use crate::servers::Postgres;
+use crate::{kit::first_version::check_migrated, servers::Postgres};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_start_concurrently_create_the_tables_once() {
@@ -138,30 +138,7 @@ async fn sessions_of_the_first_version_are_migrated() {
         ));
     }
     let nodes = futures_util::future::join_all((0..8).map(|_| open(&server))).await;
-    let at = |millis| std::time::UNIX_EPOCH + std::time::Duration::from_millis(millis);
-    for (id, generation, parent, seen, confirmed_at) in [
-        ("new", 0, 0, None, None),
-        ("begun", 0, 0, Some(0), Some(at(5000))),
-        // Seen long ago.
-        ("rotated", 7, 6, Some(6), Some(at(0))),
-        ("used", 7, 6, Some(7), Some(at(5000))),
-    ] {
-        let record = nodes[0].read(&id.into()).await.expect("it reads").record.expect("it is there");
-        assert_eq!((record.generation, record.parent, record.seen), (generation, parent, seen), "{id}");
-        assert_eq!(record.confirmed_at, confirmed_at, "{id}");
-        assert_eq!([record.rotated_at, record.issued_at, record.claims_at], [at(4000); 3], "{id}");
-        assert_eq!((record.created_at, record.last_seen_at), (at(1000), at(6000)), "{id}");
-        assert_eq!((&*record.scope, &*record.claims, &*record.label), ("read", "{\"a\":1}", "l"), "{id}");
-        assert_eq!((record.extension.len(), record.version), (0, 9), "{id}");
-        assert!(nodes[1].list("ada").await.expect("it lists").contains(&record), "{id}");
-        // As it was read, it is written.
-        assert!(nodes[2].update(&record, Stamps::default()).await.expect("it writes").is_done());
-        let stored = nodes[3].read(&record.id).await.expect("it reads").record.expect("it is there");
-        assert_eq!(stored.version, 10, "{id}");
-        let mut stored = stored;
-        stored.version = 9;
-        assert_eq!(stored, record, "{id}");
-    }
+    check_migrated(&nodes, "{\"a\":1}").await;
     store_contract(&nodes[4]).await;
 }
 
