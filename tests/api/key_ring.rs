@@ -11,8 +11,11 @@ use tower_cookie_jwt::{
     token::{IssueErrorKind, Issuer, NewToken, TokenErrorKind},
 };
 
-use crate::forge;
-use crate::jar::{Jar, headers_of};
+use crate::{
+    cookies::builder,
+    forge,
+    jar::{Jar, headers_of},
+};
 
 fn key(id: Option<&str>) -> Key {
     let key = Key::generate(Algorithm::HS256).expect("a secret");
@@ -300,12 +303,7 @@ async fn nested_verifiers_share_the_four_signature_checks_of_a_request() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_refreshed_request_gets_no_further_signature_checks() {
     let clock = TestClock::new();
-    let store = MemoryStore::new().with_clock(clock.clone());
-    let sessions = Sessions::<()>::builder(forge::ring(), store)
-        .with_audience("shop")
-        .with_clock(clock.clone())
-        .build()
-        .expect("sessions");
+    let sessions = builder::<()>(&clock).build().expect("sessions");
     let cookies = Jar::signed_in(&sessions, ()).await.header();
     clock.advance(Duration::from_secs(3600));
 

@@ -13,8 +13,7 @@ use tower_cookie_jwt::{
     token::{TokenError, TokenErrorKind},
 };
 
-use crate::forge;
-use crate::jar::Jar;
+use crate::{cookies::builder, forge, jar::Jar};
 
 fn layer(verifier: &Verifier<()>) -> CookieJwtLayer<()> {
     CookieJwtLayer::new(verifier.clone()).with_cookie_name("access").expect("a cookie name")
@@ -97,12 +96,7 @@ fn types_are_compared_as_media_types() {
 #[tokio::test(flavor = "current_thread")]
 async fn refresh_and_access_tokens_are_never_interchangeable() {
     let clock = TestClock::new();
-    let store = MemoryStore::new().with_clock(clock.clone());
-    let sessions = Sessions::<()>::builder(forge::ring(), store)
-        .with_audience("shop")
-        .with_clock(clock.clone())
-        .build()
-        .expect("sessions");
+    let sessions = builder::<()>(&clock).build().expect("sessions");
     let [access, refresh] = signed_in(&sessions).await;
     let service = sessions.layer().layer(forge::whoami());
     let by = |name: &str, value: &str| Request::get("/").header(name, value).body(()).expect("a request");
@@ -332,12 +326,7 @@ async fn optional_mode_exposes_the_reason() {
 /// Sessions whose access cookie has expired, and the refresh cookie of one.
 async fn refreshable() -> (Sessions<()>, String) {
     let clock = TestClock::new();
-    let store = MemoryStore::new().with_clock(clock.clone());
-    let sessions = Sessions::<()>::builder(forge::ring(), store)
-        .with_audience("shop")
-        .with_clock(clock.clone())
-        .build()
-        .expect("sessions");
+    let sessions = builder::<()>(&clock).build().expect("sessions");
     let [_, refresh] = signed_in(&sessions).await;
     clock.advance(Duration::from_secs(3600));
     (sessions, format!("__Host-refresh={refresh}"))
@@ -372,12 +361,7 @@ struct Desk {}
 #[tokio::test(flavor = "current_thread")]
 async fn a_user_of_an_outer_refresh_layer_proves_the_xsrf_token_behind_another_verifier() {
     let clock = TestClock::new();
-    let store = MemoryStore::new().with_clock(clock.clone());
-    let sessions = Sessions::<()>::builder(forge::ring(), store)
-        .with_audience("shop")
-        .with_clock(clock.clone())
-        .build()
-        .expect("sessions");
+    let sessions = builder::<()>(&clock).build().expect("sessions");
     let jar = Jar::signed_in(&sessions, ()).await;
     let cookie = |name: &str| format!("{name}={}", jar.value(name));
     let (access, refresh, xsrf) =

@@ -14,8 +14,7 @@ use tower_cookie_jwt::{
     token::{IssueErrorKind, Issuer, NewToken, Scopes},
 };
 
-use crate::forge;
-use crate::jar::Jar;
+use crate::{cookies::builder, forge, jar::Jar};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct User {
@@ -109,12 +108,7 @@ where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     let clock = TestClock::new();
-    let store = MemoryStore::new().with_clock(clock.clone());
-    let sessions = Sessions::<C>::builder(forge::ring(), store)
-        .with_audience("shop")
-        .with_clock(clock.clone())
-        .build()
-        .expect("sessions");
+    let sessions = builder::<C>(&clock).build().expect("sessions");
     let cookies = Jar::signed_in(&sessions, custom).await.header();
     let service = sessions.layer().layer(service_fn(|request: Request<()>| async move {
         let claims = request.extensions().get::<Claims<C>>().expect("the layer demands claims");
