@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// There is no valid token; answered with 401.
+    /// The request has no valid token. Answered with 401.
     Token(TokenError),
     /// The XSRF token is missing or wrong; answered with 403.
     Xsrf(XsrfError),

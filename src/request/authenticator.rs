@@ -316,7 +316,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
 /// Returns the session that an access cookie must belong to, if another subdomain could set a cookie of its name.
 fn companion_session(refresh: Option<&RefreshCookie>) -> Result<Option<&str>, TokenErrorKind> {
     match refresh {
-        // There is no telling which session the access cookie must belong to.
+        // It is unknown which session the access cookie must belong to.
         Some(RefreshCookie::Ambiguous(_)) => Err(TokenErrorKind::Ambiguous),
         Some(RefreshCookie::Valid(token)) => Ok(Some(&token.session_id)),
         Some(RefreshCookie::Absent | RefreshCookie::Expired) | None => Ok(None),

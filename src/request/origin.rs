@@ -188,7 +188,7 @@ impl OriginPolicy {
         let site = only_origin(site).map_err(|Several| OriginErrorKind::CrossSite)?;
         match (site, origin) {
             (Some(site), _) if site == "same-origin" => Ok(()),
-            // The user has made the request, not a page; a page that is named all the same must be the application's.
+            // The user made the request, not a page. If it names an origin nevertheless, that must be the application's.
             (Some(site), None) if site == "none" => Ok(()),
             (Some(site), Some(_)) if site != "none" => Err(OriginErrorKind::CrossSite),
             (Some(_), None) => Err(OriginErrorKind::CrossSite),

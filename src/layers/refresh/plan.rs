@@ -151,8 +151,8 @@ where
     Some((inner.authenticator.refresh_cookie(request, &inner.refresh_reader), own_origin))
 }
 
-/// Whether a token that is still good is exchanged all the same: because it expires soon, or because the session must
-/// be seen to be used before its idle expiry.
+/// Whether the session is refreshed although the access token is still valid: because the token expires soon, or because
+/// the idle expiry would otherwise pass without the store seeing the session in use.
 fn is_due<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> bool {
     let inner = sessions.inner();
     if inner.refresh_ahead.is_zero() && inner.refresh_after.is_none() {

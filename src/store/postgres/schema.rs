@@ -72,10 +72,10 @@ async fn is_outdated(connection: &mut PgConnection, names: &Names) -> Result<boo
     Ok(version(connection, names).await? < MIGRATIONS.len())
 }
 
-/// How many of our migrations the tables have had: all when a later version has made them that says we can
-/// go on with them.
+/// Returns how many migrations of this version the tables have had: all if a later version made them and declares them
+/// compatible with this one.
 ///
-/// Nodes of two versions then run beside each other while the newer ones arrive, and the older ones may restart.
+/// Nodes of both versions can then run side by side during a deployment, and the older ones can restart.
 async fn version(connection: &mut PgConnection, names: &Names) -> Result<usize, PostgresStoreError> {
     let (schema, table) = (names.schema(), names.version_table());
     // Not `to_regclass`: its cache does not yet contain what was committed while this node waited for the lock.
@@ -135,10 +135,10 @@ pub(super) fn script(names: &Names) -> String {
 
 type Migration = fn(&Names) -> String;
 
-/// One for each version. What is released never changes: later versions append.
+/// One for each version. Released migrations never change; later versions append their own.
 ///
-/// `compatible_from` is the oldest version that can go on with the tables: its statements name the columns that they
-/// read and write, and those that it does not know are nullable or have a default. A migration says which it is.
+/// `compatible_from` is the oldest version of this crate that can still use the tables: its statements name the columns
+/// that they read and write, and columns that it does not know are nullable or have a default. Each migration sets it.
 const MIGRATIONS: &[Migration] = &[version_1, version_2];
 
 /// Creates the tables of version 1. Times are whole milliseconds since the epoch.
@@ -179,10 +179,10 @@ INSERT INTO {version_table} VALUES (1);
     )
 }
 
-/// The parent and what has been seen, times that are counted from, and room for what comes.
+/// Adds the parent, the generation seen, two times, and bytes for later fields.
 ///
-/// Changes no row, so that it takes no longer with many: rows that lack a parent are read with what
-/// follows from the rest. Who does not know of parents cannot go on beside those who do.
+/// Changes no row, so it takes equally long for any number of them: for rows without a parent, the missing fields are
+/// derived when they are read. Nodes of the first version must not run beside later ones, which rely on parents.
 fn version_2(names: &Names) -> String {
     let (table, version_table) = (names.table(), names.quoted_version_table());
     format!(

@@ -7,9 +7,9 @@ use super::{
     rows::{INSERT, SELECT, UPDATE},
 };
 
-/// Brings the table to the newest version, unless it has it, and checks it.
+/// Migrates the table to the newest version if necessary, and checks it.
 ///
-/// Several processes may do it at once: the first makes the table, the others find it made.
+/// Several processes may do so at once: the first creates the table, and the others find it.
 pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), SqliteStoreError> {
     if version(connection).await? < MIGRATIONS.len() {
         migrate(connection).await?;
@@ -30,7 +30,7 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), SqliteStoreErr
     Ok(())
 }
 
-/// Finds a table of the application with the same name here and not at the first sign-in.
+/// Detects tables with other columns here rather than at the first sign-in.
 async fn check_shape(connection: &mut SqliteConnection) -> Result<(), SqliteStoreError> {
     for statement in [INSERT, SELECT, UPDATE] {
         (*connection).prepare(statement.into_sql_str()).await?;
@@ -38,8 +38,8 @@ async fn check_shape(connection: &mut SqliteConnection) -> Result<(), SqliteStor
     Ok(())
 }
 
-/// How many of our migrations the table has had: all when a later version has made it that says we can go on
-/// with it.
+/// Returns how many migrations of this version the table has had: all if a later version made it and declares it
+/// compatible with this one.
 async fn version(connection: &mut SqliteConnection) -> Result<usize, SqliteStoreError> {
     let tables: Vec<String> = sqlx::query_scalar(TABLES).fetch_all(&mut *connection).await?;
     let is_there = |name: &str| tables.iter().any(|table| table == name);
@@ -62,10 +62,10 @@ const TABLES: &str =
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('sessions', 'sessions_version')";
 const VERSION: &str = "SELECT version, compatible_from FROM sessions_version";
 
-/// One for each version. What is released never changes: later versions append.
+/// One for each version. Released migrations never change; later versions append their own.
 ///
-/// `compatible_from` is the oldest version that can go on with the table: its statements name the columns that they
-/// read and write, and those that it does not know are nullable or have a default. A migration says which it is.
+/// `compatible_from` is the oldest version of this crate that can still use the table: its statements name the columns
+/// that they read and write, and columns that it does not know are nullable or have a default. Each migration sets it.
 const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 const VERSION_1: &str = "
@@ -90,13 +90,13 @@ CREATE INDEX sessions_by_subject ON sessions (subject);
 CREATE INDEX sessions_by_expiry ON sessions (min(idle_expires_at, absolute_expires_at));
 ";
 
-/// The parent and what has been seen, times that are counted from, and room for what comes.
+/// Adds the parent, the generation seen, two times, and bytes for later fields.
 ///
-/// Changes no row, so that it takes no longer with many: rows that lack a parent are read with what
-/// follows from the rest. Who does not know of parents cannot go on beside those who do.
+/// Changes no row, so it takes equally long for any number of them: for rows without a parent, the missing fields are
+/// derived when they are read. Nodes of the first version must not run beside later ones, which rely on parents.
 ///
-/// The version is in a table, not in `PRAGMA user_version`, which has room for one number only, and is
-/// the application's where the sessions are in its own database.
+/// The version is stored in a table rather than in `PRAGMA user_version`, which holds a single number and belongs to the
+/// application if the sessions share its database.
 const VERSION_2: &str = "
 ALTER TABLE sessions ADD COLUMN parent INTEGER;
 ALTER TABLE sessions ADD COLUMN seen INTEGER;
