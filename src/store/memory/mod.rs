@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use self::table::Table;
+use self::table::{SLICE, Table};
 use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
     millis::{as_stored, ends},
@@ -115,19 +115,31 @@ impl RefreshStore for MemoryStore {
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, Infallible> {
         let now = ends(self.clock.now());
-        let table = self.table();
-        let live = table.of_subject(subject).filter(|(_, session)| session.expires_at() > now);
-        let mut live: Vec<_> = live.map(|(id, session)| session.unpack(id)).collect();
-        drop(table);
+        let mut live = Vec::new();
+        let mut from = Some(SessionId::from(""));
+        // Slice by slice, so that others get the lock in between.
+        while let Some(first) = from {
+            let table = self.table();
+            let mut sessions = table.of_subject(subject, &first);
+            let slice = sessions.by_ref().take(SLICE).filter(|(_, session)| session.expires_at() > now);
+            live.extend(slice.map(|(id, session)| session.unpack(id)));
+            from = sessions.next().map(|(id, _)| id.clone());
+        }
         live.sort_by(SessionRecord::by_sign_in);
         Ok(live)
     }
 
     async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, Infallible> {
-        let mut table = self.table();
-        let ids: Vec<SessionId> = table.of_subject(subject).map(|(id, _)| id.clone()).collect();
-        let removed = ids.iter().filter(|id| Some(*id) != keep && table.remove(id)).count();
-        Ok(removed as u64)
+        let mut removed = 0;
+        let mut from = Some(SessionId::from(""));
+        while let Some(first) = from {
+            let mut table = self.table();
+            let mut ids: Vec<_> =
+                table.of_subject(subject, &first).take(SLICE + 1).map(|(id, _)| id.clone()).collect();
+            from = (ids.len() > SLICE).then(|| ids.pop()).flatten();
+            removed += ids.iter().filter(|id| Some(*id) != keep && table.remove(id)).count() as u64;
+        }
+        Ok(removed)
     }
 }
 

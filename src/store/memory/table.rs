@@ -72,11 +72,15 @@ impl<S: BuildHasher> Table<S> {
         true
     }
 
-    /// Returns the sessions of a subject in arbitrary order.
-    pub(super) fn of_subject(&self, subject: &str) -> impl Iterator<Item = (&SessionId, &Packed)> {
+    /// Returns the sessions of a subject from the one with the id `first` on, in the order of their ids.
+    pub(super) fn of_subject(
+        &self,
+        subject: &str,
+        first: &SessionId,
+    ) -> impl Iterator<Item = (&SessionId, &Packed)> {
         let hash = self.hasher.hash_one(subject);
         self.by_subject
-            .range((hash, SessionId::from(""))..)
+            .range((hash, first.clone())..)
             .take_while(move |(other, _)| *other == hash)
             .filter_map(|(_, id)| Some((id, &**self.sessions.get(id)?)))
             .filter(move |(_, session)| session.subject() == subject)
@@ -244,7 +248,7 @@ mod tests {
             table.insert(&NewRecord::new(id.into(), subject, [7; 32]).begin(SystemTime::now()));
         }
         let ids = |table: &Table<_>, subject| -> Vec<String> {
-            table.of_subject(subject).map(|(id, _)| id.to_string()).collect()
+            table.of_subject(subject, &"".into()).map(|(id, _)| id.to_string()).collect()
         };
         assert_eq!(ids(&table, "ada"), ["", "1", "3"]);
         assert_eq!(ids(&table, "bob"), ["2"]);

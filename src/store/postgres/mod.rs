@@ -105,6 +105,17 @@ impl PostgresStore {
         Ok(if found.is_empty() { Update::Gone } else { Update::Conflict })
     }
 
+    /// Lists any number of sessions, such as those that a script has begun, with a time limit for each page.
+    async fn list_in_pages(&self, subject: &str) -> Result<Vec<SessionRecord>, PostgresStoreError> {
+        let ids = self.row(sqlx::query(self.sql.list_ids.clone()).bind(escape(subject))).await?;
+        let ids: Vec<String> = ids.try_get::<Option<_>, _>(0)?.unwrap_or_default();
+        let mut listed = Vec::with_capacity(ids.len());
+        for page in ids.chunks(PAGE) {
+            listed.extend(records(&self.rows(sqlx::query(self.sql.read_page.clone()).bind(page)).await?)?);
+        }
+        Ok(listed)
+    }
+
     fn sweep(&self) {
         let store = self.clone();
         self.sweeps.start(move || {
@@ -150,16 +161,27 @@ impl RefreshStore for PostgresStore {
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, PostgresStoreError> {
-        let rows = self.rows(sqlx::query(self.sql.list.clone()).bind(escape(subject))).await?;
-        rows.iter().filter_map(|row| snapshot(row).map(|snapshot| snapshot.record).transpose()).collect()
+        let first = sqlx::query(self.sql.list.clone()).bind(escape(subject)).bind(PAGE as i64 + 1);
+        let rows = self.rows(first).await?;
+        if rows.len() > PAGE {
+            return self.list_in_pages(subject).await;
+        }
+        records(&rows)
     }
 
     async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, PostgresStoreError> {
-        let query = sqlx::query(self.sql.delete_all.clone())
-            .bind(escape(subject))
-            .bind(keep.map(|id| escape(id.as_str())));
-        let removed: i64 = self.row(query).await?.try_get(0)?;
-        Ok(removed.unsigned_abs())
+        let mut removed = 0;
+        loop {
+            let batch = sqlx::query(self.sql.delete_all.clone())
+                .bind(escape(subject))
+                .bind(keep.map(|id| escape(id.as_str())))
+                .bind(BATCH);
+            let row = self.row(batch).await?;
+            removed += row.try_get::<i64, _>("gone")?.unsigned_abs();
+            if row.try_get::<i64, _>("picked")? < BATCH {
+                return Ok(removed);
+            }
+        }
     }
 }
 
@@ -169,4 +191,12 @@ impl fmt::Debug for PostgresStore {
     }
 }
 
+fn records(rows: &[PgRow]) -> Result<Vec<SessionRecord>, PostgresStoreError> {
+    rows.iter().filter_map(|row| snapshot(row).map(|snapshot| snapshot.record).transpose()).collect()
+}
+
 const SWEEP_SIZE: i64 = 500;
+/// The number of records of a subject that one statement reads.
+const PAGE: usize = 1_000;
+/// The number of sessions of a subject that one statement removes.
+const BATCH: i64 = 5_000;

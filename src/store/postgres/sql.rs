@@ -13,6 +13,8 @@ pub(super) struct Statements {
     pub(super) update: SqlStr,
     pub(super) exists: SqlStr,
     pub(super) list: SqlStr,
+    pub(super) list_ids: SqlStr,
+    pub(super) read_page: SqlStr,
     pub(super) delete: SqlStr,
     pub(super) delete_all: SqlStr,
     pub(super) sweep: SqlStr,
@@ -27,6 +29,8 @@ impl Statements {
             update: safe(update(&table)),
             exists: safe(format!("SELECT 1 FROM {table} WHERE id = $1")),
             list: safe(list(&table)),
+            list_ids: safe(list_ids(&table)),
+            read_page: safe(read_page(&table)),
             delete: safe(format!("DELETE FROM {table} WHERE id = $1 RETURNING 1")),
             delete_all: safe(delete_all(&table)),
             sweep: safe(sweep(&table)),
@@ -69,6 +73,23 @@ fn list(table: &str) -> String {
         LEFT JOIN {table} AS session
             ON left(session.subject, 256) = left($1, 256) AND session.subject = $1
             AND LEAST(session.idle_expires_at, session.absolute_expires_at) > clock.now
+        ORDER BY session.created_at, session.id LIMIT $2"
+    )
+}
+
+/// The ids alone, as an array: of half a million sessions, these take a fraction of a second.
+fn list_ids(table: &str) -> String {
+    format!(
+        "SELECT array_agg(id ORDER BY created_at, id) FROM {table}
+        WHERE left(subject, 256) = left($1, 256) AND subject = $1"
+    )
+}
+
+fn read_page(table: &str) -> String {
+    format!(
+        "SELECT {COLUMNS} FROM {CLOCK}
+        LEFT JOIN {table} AS session ON session.id = ANY($1)
+            AND LEAST(session.idle_expires_at, session.absolute_expires_at) > clock.now
         ORDER BY session.created_at, session.id"
     )
 }
@@ -105,17 +126,22 @@ fn update(table: &str) -> String {
     )
 }
 
+/// Removes a batch, and says how many rows were picked for it: concurrent calls may pick, and one of them remove, the
+/// same rows.
+///
 /// Rows are locked in the order of their ids, so that concurrent calls cannot deadlock.
 fn delete_all(table: &str) -> String {
     format!(
-        "WITH doomed AS MATERIALIZED (
+        "WITH picked AS MATERIALIZED (
             SELECT id FROM {table}
             WHERE left(subject, 256) = left($1, 256) AND subject = $1 AND id IS DISTINCT FROM $2
-            ORDER BY id FOR UPDATE
+            LIMIT $3
+        ), doomed AS MATERIALIZED (
+            SELECT id FROM {table} WHERE id IN (SELECT id FROM picked) ORDER BY id FOR UPDATE
         ), gone AS (
             DELETE FROM {table} AS session USING doomed WHERE session.id = doomed.id RETURNING 1
         )
-        SELECT count(*) FROM gone"
+        SELECT (SELECT count(*) FROM picked) AS picked, (SELECT count(*) FROM gone) AS gone"
     )
 }
 

@@ -232,9 +232,12 @@ impl RedisStore {
 
     async fn within<T>(
         &self,
-        work: impl Future<Output = Result<T, RedisStoreError>>,
+        work: impl Future<Output = Result<T, impl Into<RedisStoreError>>>,
     ) -> Result<T, RedisStoreError> {
-        tokio::time::timeout(self.timeout, work).await.unwrap_or(Err(RedisStoreError::TIMED_OUT))
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(outcome) => outcome.map_err(Into::into),
+            Err(_) => Err(RedisStoreError::TIMED_OUT),
+        }
     }
 
     async fn begin_session(&self, session: NewRecord) -> Result<SessionRecord, RedisStoreError> {
@@ -330,15 +333,15 @@ impl RefreshStore for RedisStore {
         let Some((tag, member)) = parts(id) else {
             return Ok(false);
         };
-        Ok(self.within(self.remove_members(tag, &[member.to_owned()])).await? > 0)
+        Ok(self.remove_members(tag, &[member.to_owned()]).await? > 0)
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, RedisStoreError> {
-        self.within(self.list_all(subject)).await
+        self.list_all(subject).await
     }
 
     async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, RedisStoreError> {
-        self.within(self.remove_others(subject, keep)).await
+        self.remove_others(subject, keep).await
     }
 }
 

@@ -1,4 +1,5 @@
-//! Operations on all sessions of a subject, in batches, so that no script blocks the server for long.
+//! Operations on all sessions of a subject, in batches, so that no script blocks the server for long. The timeout is
+//! that of a batch: any number of sessions can be listed and removed.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ impl RedisStore {
         for batch in members.chunks(BATCH) {
             let keys = self.keys_of(&tag, batch);
             let (seconds, micros, values): (u64, u32, Vec<Option<Vec<u8>>>) =
-                self.connection.run(&FETCH, &keys, &[]).await?;
+                self.within(self.connection.run(&FETCH, &keys, &[])).await?;
             let now = time(seconds, micros);
             for (member, value) in batch.iter().zip(values) {
                 let Some(value) = value else {
@@ -45,8 +46,9 @@ impl RedisStore {
         let mut cursor = "0".to_owned();
         loop {
             // A page contains pairs of a member and its score.
+            let arguments = [cursor.as_bytes(), count.as_bytes()];
             let (next, page): (String, Vec<(String, String)>) =
-                self.connection.run(&SCAN, &index, &[cursor.as_bytes(), count.as_bytes()]).await?;
+                self.within(self.connection.run(&SCAN, &index, &arguments)).await?;
             members.extend(page.into_iter().map(|(member, _)| member));
             if next == "0" {
                 return Ok(members);
@@ -57,7 +59,7 @@ impl RedisStore {
 
     pub(super) async fn remove_members(&self, tag: &str, members: &[String]) -> Result<u64, RedisStoreError> {
         let arguments: Vec<_> = members.iter().map(String::as_bytes).collect();
-        Ok(self.connection.run(&REMOVE, &self.keys_of(tag, members), &arguments).await?)
+        self.within(self.connection.run(&REMOVE, &self.keys_of(tag, members), &arguments)).await
     }
 
     /// Removes the sessions in batches. Sessions that remain after an interruption are still in the index.
@@ -73,7 +75,8 @@ impl RedisStore {
         let last = BATCH.to_string();
         let mut removed = 0;
         loop {
-            let mut members: Vec<String> = self.connection.run(&FIRST, &index, &[last.as_bytes()]).await?;
+            let mut members: Vec<String> =
+                self.within(self.connection.run(&FIRST, &index, &[last.as_bytes()])).await?;
             members.retain(|member| Some(member.as_str()) != kept);
             if members.is_empty() {
                 return Ok(removed);

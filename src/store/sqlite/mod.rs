@@ -17,7 +17,10 @@ use sqlx::{
 
 use self::{
     error::{Reason, is_busy},
-    rows::{DELETE, DELETE_ALL, EXISTS, INSERT, LIST, SELECT, SWEEP, UPDATE, WAL, bind_fields, from_row},
+    rows::{
+        DELETE, DELETE_ALL, EXISTS, INSERT, LIST, LIST_IDS, SELECT, SELECT_PAGE, SWEEP, UPDATE, WAL,
+        bind_fields, from_row,
+    },
 };
 use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
@@ -119,6 +122,21 @@ impl SqliteStore {
         Self { reader, writer, clock: SharedClock::default(), sweeps: Sweeps::default() }
     }
 
+    /// Lists any number of sessions; other readers get the connection between the pages.
+    async fn list_in_pages(&self, subject: &str, now: i64) -> Result<Vec<SessionRecord>, SqliteStoreError> {
+        let ids = sqlx::query_scalar::<_, String>(LIST_IDS).bind(subject).bind(now);
+        let ids = ids.fetch_all(&self.reader).await?;
+        let mut listed = Vec::with_capacity(ids.len());
+        for page in ids.chunks(PAGE) {
+            let page = serde_json::json!(page).to_string();
+            let rows = sqlx::query(SELECT_PAGE).bind(page).fetch_all(&self.reader).await?;
+            for row in &rows {
+                listed.push(from_row(row)?);
+            }
+        }
+        Ok(listed)
+    }
+
     /// Removes expired sessions in batches, alongside requests; other writers can proceed between batches.
     fn sweep(&self) {
         let store = self.clone();
@@ -181,18 +199,26 @@ impl RefreshStore for SqliteStore {
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, SqliteStoreError> {
-        let now = self.clock.now();
-        let rows = sqlx::query(LIST).bind(subject).bind(ends(now)).fetch_all(&self.reader).await?;
+        let now = ends(self.clock.now());
+        let first = sqlx::query(LIST).bind(subject).bind(now).bind(PAGE as i64 + 1);
+        let rows = first.fetch_all(&self.reader).await?;
+        if rows.len() > PAGE {
+            return self.list_in_pages(subject, now).await;
+        }
         rows.iter().map(from_row).collect()
     }
 
     async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, SqliteStoreError> {
-        let removed = sqlx::query(DELETE_ALL)
-            .bind(subject)
-            .bind(keep.map(SessionId::as_str))
-            .execute(&self.writer)
-            .await?;
-        Ok(removed.rows_affected())
+        let mut removed = 0;
+        loop {
+            let batch =
+                sqlx::query(DELETE_ALL).bind(subject).bind(keep.map(SessionId::as_str)).bind(BATCH as i64);
+            let gone = batch.execute(&self.writer).await?.rows_affected();
+            removed += gone;
+            if gone < BATCH {
+                return Ok(removed);
+            }
+        }
     }
 }
 
@@ -236,3 +262,7 @@ const WRITE: &str = "BEGIN IMMEDIATE";
 const TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 const SWEEP_SIZE: i32 = 100;
+/// The number of records of a subject that one statement reads.
+const PAGE: usize = 1_000;
+/// The number of sessions of a subject that one statement removes, while which no other writer gets its turn.
+const BATCH: u64 = 1_000;
