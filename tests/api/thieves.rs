@@ -271,3 +271,83 @@ async fn two_tabs_across_a_late_answer_both_stay() {
         assert_eq!(reuses(&shop.events()), 0, "{way:?}");
     }
 }
+
+/// nginx asks with `auth_request` whether each part of a page may be served, and discards the headers of the answer.
+#[tokio::test(flavor = "current_thread")]
+async fn auth_request_that_drops_set_cookie_signs_nobody_out_while_pages_refresh() {
+    for (page_refreshes, visits) in [(true, 40), (false, 30)] {
+        let shop = Shop::new();
+        let (browser, session) = shop.settled().await;
+        for visit in 0..visits {
+            browser.remove_cookie(ACCESS);
+            for part in ["/page", "/style.css", "/script.js", "/photo.jpg"] {
+                let answer = get(&holder(&browser, &browser.cookie(REFRESH).unwrap()), part).await;
+                assert_eq!(answer.status(), 200, "{page_refreshes}, visit {visit}: {part}");
+            }
+            if page_refreshes {
+                assert_eq!(post(&browser, "/refresh").await.status(), 200, "visit {visit}");
+                assert_eq!(get(&browser, "/api").await.status(), 200, "visit {visit}");
+            }
+            shop.clock.advance(ACCESS_GONE);
+        }
+        let events = shop.events();
+        assert_eq!(reuses(&events), 0, "{page_refreshes}");
+        let late = events.iter().filter(|event| event.starts_with("answer lost")).count();
+        assert_eq!(late, if page_refreshes { 0 } else { visits - 1 }, "{events:?}");
+        if page_refreshes {
+            continue;
+        }
+        // Where nothing ever hands the cookies on, the bound is met in the end, as it is by a thief out of sight.
+        let refused = async || {
+            shop.clock.advance(ACCESS_GONE);
+            get(&holder(&browser, &browser.cookie(REFRESH).unwrap()), "/page").await.status() == 401
+        };
+        let mut more = 0;
+        while !refused().await {
+            more += 1;
+        }
+        assert_eq!(visits + more, 32, "generations: the rotation and 31 late answers");
+        assert_eq!(shop.store.record(&session).await, None);
+    }
+}
+
+/// nginx repeats a GET on the next upstream, after the first has rotated the session and then failed.
+#[tokio::test(flavor = "current_thread")]
+async fn proxy_that_repeats_a_request_on_another_node_signs_nobody_out() {
+    for seconds in [0, 1, 29, 30, 31, 60, 300] {
+        let shop = Shop::new();
+        let (browser, _) = shop.settled().await;
+        browser.get("/me").send_and_lose().await;
+        shop.clock.advance(seconds * SECOND);
+        let response = get(&browser, "/me").await;
+        assert_eq!((response.status().as_u16(), cookies(&response).len()), (200, 3), "{seconds} s later");
+        shop.clock.advance(ACCESS_GONE);
+        assert_eq!(get(&browser, "/me").await.status(), 200, "{seconds} s later: it goes on");
+        assert_eq!(reuses(&shop.events()), 0, "{seconds} s later");
+    }
+}
+
+/// A browser crashes before its cookies are on the disk, and starts again with the former ones.
+#[tokio::test(flavor = "current_thread")]
+async fn browser_that_crashes_with_unwritten_cookies_stays_signed_in_for_a_grace_period() {
+    for (used, seconds, expected) in [
+        // Nothing has shown that it held the new cookies.
+        (false, 1, 200),
+        (false, 3600, 200),
+        (true, 1, 200),
+        (true, 29, 200),
+        // It has used what it now says it never had.
+        (true, 30, 401),
+    ] {
+        let shop = Shop::new();
+        let (browser, _) = shop.settled().await;
+        let on_disk = holder(&browser, &browser.cookie(REFRESH).unwrap());
+        assert_eq!(cookies(&get(&browser, "/me").await), PAIR);
+        if used {
+            assert_eq!(get(&browser, "/me").await.status(), 200);
+        }
+        shop.clock.advance(seconds * SECOND);
+        let response = get(&on_disk, "/me").await;
+        assert_eq!(response.status(), expected, "used {used}, {seconds} s later");
+    }
+}
