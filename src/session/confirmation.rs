@@ -60,13 +60,14 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let Some(Snapshot { record: Some(record), now }) = self.live_record(claims).await? else {
             return Ok(false);
         };
+        let round = self.inner().records.rounds.present();
         if claims.is_presented()
-            && !claims.is_confirmed()
+            && !claims.is_confirmed(round)
             && let Some(generation) = claims.generation()
         {
             // A sighting that is not written now is written at the next request.
             if self.write_sighting(generation, &record, now).await.unwrap_or(false) {
-                claims.set_confirmed();
+                claims.set_confirmed(round);
             }
         }
         Ok(true)
@@ -74,17 +75,18 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
 
     /// Returns the sighting of an access token, where it is this process's turn to write it to the store.
     pub(crate) fn sighting(&self, claims: &Claims<C>) -> Option<BoxFuture<'static, ()>> {
+        let inner = self.inner();
+        let round = inner.records.rounds.present();
         // Fast path: the store knows.
-        if claims.is_confirmed() || !claims.is_presented() {
+        if claims.is_confirmed(round) || !claims.is_presented() {
             return None;
         }
         let (session, generation) = (claims.session_id()?, claims.generation()?);
-        let inner = self.inner();
-        let fingerprint = match inner.confirmer.recall(session, generation) {
+        let fingerprint = match inner.confirmer.recall(session, generation, round) {
             Remembered::Nothing(fingerprint) => fingerprint,
             Remembered::Asked => return None,
             Remembered::Confirmed => {
-                claims.set_confirmed();
+                claims.set_confirmed(round);
                 return None;
             }
         };

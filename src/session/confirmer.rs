@@ -4,6 +4,7 @@ use std::{
     collections::hash_map::RandomState,
     fmt,
     hash::BuildHasher,
+    num::NonZeroU32,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
@@ -46,9 +47,9 @@ impl Confirmer {
         }
     }
 
-    /// Returns what this process remembers of the generation.
-    pub(super) fn recall(&self, session: &str, generation: u32) -> Remembered {
-        let fingerprint = Fingerprint(self.hasher.hash_one((session, generation)) & !STATE | ASKED);
+    /// Returns what this process remembers of the generation in this round.
+    pub(super) fn recall(&self, session: &str, generation: u32, round: NonZeroU32) -> Remembered {
+        let fingerprint = Fingerprint(self.hasher.hash_one((session, generation, round)) & !STATE | ASKED);
         match self.slot(fingerprint).load(Ordering::Relaxed) ^ fingerprint.0 {
             0 => Remembered::Asked,
             CONFIRMED => Remembered::Confirmed,
@@ -140,9 +141,10 @@ mod tests {
     use super::*;
 
     const GRACE: Duration = Duration::from_secs(30);
+    const ROUND: NonZeroU32 = NonZeroU32::MIN;
 
     fn fingerprint(confirmer: &Confirmer, session: &str, generation: u32) -> Fingerprint {
-        match confirmer.recall(session, generation) {
+        match confirmer.recall(session, generation, ROUND) {
             Remembered::Nothing(fingerprint) => fingerprint,
             known => panic!("{session} {generation}: {known:?}"),
         }
@@ -159,11 +161,13 @@ mod tests {
     fn a_generation_counts_as_confirmed_only_after_the_store_has_recorded_it() {
         let confirmer = Confirmer::new();
         let asked = claim(&confirmer, "s", 3);
-        assert!(matches!(confirmer.recall("s", 3), Remembered::Asked), "in progress");
+        assert!(matches!(confirmer.recall("s", 3, ROUND), Remembered::Asked), "in progress");
         confirmer.release(asked);
         let asked = claim(&confirmer, "s", 3);
         confirmer.confirmed(asked);
-        assert!(matches!(confirmer.recall("s", 3), Remembered::Confirmed));
+        assert!(matches!(confirmer.recall("s", 3, ROUND), Remembered::Confirmed));
+        let next = ROUND.saturating_add(1);
+        assert!(matches!(confirmer.recall("s", 3, next), Remembered::Nothing(_)), "in the next round");
         fingerprint(&confirmer, "s", 4);
         fingerprint(&confirmer, "t", 3);
     }
@@ -181,7 +185,7 @@ mod tests {
         claim(&confirmer, "s", later);
         for answer in [Confirmer::confirmed, Confirmer::release] {
             answer(&confirmer, former);
-            assert!(matches!(confirmer.recall("s", later), Remembered::Asked));
+            assert!(matches!(confirmer.recall("s", later, ROUND), Remembered::Asked));
         }
     }
 }

@@ -54,9 +54,11 @@ mod error;
 mod events;
 mod exchange;
 mod issue;
+mod presented;
 mod records;
 mod reload;
 mod rotation;
+mod rounds;
 mod sessions;
 mod sign_in;
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{events::Listener, rotation::Write};
+use super::{events::Listener, rotation::Write, rounds::Rounds};
 use crate::{
     clock::SharedClock,
     store::{BoxError, Created, ErasedStore, NewRecord, SessionId, SessionRecord, Snapshot, Update},
@@ -17,6 +17,7 @@ use crate::{
 pub(crate) struct Records {
     store: Arc<dyn ErasedStore>,
     pub(super) events: Listener,
+    pub(super) rounds: Rounds,
     clock: SharedClock,
 }
 
@@ -26,7 +27,7 @@ pub(crate) struct Unavailable;
 
 impl Records {
     pub(super) fn new(store: Box<dyn ErasedStore>, events: Listener, clock: SharedClock) -> Self {
-        Self { store: store.into(), events, clock }
+        Self { store: store.into(), events, rounds: Rounds::new(), clock }
     }
 
     pub(super) fn new_id(&self, subject: &str) -> SessionId {
@@ -35,7 +36,7 @@ impl Records {
 
     /// Creates a session and returns its record, or `None` if the store is full.
     pub(super) async fn create(&self, session: NewRecord) -> Result<Option<SessionRecord>, Unavailable> {
-        let created = self.store.create(session).await.map_err(failed("creating a session"))?;
+        let created = self.store.create(session).await.map_err(self.failed("creating a session"))?;
         Ok(match created {
             Created::Done(record) => Some(record),
             Created::Full => None,
@@ -43,7 +44,7 @@ impl Records {
     }
 
     pub(super) async fn read(&self, id: &SessionId) -> Result<Snapshot, Unavailable> {
-        self.store.read(id).await.map_err(failed("reading a session"))
+        self.store.read(id).await.map_err(self.failed("reading a session"))
     }
 
     /// Reads a record, and measures by this node's clock how long the store took.
@@ -54,15 +55,15 @@ impl Records {
     }
 
     pub(super) async fn update(&self, write: &Write) -> Result<Update, Unavailable> {
-        self.store.update(&write.record, write.stamps).await.map_err(failed("writing a session"))
+        self.store.update(&write.record, write.stamps).await.map_err(self.failed("writing a session"))
     }
 
     pub(super) async fn remove(&self, id: &SessionId) -> Result<bool, Unavailable> {
-        self.store.remove(id).await.map_err(failed("ending a session"))
+        self.store.remove(id).await.map_err(self.failed("ending a session"))
     }
 
     pub(super) async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, Unavailable> {
-        self.store.list(subject).await.map_err(failed("listing sessions"))
+        self.store.list(subject).await.map_err(self.failed("listing sessions"))
     }
 
     pub(super) async fn remove_all(
@@ -70,14 +71,20 @@ impl Records {
         subject: &str,
         keep: Option<&SessionId>,
     ) -> Result<u64, Unavailable> {
-        self.store.remove_all(subject, keep).await.map_err(failed("ending sessions"))
+        self.store.remove_all(subject, keep).await.map_err(self.failed("ending sessions"))
     }
-}
 
-fn failed(doing: &'static str) -> impl FnOnce(BoxError) -> Unavailable {
-    move |error| {
-        trace::store_failed(doing, &error);
-        Unavailable
+    /// Forgets what this process knows to be written, because the store has lost writes.
+    pub(super) fn begin_round(&self) {
+        self.rounds.next(self.clock.now());
+    }
+
+    fn failed(&self, doing: &'static str) -> impl FnOnce(BoxError) -> Unavailable {
+        move |error| {
+            trace::store_failed(doing, &error);
+            self.begin_round();
+            Unavailable
+        }
     }
 }
 

@@ -78,6 +78,9 @@ impl Records {
         carried_through(async move {
             let update = records.update(&write).await?;
             if let Update::Done(written) = &update {
+                if let WriteEvent::LostWrites { .. } = event {
+                    records.begin_round();
+                }
                 event.raise(&records.events, written);
             }
             Ok(update)

@@ -1,9 +1,10 @@
 use std::{
     any::Any,
     fmt,
+    num::NonZeroU32,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::SystemTime,
 };
@@ -62,15 +63,15 @@ pub struct Claims<C> {
 pub(crate) struct Verified<C: ?Sized> {
     /// The epoch of the keys that verified the token. The claims may be reused only while it lasts.
     pub(crate) epoch: Epoch,
-    /// Whether the store has recorded this generation as confirmed.
-    pub(super) confirmed: AtomicBool,
+    /// The round in which the store has recorded this generation as confirmed; none is 0.
+    pub(super) confirmed_in: AtomicU32,
     pub(crate) registered: Registered,
     pub(crate) custom: C,
 }
 
 impl<C> Verified<C> {
     pub(super) fn new(epoch: Epoch, registered: Registered, custom: C) -> Self {
-        Self { epoch, confirmed: AtomicBool::new(false), registered, custom }
+        Self { epoch, confirmed_in: AtomicU32::new(0), registered, custom }
     }
 }
 
@@ -96,13 +97,14 @@ impl<C> Claims<C> {
 
     /// Returns `true` if the store is known to have recorded this generation as confirmed.
     ///
-    /// The flag is shared by all claims of the same token for as long as the token is cached.
-    pub(crate) fn is_confirmed(&self) -> bool {
-        self.verified.confirmed.load(Ordering::Relaxed)
+    /// What is known in one round does not count in the next, since the store may have lost writes. It is shared by all
+    /// claims of the same token for as long as the token is cached.
+    pub(crate) fn is_confirmed(&self, round: NonZeroU32) -> bool {
+        self.verified.confirmed_in.load(Ordering::Relaxed) == round.get()
     }
 
-    pub(crate) fn set_confirmed(&self) {
-        self.verified.confirmed.store(true, Ordering::Relaxed);
+    pub(crate) fn set_confirmed(&self, round: NonZeroU32) {
+        self.verified.confirmed_in.store(round.get(), Ordering::Relaxed);
     }
 
     /// Whether the client has presented this token, in whatever way.

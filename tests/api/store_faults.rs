@@ -192,6 +192,35 @@ async fn confirmation_is_retried_after_the_client_disconnects() {
     assert!(shop.store.record(&session).await.unwrap().confirmed_at.is_some());
 }
 
+/// A store that has failed may have lost what it wrote last, as a replica that takes over has.
+#[tokio::test(flavor = "current_thread")]
+async fn confirmation_that_the_store_has_lost_is_repeated_by_the_node_that_had_it() {
+    let shop = Shop::new();
+    let browser = shop.browser();
+    let session = shop.sign_in(&browser).await;
+    let before = shop.store.record(&session).await.unwrap();
+    get(&browser, "/me").await;
+    assert!(shop.store.record(&session).await.unwrap().confirmed_at.is_some());
+    shop.store.calls();
+    get(&browser, "/me").await;
+    assert_eq!(shop.store.calls(), NONE, "it is known");
+
+    // The failure that this node sees is one of another session's.
+    let other = browser.separate();
+    other.post("/login").send_and_lose().await;
+    shop.store.go_down();
+    let Ok(response) = other.post("/login").send().await;
+    assert_eq!(response.status(), 503);
+    shop.store.come_up();
+    shop.store.restore(before).await;
+    shop.store.calls();
+    get(&browser, "/me").await;
+    assert_eq!(shop.store.calls(), CONFIRMATION);
+    assert!(shop.store.record(&session).await.unwrap().confirmed_at.is_some(), "it is confirmed again");
+    get(&browser, "/me").await;
+    assert_eq!(shop.store.calls(), NONE, "it is known");
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn valid_access_tokens_work_while_the_store_is_down() {
     let shop = Shop::with(|builder| builder.with_refresh_ahead(60 * SECOND));

@@ -1,0 +1,74 @@
+//! Rounds of confirmations: what this process knows of the store's records ends with a failure of the store.
+
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use crate::clock::since_epoch;
+
+/// The present round. Clones share it.
+///
+/// A store that fails over may have lost the last writes, confirmations among them. Were this process to remember these
+/// as written, they would never be repeated; in the next round it asks the store again.
+#[derive(Clone, Debug)]
+pub(super) struct Rounds(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    round: AtomicU32,
+    /// When it began, in milliseconds since the epoch.
+    began: AtomicU64,
+}
+
+impl Rounds {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(State { round: AtomicU32::new(1), began: AtomicU64::new(0) }))
+    }
+
+    pub(super) fn present(&self) -> NonZeroU32 {
+        NonZeroU32::new(self.0.round.load(Ordering::Relaxed)).unwrap_or(NonZeroU32::MIN)
+    }
+
+    /// Begins a round, because the store has failed or has lost writes.
+    ///
+    /// While it keeps failing, a round lasts at least half a minute, so that a store which answers only some calls does
+    /// not get more of them for it.
+    pub(super) fn next(&self, now: SystemTime) {
+        let now = millis(since_epoch(now));
+        let began = self.0.began.load(Ordering::Relaxed);
+        let is_over = now < began || now - began >= millis(SHORTEST);
+        if is_over && self.0.began.compare_exchange(began, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            self.0.round.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+const SHORTEST: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_ends_with_a_failure_but_not_with_each() {
+        let rounds = Rounds::new();
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let round = |at: u64| {
+            rounds.next(start + Duration::from_secs(at));
+            rounds.present().get()
+        };
+        assert_eq!([0, 1, 29, 30, 31, 90].map(round), [2, 2, 2, 3, 3, 4]);
+        rounds.next(start - Duration::from_secs(3600));
+        assert_eq!(rounds.present().get(), 5, "the clock was set back");
+    }
+}
