@@ -80,7 +80,7 @@ impl Config {
             .with_audience("spa")
             .with_cookies(cookies)
             .with_events(demo::Events)
-            .with_reload(move |subject: String| {
+            .with_reload(move |subject: String, _| {
                 let user = users.claims(&subject);
                 async move { Ok(user) }
             })

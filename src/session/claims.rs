@@ -120,7 +120,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let Some(reload) = &self.inner().reload else {
             return Ok(Some(record.claims.to_string()));
         };
-        let claims = reload.reload(&record.subject).await.map_err(|error| {
+        let former = serde_json::from_str(&record.claims).ok();
+        let claims = reload.reload(&record.subject, former).await.map_err(|error| {
             trace::reload_failed(&error);
             Unavailable
         })?;

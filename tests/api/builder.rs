@@ -201,7 +201,7 @@ impl Accounts {
     fn shop(&self, configure: impl FnOnce(SessionsBuilder<User>) -> SessionsBuilder<User>) -> Shop {
         let accounts = self.clone();
         Shop::with(|builder| {
-            configure(builder.with_reload(move |subject: String| {
+            configure(builder.with_reload(move |subject: String, _| {
                 assert_eq!(subject, "ada");
                 accounts.asked.fetch_add(1, Ordering::SeqCst);
                 let answer = accounts.answer.lock().unwrap().clone();
@@ -271,7 +271,7 @@ async fn a_reload_that_hangs_is_503_and_commits_nothing() {
         let hangs = Arc::new(std::sync::atomic::AtomicBool::new(true));
         let source = hangs.clone();
         let shop = Shop::with(|builder| {
-            builder.with_reload_timeout(Duration::from_millis(50)).with_reload(move |_| {
+            builder.with_reload_timeout(Duration::from_millis(50)).with_reload(move |_, _| {
                 let hangs = source.load(Ordering::SeqCst);
                 async move {
                     if hangs {

@@ -129,7 +129,7 @@ async fn loser_of_a_race_whose_reload_was_slow_is_not_reuse() {
             let gate = Gate::default();
             let slow = gate.clone();
             let shop = Shop::with(|builder| {
-                builder.with_reload(move |_: String| {
+                builder.with_reload(move |_: String, _| {
                     let slow = slow.clone();
                     async move {
                         slow.pass().await;
@@ -207,7 +207,7 @@ async fn closed_account_gets_no_access_token_after_one_access_lifetime() {
             let shop = Shop::with(|builder| {
                 // Longer than an access token lives: the current generation does not settle either.
                 let grace = if parent { GRACE } else { DAY };
-                builder.with_grace_period(grace).with_reload(move |_: String| {
+                builder.with_grace_period(grace).with_reload(move |_: String, _| {
                     let open = !account.load(Ordering::SeqCst);
                     async move { Ok(open.then(|| role("customer"))) }
                 })
@@ -257,7 +257,7 @@ async fn open_account_that_never_settles_gets_its_current_claims() {
         let promoted = Arc::new(AtomicBool::new(false));
         let account = promoted.clone();
         let shop = Shop::with(|builder| {
-            builder.with_reload(move |_: String| {
+            builder.with_reload(move |_: String, _| {
                 let name = if account.load(Ordering::SeqCst) { "admin" } else { "customer" };
                 async move { Ok(Some(role(name))) }
             })

@@ -238,7 +238,7 @@ async fn logout_only_clears_cookie() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn refresh_401_loop() {
-    let shop = Shop::with(|builder| builder.with_reload(|_: String| async { Ok(None) }));
+    let shop = Shop::with(|builder| builder.with_reload(|_: String, _| async { Ok(None) }));
     let (browser, _) = shop.settled().await;
     let missing = get(&browser.separate(), "/me").await;
     let response = post(&browser, "/refresh").await;
