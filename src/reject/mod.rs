@@ -48,8 +48,16 @@ pub use super::request::{OriginError, OriginErrorKind};
 
 use http::{Response, request::Parts};
 
-/// Answers a refused request, and inserts the refusal into the extensions of the response.
+use crate::request::AuthState;
+
+/// Answers a refused request, and tells the sessions that it belongs to.
 pub(crate) fn refuse<B>(hook: &impl Reject<B>, refusal: Refusal, request: &Parts) -> Response<B> {
+    AuthState::report_refusal(&request.extensions, refusal.code(), &refusal);
+    answer_refused(hook, refusal, request)
+}
+
+/// Answers a refused request, and inserts the refusal into the extensions of the response.
+pub(crate) fn answer_refused<B>(hook: &impl Reject<B>, refusal: Refusal, request: &Parts) -> Response<B> {
     let mut response = hook.reject(&refusal, request);
     response.extensions_mut().insert(refusal);
     response.extensions_mut().insert(RefusedByLayer);

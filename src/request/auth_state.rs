@@ -1,13 +1,16 @@
 //! The one extension that the layers share: who makes a request, as far as they know.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use http::{Extensions, HeaderMap};
 
-use super::{cookies::cookie_values, refresh_token::RefreshCookie, sources::Sources};
+use super::{cookies::cookie_values, refresh_token::RefreshCookie, report::Report, sources::Sources};
 #[cfg(any(feature = "axum", feature = "tonic"))]
 use crate::token::Claims;
 use crate::{
@@ -125,6 +128,20 @@ impl AuthState {
             AuthOutcome::Refused(error) => Err(error.clone()),
             AuthOutcome::Exempt => Err(TokenErrorKind::Missing.into()),
         }
+    }
+
+    /// Tells the listener of the request's sessions, if there is one, that the request is refused.
+    pub(crate) fn report_refusal(extensions: &Extensions, code: &str, reason: &dyn fmt::Display) {
+        let Some(state) = extensions.get::<Self>() else { return };
+        let Some(listener) = &state.sources.listener else { return };
+        let user = state.user().ok().map(|claims| &claims.registered);
+        listener.hear(&Report {
+            code,
+            reason: &reason.to_string(),
+            subject: user.and_then(|user| user.subject()),
+            session: user.and_then(|user| user.session_id()),
+            generation: user.and_then(|user| user.generation),
+        });
     }
 
     /// Returns all users in whose name the request is made, with the sources of their tokens.

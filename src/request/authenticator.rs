@@ -1,12 +1,13 @@
 //! Finds and verifies a request's access token, once for all layers that share an [`Authenticator`].
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
 
 use super::{
     auth_state::{AuthOutcome, AuthState, AuthStatus, Carrier, Flag},
+    cookies::cookie_values,
     head::Head,
     refresh_token::{RefreshCookie, RefreshCookieReader},
     sources::{Sources, TokenHeaders},
@@ -20,6 +21,13 @@ pub(crate) struct Authenticator<C> {
     /// Set if another subdomain could set a cookie with the access cookie's name. An access cookie is then accepted
     /// only if it belongs to the session of the refresh cookie.
     companion: Option<RefreshCookieReader>,
+}
+
+/// A valid access token in a cookie.
+pub(crate) struct AccessCookie<C> {
+    pub(crate) claims: Claims<C>,
+    /// The index among the cookies of the name.
+    index: usize,
 }
 
 /// The results of a search for a token, apart from its claims.
@@ -106,9 +114,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
             }
             return known;
         }
+        // Found by a clone of the verifier with other sources.
+        let live_session = former.and_then(|former| self.live_session(former));
+        let of_cookies = live_session.filter(|_| former.is_some_and(|former| !former.carrier.is_header()));
         let mut search = Search::after(former);
-        let found = self.find(request.headers(), &mut search);
-        let live = found.as_ref().is_ok_and(|claims| self.is_known_live(former, claims));
+        let found = self.find(request.headers(), of_cookies, &mut search);
+        let live =
+            live_session.is_some() && found.as_ref().is_ok_and(|claims| claims.session_id() == live_session);
         let by_header = search.carrier.is_header();
         let (verdict, claims, outcome) = match found {
             Ok(claims) => {
@@ -128,7 +140,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
 
     /// Verifies the token of a request without storing anything in its extensions.
     pub(crate) fn peek(&self, headers: &HeaderMap, budget: Budget) -> Result<Claims<C>, TokenErrorKind> {
-        self.find(headers, &mut Search::with_budget(budget))
+        self.find(headers, None, &mut Search::with_budget(budget))
     }
 
     /// Lets the request proceed as the user of `claims`, which the store has just granted. A token to be passed on to
@@ -138,6 +150,49 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         let outcome = AuthOutcome::User(claims.erase(), Source::Cookie);
         let mut search = Search::after(request.extensions().get());
         search.carrier = Carrier::Granted(passed_on.map(Into::into));
+        self.put(request, Some(claims), outcome, search, true, false);
+    }
+
+    /// Returns the latest valid access cookie of each session.
+    ///
+    /// Returns `None` if there are more cookies than the budget allows to verify, or one that names no session: the
+    /// store cannot judge these.
+    pub(crate) fn access_cookies(&self, request: &mut impl Head) -> Option<Vec<AccessCookie<C>>> {
+        let former = request.extensions().get::<AuthState>();
+        let mut budget = former.map_or_else(Budget::default, |former| former.budget);
+        let found = self.cookies_by_session(request.headers(), &mut budget);
+        if let Some(state) = request.extensions_mut().get_mut::<AuthState>() {
+            state.budget = budget;
+        }
+        found
+    }
+
+    fn cookies_by_session(&self, headers: &HeaderMap, budget: &mut Budget) -> Option<Vec<AccessCookie<C>>> {
+        let mut found: Vec<AccessCookie<C>> = Vec::new();
+        let mut seen = Seen::new();
+        budget.take_overdrawn();
+        for (index, token) in cookie_values(headers, &self.sources.cookie).enumerate() {
+            let outcome = seen.first_time(token, budget, |budget| {
+                self.verifier.verify_within(token, Source::Cookie, budget)
+            });
+            let Some(Ok(claims)) = outcome else { continue };
+            claims.session_id()?;
+            let cookie = AccessCookie { claims, index };
+            match found.iter_mut().find(|other| other.claims.session_id() == cookie.claims.session_id()) {
+                Some(other) if age(&cookie.claims) > age(&other.claims) => *other = cookie,
+                Some(_) => {}
+                None => found.push(cookie),
+            }
+        }
+        (!budget.take_overdrawn()).then_some(found)
+    }
+
+    /// Lets the request proceed with one of its access cookies, whose session is the only one that is live.
+    pub(crate) fn choose(&self, request: &mut impl Head, cookie: AccessCookie<C>) {
+        let AccessCookie { claims, index } = cookie;
+        let outcome = AuthOutcome::User(claims.erase(), claims.source());
+        let mut search = Search::after(request.extensions().get());
+        search.carrier = Carrier::Cookie(index);
         self.put(request, Some(claims), outcome, search, true, false);
     }
 
@@ -157,17 +212,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         self.put(request, None, AuthOutcome::Exempt, search, false, enforced);
     }
 
-    /// Returns `true` if the store has already confirmed the session of these claims as live in this request, for a
-    /// clone of the verifier with other sources.
-    fn is_known_live(&self, former: Option<&AuthState>, claims: &Claims<C>) -> bool {
-        former.is_some_and(|former| match &former.outcome {
-            AuthOutcome::User(user, _) => {
-                former.verifier == self.verifier.id()
-                    && former.live
-                    && user.registered.session_id() == claims.session_id()
+    /// Returns the session of the request that the store has already confirmed as live.
+    fn live_session<'s>(&self, former: &'s AuthState) -> Option<&'s str> {
+        match &former.outcome {
+            AuthOutcome::User(user, _) if former.verifier == self.verifier.id() && former.live => {
+                user.registered.session_id()
             }
-            AuthOutcome::Refused(_) | AuthOutcome::Exempt => false,
-        })
+            _ => None,
+        }
     }
 
     fn recall(&self, former: &AuthState, request: &impl Head) -> Option<AuthStatus> {
@@ -228,11 +280,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
     }
 
     /// Finds and verifies the token; the first source that holds one decides.
-    fn find(&self, headers: &HeaderMap, search: &mut Search) -> Result<Claims<C>, TokenErrorKind> {
+    ///
+    /// `session` is the one to which the store says that the cookies belong, if it has been asked.
+    fn find(
+        &self,
+        headers: &HeaderMap,
+        session: Option<&str>,
+        search: &mut Search,
+    ) -> Result<Claims<C>, TokenErrorKind> {
         let token_headers = TokenHeaders::of(headers);
         for source in &self.sources.order {
             if *source == Source::Cookie {
-                if let Some(outcome) = self.check_cookies(headers, &token_headers, search) {
+                if let Some(outcome) = self.check_cookies(headers, &token_headers, session, search) {
                     return outcome;
                 }
             } else if let Some(token) = token_headers.token(*source) {
@@ -250,22 +309,30 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         &self,
         headers: &HeaderMap,
         token_headers: &TokenHeaders<'_>,
+        session: Option<&str>,
         search: &mut Search,
     ) -> Option<Result<Claims<C>, TokenErrorKind>> {
         let mut values = token_headers.cookies(&self.sources.cookie);
         let first = values.next()?;
-        if let Some(companion) = &self.companion {
+        if session.is_none()
+            && let Some(companion) = &self.companion
+        {
             search.refresh = Some(Box::new(companion.read(headers, &mut search.budget)));
         }
         Some(match values.next() {
-            None => self.check_only(first, search),
-            Some(second) => self.choose([first, second].into_iter().chain(values), search),
+            None => self.check_only(first, session, search),
+            Some(second) => self.check_each([first, second].into_iter().chain(values), session, search),
         })
     }
 
     /// The fast path: there is one cookie of the name.
-    fn check_only(&self, value: &[u8], search: &mut Search) -> Result<Claims<C>, TokenErrorKind> {
-        let session = companion_session(search.refresh.as_deref())?;
+    fn check_only(
+        &self,
+        value: &[u8],
+        session: Option<&str>,
+        search: &mut Search,
+    ) -> Result<Claims<C>, TokenErrorKind> {
+        let session = own_session(session, search.refresh.as_deref())?;
         let outcome = self.verifier.verify_within(value, Source::Cookie, &mut search.budget);
         search.budget.take_overdrawn(); // with a single cookie, no session can be ambiguous
         let claims = outcome?;
@@ -277,12 +344,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
     }
 
     #[cold]
-    fn choose<'h>(
+    fn check_each<'h>(
         &self,
         values: impl Iterator<Item = &'h [u8]>,
+        session: Option<&str>,
         search: &mut Search,
     ) -> Result<Claims<C>, TokenErrorKind> {
-        let session = companion_session(search.refresh.as_deref())?;
+        let session = own_session(session, search.refresh.as_deref())?;
         search.budget.take_overdrawn();
         let mut chosen: Option<Claims<C>> = None;
         let mut refused = None;
@@ -313,11 +381,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
     }
 }
 
-/// Returns the session that an access cookie must belong to, if another subdomain could set a cookie of its name.
-fn companion_session(refresh: Option<&RefreshCookie>) -> Result<Option<&str>, TokenErrorKind> {
+/// Returns the session that an access cookie must belong to: the one that the store has `confirmed` or, if another
+/// subdomain could set a cookie of its name, that of the refresh cookie.
+fn own_session<'s>(
+    confirmed: Option<&'s str>,
+    refresh: Option<&'s RefreshCookie>,
+) -> Result<Option<&'s str>, TokenErrorKind> {
+    if confirmed.is_some() {
+        return Ok(confirmed);
+    }
     match refresh {
         // It is unknown which session the access cookie must belong to.
-        Some(RefreshCookie::Ambiguous(_)) => Err(TokenErrorKind::Ambiguous),
+        Some(RefreshCookie::Several(_) | RefreshCookie::TooMany(_)) => Err(TokenErrorKind::Ambiguous),
         Some(RefreshCookie::Valid(token)) => Ok(Some(&token.session_id)),
         Some(RefreshCookie::Absent | RefreshCookie::Expired) | None => Ok(None),
     }
@@ -353,8 +428,12 @@ fn is_later<C>(former: Option<&Claims<C>>, claims: &Claims<C>) -> Result<bool, T
     if !same_session {
         return Err(TokenErrorKind::Ambiguous);
     }
-    let age = |claims: &Claims<C>| (claims.issued_at(), claims.generation());
     Ok(age(claims) > age(former))
+}
+
+/// Orders tokens of one session: the greater is the later.
+fn age<C>(claims: &Claims<C>) -> (Option<SystemTime>, Option<u32>) {
+    (claims.issued_at(), claims.generation())
 }
 
 impl<C> Clone for Authenticator<C> {

@@ -12,6 +12,7 @@ mod cookies_tests;
 mod head;
 mod origin;
 mod refresh_token;
+mod report;
 mod sources;
 
 #[cfg(any(feature = "axum", feature = "tonic"))]
@@ -19,10 +20,11 @@ pub(crate) use self::auth_state::NoClaims;
 pub use self::origin::{OriginError, OriginErrorKind};
 pub(crate) use self::{
     auth_state::AuthState,
-    authenticator::Authenticator,
+    authenticator::{AccessCookie, Authenticator},
     cookies::cookie_values,
     head::{Found, Head, XSRF_HEADER, is_handshake, is_preflight, is_top_level_navigation, is_unsafe},
     origin::{FetchMetadata, OriginPolicy, is_loopback, normalize, without_default_port},
     refresh_token::{REFRESH_TYPE, RefreshCookie, RefreshCookieReader, RefreshToken, SessionSecret},
+    report::{RefusalListener, Report},
     sources::Sources,
 };

@@ -64,8 +64,10 @@ pub(crate) enum RefreshCookie {
     Absent,
     /// This crate has signed the token, but it has expired.
     Expired,
-    /// There are tokens of different sessions, or more than the budget allows to verify: a sign of cookie tossing.
-    Ambiguous(Vec<RefreshToken>),
+    /// There are valid tokens of different sessions, one of each. Which sessions are live, only the store knows.
+    Several(Vec<RefreshToken>),
+    /// There are more cookies than the budget allows to verify, a sign of cookie tossing; these were valid.
+    TooMany(Vec<RefreshToken>),
     Valid(RefreshToken),
 }
 
@@ -106,13 +108,13 @@ impl RefreshCookieReader {
         }
         let several = || cookie_values(headers, &self.cookie).nth(1).is_some();
         if budget.take_overdrawn() && several() {
-            return RefreshCookie::Ambiguous(tokens);
+            return RefreshCookie::TooMany(tokens);
         }
         match tokens.len() {
             0 if expired && !other => RefreshCookie::Expired,
             0 => RefreshCookie::Absent,
             1 => RefreshCookie::Valid(tokens.remove(0)),
-            _ => RefreshCookie::Ambiguous(tokens),
+            _ => RefreshCookie::Several(tokens),
         }
     }
 }

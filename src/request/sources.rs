@@ -3,10 +3,10 @@ use http::{
     header::{AUTHORIZATION, COOKIE},
 };
 
-use super::{cookies::cookie_values_in, head::Found};
+use super::{cookies::cookie_values_in, head::Found, report::RefusalListener};
 use crate::token::Source;
 
-/// The places to look for a request's token, in order, and the name of its cookie.
+/// The places to look for a request's token, in order, the name of its cookie, and who hears of refusals.
 ///
 /// The first candidate decides: if it does not verify, the request is refused, whatever the other places hold.
 /// `Authorization: Basic` is not a candidate.
@@ -14,11 +14,17 @@ use crate::token::Source;
 pub(crate) struct Sources {
     pub(crate) order: Vec<Source>,
     pub(crate) cookie: Box<str>,
+    /// Here rather than in each layer, because it comes with every request that has been looked at.
+    pub(crate) listener: Option<RefusalListener>,
 }
 
 impl Sources {
     pub(crate) fn new(cookie: impl Into<Box<str>>) -> Self {
-        Self { order: vec![Source::Bearer, Source::AccessTokenHeader, Source::Cookie], cookie: cookie.into() }
+        Self {
+            order: vec![Source::Bearer, Source::AccessTokenHeader, Source::Cookie],
+            cookie: cookie.into(),
+            listener: None,
+        }
     }
 
     /// Returns the token in the first header that has one. Call it only if the token is known not to be in a cookie.

@@ -362,8 +362,9 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
         }
         let refresh_reader = RefreshCookieReader::new(refresh.build()?, &cookies.refresh.name);
         let companion = has_companion.then(|| refresh_reader.clone());
-        let authenticator = Authenticator::new(access.build()?, Sources::new(cookies.access.name.clone()))
-            .with_companion(companion);
+        let mut sources = Sources::new(cookies.access.name.clone());
+        sources.listener = Some(self.events.to_refusals());
+        let authenticator = Authenticator::new(access.build()?, sources).with_companion(companion);
 
         let refresh_after = self.refresh_after();
         let reload: Option<Box<dyn ErasedReload<C>>> = self.reload;

@@ -1,6 +1,9 @@
 use std::{fmt, sync::Arc};
 
-use crate::store::SessionId;
+use crate::{
+    request::{RefusalListener, Report},
+    store::SessionId,
+};
 
 /// Something that happened to a session.
 ///
@@ -104,8 +107,28 @@ pub enum SessionEvent<'a> {
     /// another domain or path; see [`CookiePolicy::with_former`](crate::CookiePolicy::with_former).
     #[non_exhaustive]
     AmbiguousCookies {
-        /// The sessions that the refresh cookies name. The tokens were verified, but the store was not asked.
+        /// The live sessions whose cookies the request presented.
+        ///
+        /// If it presented more cookies than are verified, these are the sessions of those that were, live or not.
         sessions: &'a [SessionId],
+        /// The subjects of the sessions, in the same order. Empty if there were too many cookies.
+        subjects: &'a [Box<str>],
+    },
+    /// A request was refused by a layer, by the refresh service, or at sign-in or sign-out because of its origin.
+    ///
+    /// What is known of the user is what the layers had verified by then: nothing if the token was refused.
+    #[non_exhaustive]
+    Refused {
+        /// The stable code of the refusal; see [`Refusal::code`](crate::reject::Refusal::code).
+        code: &'a str,
+        /// The reason, in words. It contains nothing that the client has sent.
+        reason: &'a str,
+        /// The user, if known.
+        subject: Option<&'a str>,
+        /// The session, if known.
+        session: Option<&'a SessionId>,
+        /// The generation of the token, if known.
+        generation: Option<u32>,
     },
     /// The session was ended by a sign-in, because its user had as many sessions as
     /// [`with_max_sessions`](super::SessionsBuilder::with_max_sessions) allows.
@@ -163,7 +186,8 @@ impl<F: Fn(&SessionEvent<'_>) + Send + Sync + 'static> SessionEvents for F {
 
 /// The default listener: logs events with the `tracing` feature, and does nothing without it.
 ///
-/// Reuse and lost writes are logged at `WARN`, rotations at `DEBUG`, and other events at `INFO`.
+/// Reuse, lost writes, wrong secrets and ambiguous cookies are logged at `WARN`, and so are responses lost three times
+/// in a row; rotations and refusals at `DEBUG`, and other events at `INFO`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TraceEvents;
 
@@ -198,8 +222,12 @@ impl SessionEvents for TraceEvents {
             SessionEvent::WrongSecret { subject, session, presented } => {
                 tracing::warn!(subject, %session, presented, "refresh token with a wrong secret: refused");
             }
-            SessionEvent::AmbiguousCookies { sessions } => {
-                tracing::warn!(?sessions, "cookies of several sessions: request refused");
+            SessionEvent::AmbiguousCookies { sessions, subjects } => {
+                tracing::warn!(?sessions, ?subjects, "cookies of several sessions: request refused");
+            }
+            SessionEvent::Refused { code, reason, subject, session, generation } => {
+                let session = session.map(SessionId::as_str);
+                tracing::debug!(code, reason, subject, session, generation, "request refused");
             }
             SessionEvent::LimitReached { subject, session } => {
                 tracing::info!(subject, %session, "session ended: the user has too many");
@@ -228,6 +256,22 @@ impl Listener {
 
     pub(super) fn raise(&self, event: SessionEvent<'_>) {
         self.0.on_event(&event);
+    }
+
+    /// Returns a listener to what the layers refuse.
+    pub(super) fn to_refusals(&self) -> RefusalListener {
+        let events = self.clone();
+        RefusalListener::new(move |report| {
+            let Report { code, reason, subject, session, generation } = *report;
+            let session = session.map(SessionId::from);
+            events.raise(SessionEvent::Refused {
+                code,
+                reason,
+                subject,
+                session: session.as_ref(),
+                generation,
+            });
+        })
     }
 }
 

@@ -68,6 +68,8 @@ pub(crate) enum RefreshError {
 impl RefreshError {
     /// The session has ended, or this exchange has ended it.
     pub(crate) const ENDED: Self = Self::Refused { kind: TokenErrorKind::Revoked, clear: true };
+    /// The request presents tokens of several live sessions.
+    pub(super) const AMBIGUOUS: Self = Self::Refused { kind: TokenErrorKind::Ambiguous, clear: false };
     /// The session ends within the second, or has ended by this node's clock but not by the store's.
     const OVER: Self = Self::Refused { kind: TokenErrorKind::Revoked, clear: false };
     /// The token's signature is valid, but its secret is not that of the session. This does not prove that a token of

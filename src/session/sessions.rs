@@ -7,11 +7,12 @@ use super::{
 use crate::{
     clock::SharedClock,
     cookies::Cookies,
-    request::{Authenticator, OriginPolicy, RefreshCookieReader},
+    reject::Refusal,
+    request::{Authenticator, OriginPolicy, RefreshCookieReader, RefreshToken},
     store::{SessionId, Snapshot},
     token::{Claims, Issuer},
 };
-use http::HeaderName;
+use http::{HeaderName, request::Parts};
 
 /// The sessions of an application: signs users in and out, and creates the layers.
 ///
@@ -109,6 +110,26 @@ impl<C> Sessions<C> {
         self.inner.records.events.raise(event);
     }
 
+    /// Raises the event of a request that was refused outside the layers, with the refresh token that it presented.
+    pub(crate) fn raise_refused(&self, refusal: &Refusal, token: Option<&RefreshToken>) {
+        let session = token.map(|token| SessionId::from(&*token.session_id));
+        self.raise(SessionEvent::Refused {
+            code: refusal.code(),
+            reason: &refusal.to_string(),
+            subject: None,
+            session: session.as_ref(),
+            generation: token.map(|token| token.generation),
+        });
+    }
+
+    /// Checks the origin of a sign-in or sign-out.
+    pub(super) fn check_origin(&self, request: &Parts) -> Result<(), SessionError> {
+        self.inner.origin.check(request).map_err(|error| {
+            self.raise_refused(&error.clone().into(), None);
+            error.into()
+        })
+    }
+
     /// Ends one session of `subject`.
     ///
     /// Returns `false` if there is no live session with this ID, or if it belongs to another user.
@@ -132,9 +153,57 @@ impl<C> Sessions<C> {
     /// [`with_session_check`](super::SessionsBuilder::with_session_check) is set or the handler calls
     /// [`is_live`](Self::is_live).
     ///
+    /// A sign-in at the same time may come after it: its session then lives on. If the password has changed, that
+    /// sign-in may have verified the former one, so keep the version of the password in the claims, and let
+    /// [`with_reload`](super::SessionsBuilder::with_reload) end the sessions of former versions.
+    ///
     /// # Errors
     ///
-    /// Returns [`SessionError::Unavailable`] if the store fails.
+    /// Returns [`SessionError::Unavailable`] if the store fails. Some of the sessions may have ended by then; the
+    /// others end when it is called again.
+    ///
+    /// # Examples
+    ///
+    /// After a change of the password:
+    ///
+    /// ```
+    /// # use std::sync::{Arc, atomic::{AtomicU32, Ordering}};
+    /// use serde::{Deserialize, Serialize};
+    /// use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct User {
+    ///     /// How often the password had been changed when it was verified: read together with the password.
+    ///     password_version: u32,
+    /// }
+    ///
+    /// # struct Users(AtomicU32);
+    /// # impl Users {
+    /// #     async fn password_version(&self, _: &str) -> Result<u32, std::io::Error> { Ok(self.0.load(Ordering::SeqCst)) }
+    /// #     async fn change_password(&self, _: &str, _: &str) { self.0.fetch_add(1, Ordering::SeqCst); }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let users = Arc::new(Users(AtomicU32::new(0)));
+    /// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+    /// # let reloading = users.clone();
+    /// let sessions = Sessions::<User>::builder(keys, MemoryStore::new())
+    ///     .with_audience("shop")
+    ///     .with_reload(move |subject: String, former: Option<User>| {
+    ///         let users = reloading.clone();
+    ///         async move {
+    ///             let password_version = users.password_version(&subject).await?;
+    ///             // `None` ends the session.
+    ///             Ok(former
+    ///                 .filter(|user| user.password_version == password_version)
+    ///                 .map(|_| User { password_version }))
+    ///         }
+    ///     })
+    ///     .build()?;
+    ///
+    /// users.change_password("ada", "correct horse battery staple").await;
+    /// sessions.sign_out_everywhere("ada").await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn sign_out_everywhere(&self, subject: &str) -> Result<u64, SessionError> {
         Ok(self.inner.records.end_all(subject, None).await?)
     }

@@ -6,15 +6,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     answers::{SignedIn, SignedOut},
     error::SessionError,
-    exchange::has_secret,
     records::Unavailable,
     sessions::Sessions,
     writes::End,
 };
 use crate::{
-    request::{RefreshCookie, RefreshToken, SessionSecret},
-    store::{NewRecord, SessionId, SessionRecord},
-    token::{Budget, IssueError, IssueErrorKind, Scopes, to_object, xsrf},
+    request::SessionSecret,
+    store::{NewRecord, SessionRecord},
+    token::{IssueError, IssueErrorKind, Scopes, to_object, xsrf},
 };
 
 /// A sign-in with its claims, scopes and label, for [`Sessions::sign_in_with`].
@@ -78,6 +77,9 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// secret and XSRF token, which rules out session fixation, and ends the session that the request presents, if
     /// any.
     ///
+    /// It may come after a [`sign_out_everywhere`](Self::sign_out_everywhere) at the same time, whose documentation has
+    /// a way to end its session all the same if the password has changed.
+    ///
     /// # Errors
     ///
     /// Returns a [`SessionError`] if the request comes from another origin, if the store fails or is full, or if the
@@ -101,7 +103,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     pub async fn sign_in_with(&self, request: &Parts, sign_in: SignIn<C>) -> Result<SignedIn, SessionError> {
         let inner = self.inner();
         if sign_in.checks_origin {
-            inner.origin.check(request)?;
+            self.check_origin(request)?;
         }
         let claims = to_object(&sign_in.custom)?;
         inner.issuer.check_names(&claims)?;
@@ -154,7 +156,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// Returns a [`SessionError`] if the request comes from another origin, or if the store fails. In both cases no
     /// cookie is cleared, so that the user can try again.
     pub async fn sign_out(&self, request: &Parts) -> Result<SignedOut, SessionError> {
-        self.inner().origin.check(request)?;
+        self.check_origin(request)?;
         for record in self.proven_sessions(&request.headers).await? {
             self.inner().records.end(record, End::SignedOut).await?;
         }
@@ -162,6 +164,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     }
 
     /// The least recently used sessions that a further one puts over the limit.
+    ///
+    /// Of very many, from a time without a limit, each sign-in ends only some, so that none takes minutes.
     async fn over_limit(
         &self,
         subject: &str,
@@ -172,61 +176,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         records.retain(|record| former.iter().all(|former| former.id != record.id));
         let excess = (records.len() + 1).saturating_sub(inner.max_sessions);
         records.sort_by_key(|record| record.last_seen_at);
-        records.truncate(excess);
+        records.truncate(excess.min(MOST_ENDED));
         Ok(records)
-    }
-
-    /// Returns the sessions that the request presents: by its refresh tokens or, if it has none, by an access token
-    /// that is still valid.
-    fn presented_sessions(&self, headers: &HeaderMap) -> Vec<PresentedSession> {
-        let inner = self.inner();
-        let mut budget = Budget::default();
-        let tokens = match inner.refresh_reader.read(headers, &mut budget) {
-            RefreshCookie::Valid(token) => vec![token],
-            RefreshCookie::Ambiguous(tokens) => tokens,
-            RefreshCookie::Absent | RefreshCookie::Expired => Vec::new(),
-        };
-        let mut presented: Vec<_> = tokens.into_iter().map(PresentedSession::ByRefreshToken).collect();
-        // A narrowed access token has no XSRF claim, and its holder must not be able to end the session.
-        if presented.is_empty()
-            && let Ok(claims) = inner.authenticator.peek(headers, budget)
-            && claims.generation().is_some()
-            && let (Some(id), Some(subject)) = (claims.session_id(), claims.subject())
-        {
-            presented.push(PresentedSession::ByAccessToken { id: id.into(), subject: subject.into() });
-        }
-        presented
-    }
-
-    /// Returns the live records of the sessions that the request presents and proves to belong to.
-    async fn proven_sessions(&self, headers: &HeaderMap) -> Result<Vec<SessionRecord>, Unavailable> {
-        let mut proven = Vec::new();
-        for presented in self.presented_sessions(headers) {
-            let record = self.inner().records.read(&presented.id()).await?.record;
-            proven.extend(record.filter(|record| presented.proves(record)));
-        }
-        Ok(proven)
-    }
-}
-
-enum PresentedSession {
-    ByRefreshToken(RefreshToken),
-    ByAccessToken { id: SessionId, subject: Box<str> },
-}
-
-impl PresentedSession {
-    fn id(&self) -> SessionId {
-        match self {
-            Self::ByRefreshToken(token) => SessionId::from(&*token.session_id),
-            Self::ByAccessToken { id, .. } => id.clone(),
-        }
-    }
-
-    fn proves(&self, record: &SessionRecord) -> bool {
-        match self {
-            Self::ByRefreshToken(token) => has_secret(record, token),
-            Self::ByAccessToken { subject, .. } => *subject == record.subject,
-        }
     }
 }
 
@@ -265,3 +216,5 @@ const SYSTEMS: &[(&str, &str)] = &[
     ("Linux", "Linux"),
 ];
 const MAX_LEN: usize = 80;
+/// The number of sessions over the limit that one sign-in ends.
+const MOST_ENDED: usize = 100;

@@ -252,7 +252,7 @@ async fn cases(scene: &Scene) -> Vec<Case> {
         kept("garbage", "__Host-refresh=x", "token_missing"),
         kept("with a wrong secret", &refresh_by(own, id.as_str(), LATE), "token_invalid"),
         kept("of two sessions", &both, "token_ambiguous"),
-        outage("of two sessions, the store not asked", &both, "token_ambiguous"),
+        outage("of two sessions, in an outage", &both, "unavailable"),
         outage("in an outage", fresh, "unavailable"),
         outage("revoked, in an outage", revoked, "unavailable"),
         from(CROSS, "revoked, cross-site", revoked, "token_missing"),

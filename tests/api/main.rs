@@ -9,6 +9,7 @@ mod cookie_answers;
 mod cookie_reading;
 mod cookies;
 mod decision_table;
+mod ended_sessions;
 mod garbage;
 #[cfg(feature = "tonic")]
 mod grpc;

@@ -3,6 +3,10 @@
 use std::{
     collections::HashSet,
     convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -10,9 +14,9 @@ use http::{Request, Response};
 use serde_json::json;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_cookie_jwt::{
-    Claims, Clock, KeyRing, MemoryStore, Sessions,
+    Claims, Clock, KeyRing, MemoryStore, RequireLayer, Sessions,
     session::{SessionError, SignIn},
-    store::RefreshStore,
+    store::{NewRecord, RefreshStore, SessionId},
     testing::TestClock,
     token::{IssueErrorKind, TokenErrorKind},
 };
@@ -552,6 +556,107 @@ async fn events_survive_a_peer_that_hangs_up() {
     }
 }
 
+/// Sessions from a time without a limit: no sign-in waits until all of them have ended.
+#[tokio::test(flavor = "current_thread")]
+async fn a_limit_for_a_user_with_very_many_sessions_is_reached_step_by_step() {
+    let shop = Shop::new();
+    for id in 0..350 {
+        let session = NewRecord::new(SessionId::new(id.to_string()), "ada", [7; 32]);
+        shop.store.create(session).await.unwrap();
+        shop.clock.advance(Duration::from_secs(1));
+    }
+    for left in [251, 152, 100, 100] {
+        shop.sign_in(&shop.browser()).await;
+        assert_eq!(shop.sessions.list("ada").await.unwrap().len(), left);
+    }
+    let events = shop.events();
+    assert_eq!(events.iter().filter(|event| *event == "one session of ada too many").count(), 254);
+}
+
+/// Each request that is refused is an event, with what had been verified by then.
+#[tokio::test(flavor = "current_thread")]
+async fn refused_requests_are_events_with_their_codes() {
+    let shop = Shop::new();
+    let browser = shop.browser();
+    let nobody = browser.separate();
+    shop.sign_in(&browser).await;
+    let admins =
+        shop.sessions.layer().layer(RequireLayer::<User>::scope("admin").unwrap().layer(service_fn(greet)));
+    let ada = |code| vec![format!("{code}: subject Some(\"ada\"), session true, generation Some(0)")];
+    let unknown = |code| vec![format!("{code}: subject None, session false, generation None")];
+    let stored = |code| vec![format!("{code}: subject None, session true, generation Some(0)")];
+    let table = [
+        ("accepted", browser.get("/me"), vec![]),
+        ("no token", nobody.get("/me"), unknown("token_missing")),
+        ("garbage", nobody.get("/me").header("authorization", "Bearer x"), unknown("token_invalid")),
+        ("no XSRF header", browser.post("/me"), ada("xsrf_missing")),
+        ("wrong XSRF header", browser.post("/me").with_xsrf_value("x"), ada("xsrf_mismatch")),
+        ("other origin", browser.post("/me").with_xsrf().cross_site(), unknown("token_missing")),
+        (
+            "sibling",
+            browser.post("/me").with_xsrf().same_site("https://blog.shop.example"),
+            ada("origin_refused"),
+        ),
+        (
+            "too little scope",
+            browser.clone().with_service(shop.service_over(admins)).get("/me"),
+            ada("insufficient_scope"),
+        ),
+        ("sign-in from another site", browser.post("/login").cross_site(), unknown("origin_refused")),
+        ("sign-out from another site", browser.post("/logout").cross_site(), unknown("origin_refused")),
+        ("refresh from another site", browser.post("/refresh").cross_site(), unknown("origin_refused")),
+        ("refresh without a cookie", nobody.post("/refresh"), unknown("token_missing")),
+    ];
+    for (name, request, expected) in table {
+        shop.events();
+        let Ok(_) = request.send().await;
+        assert_eq!(shop.refusals(), expected, "{name}");
+    }
+    browser.remove_cookie(ACCESS);
+    for (name, down, layer, service) in [
+        ("outage", true, unknown("unavailable"), stored("unavailable")),
+        ("revoked", false, unknown("session_revoked"), stored("session_revoked")),
+    ] {
+        shop.store.set_down(down);
+        if !down {
+            shop.sessions.sign_out_everywhere("ada").await.unwrap();
+        }
+        for (path, expected) in [("/me", layer), ("/refresh", service)] {
+            shop.events();
+            let other = holder(&browser, &browser.cookie(REFRESH).unwrap());
+            other.post(path).send_and_lose().await;
+            assert_eq!(shop.refusals(), expected, "{name}: {path}");
+        }
+    }
+}
+
+/// A sign-in that has verified the former password ends after the change, although it has missed the sign-out.
+#[tokio::test(flavor = "current_thread")]
+async fn sign_in_that_overlaps_a_change_of_password_ends_at_its_next_refresh() {
+    let version = Arc::new(AtomicU32::new(1));
+    let current = version.clone();
+    let shop = Shop::with(move |builder| {
+        builder.with_reload(move |_: String, former: Option<User>| {
+            let current = format!("password {}", current.load(Ordering::SeqCst));
+            async move { Ok(former.filter(|user| user.role == current)) }
+        })
+    });
+    let (login, ()) = Request::post("/login").body(()).unwrap().into_parts();
+    version.store(2, Ordering::SeqCst);
+    assert_eq!(shop.sessions.sign_out_everywhere("ada").await.unwrap(), 0);
+    for (verified, lives) in [(1, false), (2, true)] {
+        let browser = shop.browser();
+        let mut response = Response::new(());
+        let user = role(&format!("password {verified}"));
+        shop.sessions.sign_in(&login, "ada", user).await.unwrap().append_to(response.headers_mut());
+        browser.store(&response);
+        assert_eq!(get(&browser, "/me").await.status(), 200);
+        shop.clock.advance(ACCESS_GONE);
+        assert_eq!(get(&browser, "/me").await.status() == 200, lives, "verified version {verified}");
+        assert_eq!(shop.sessions.list("ada").await.unwrap().len(), usize::from(lives));
+    }
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn sessions_of_a_user_are_bounded_and_the_least_recently_used_one_ends() {
     let shop = Shop::with(|builder| builder.with_max_sessions(3));
@@ -573,6 +678,20 @@ async fn sessions_of_a_user_are_bounded_and_the_least_recently_used_one_ends() {
     // Signing in again in the place of a session ends no other.
     shop.sign_in(&fourth).await;
     assert_eq!(shop.events(), ["ended ada", "signed in ada"]);
+
+    // A flood of sign-ins of one user, which leaves room for the others.
+    let small = MemoryStore::new().with_capacity(20);
+    let few = Sessions::<User>::builder(KeyRing::hs256(SECRET).unwrap(), small)
+        .with_audience("shop")
+        .with_max_sessions(10)
+        .build()
+        .unwrap();
+    let (login, ()) = Request::post("/login").body(()).unwrap().into_parts();
+    for _ in 0..100 {
+        let _ = few.sign_in(&login, "ada", role("customer")).await.unwrap();
+    }
+    assert_eq!(few.list("ada").await.unwrap().len(), 10);
+    let _ = few.sign_in(&login, "bob", role("customer")).await.expect("there is room for others");
 
     let none = Sessions::<User>::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new())
         .with_audience("shop")

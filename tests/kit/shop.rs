@@ -82,13 +82,16 @@ impl Shop {
     pub(crate) fn with(configure: impl FnOnce(SessionsBuilder<User>) -> SessionsBuilder<User>) -> Self {
         let clock = TestClock::new();
         let store = TestStore::new(&clock);
-        let events = Arc::<Mutex<Vec<String>>>::default();
-        let log = events.clone();
-        let builder = Sessions::builder(forge::ring(), store.clone())
-            .with_audience("shop")
-            .with_clock(clock.clone())
-            .with_events(move |event: &SessionEvent<'_>| log.lock().unwrap().push(word(event)));
-        Self { sessions: configure(builder).build().unwrap(), clock, store, events }
+        let events = Arc::default();
+        Self { sessions: sessions(&clock, &store, &events, configure), clock, store, events }
+    }
+
+    /// Sets the shop up anew, over the same store.
+    pub(crate) fn redeploy(
+        &mut self,
+        configure: impl FnOnce(SessionsBuilder<User>) -> SessionsBuilder<User>,
+    ) {
+        self.sessions = sessions(&self.clock, &self.store, &self.events, configure);
     }
 
     /// Returns a browser whose protected pages greet the user.
@@ -112,6 +115,15 @@ impl Shop {
         S: Service<Request<String>, Response = Answer, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
+        Browser::new(self.service_over(protected)).with_clock(self.clock.clone())
+    }
+
+    /// Returns the service of the whole shop, with sign-in, sign-out and refresh beside `protected`.
+    pub(crate) fn service_over<S>(&self, protected: S) -> Inner
+    where
+        S: Service<Request<String>, Response = Answer, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
         let sessions = self.sessions.clone();
         let service = service_fn(move |request: Request<String>| {
             let (sessions, protected) = (sessions.clone(), protected.clone());
@@ -131,7 +143,7 @@ impl Shop {
                 })
             }
         });
-        Browser::new(BoxCloneService::new(service)).with_clock(self.clock.clone())
+        BoxCloneService::new(service)
     }
 
     /// Signs Ada in. Nothing has confirmed yet that her browser holds the cookies.
@@ -155,14 +167,35 @@ impl Shop {
         self.clock.advance(ACCESS_GONE);
     }
 
-    /// Returns the events since the last call.
+    /// Returns the events since the last call, apart from those of refused requests.
     pub(crate) fn events(&self) -> Vec<String> {
-        std::mem::take(&mut *self.events.lock().unwrap())
+        let events = std::mem::take(&mut *self.events.lock().unwrap());
+        events.into_iter().filter(|event| !event.starts_with(REFUSED)).collect()
+    }
+
+    /// Returns the events of refused requests since the last call, and forgets the others.
+    pub(crate) fn refusals(&self) -> Vec<String> {
+        let events = std::mem::take(&mut *self.events.lock().unwrap());
+        events.into_iter().filter_map(|event| event.strip_prefix(REFUSED).map(str::to_owned)).collect()
     }
 
     pub(crate) async fn generation(&self, session: &SessionId) -> Option<u32> {
         self.store.record(session).await.map(|record| record.generation)
     }
+}
+
+fn sessions(
+    clock: &TestClock,
+    store: &TestStore,
+    events: &Arc<Mutex<Vec<String>>>,
+    configure: impl FnOnce(SessionsBuilder<User>) -> SessionsBuilder<User>,
+) -> Sessions<User> {
+    let log = events.clone();
+    let builder = Sessions::builder(forge::ring(), store.clone())
+        .with_audience("shop")
+        .with_clock(clock.clone())
+        .with_events(move |event: &SessionEvent<'_>| log.lock().unwrap().push(word(event)));
+    configure(builder).build().unwrap()
 }
 
 fn word(event: &SessionEvent<'_>) -> String {
@@ -178,7 +211,13 @@ fn word(event: &SessionEvent<'_>) -> String {
         }
         SessionEvent::Narrowed { presented, .. } => format!("narrowed by {presented}"),
         SessionEvent::WrongSecret { presented, .. } => format!("wrong secret of {presented}"),
-        SessionEvent::AmbiguousCookies { sessions, .. } => format!("cookies of {} sessions", sessions.len()),
+        SessionEvent::AmbiguousCookies { sessions, subjects, .. } => {
+            format!("cookies of {} sessions, of {}", sessions.len(), subjects.join(" and "))
+        }
+        SessionEvent::Refused { code, subject, session, generation, .. } => {
+            let session = session.is_some();
+            format!("{REFUSED}{code}: subject {subject:?}, session {session}, generation {generation:?}")
+        }
         SessionEvent::LimitReached { subject, .. } => format!("one session of {subject} too many"),
         SessionEvent::Ended { subject, .. } => format!("ended {subject}"),
         SessionEvent::AllEnded { subject, count, .. } => format!("ended {count} of {subject}"),
@@ -275,6 +314,8 @@ pub(crate) fn cookies(response: &Answer) -> Vec<String> {
         })
         .collect()
 }
+
+const REFUSED: &str = "refused ";
 
 pub(crate) const NONE: [&str; 0] = [];
 /// A new access token and its XSRF value, without a refresh token.

@@ -26,7 +26,7 @@ use crate::{
         body::{CollectError, JsonBody, collect},
         future::BoxFuture,
     },
-    reject::{ProblemJson, Refusal, refuse},
+    reject::{ProblemJson, Refusal, answer_refused},
     request::{RefreshCookie, RefreshToken, cookie_values},
     session::{Narrowing, RefreshError, Sessions},
     token::{Budget, Scopes, TokenErrorKind},
@@ -111,11 +111,11 @@ where
         return response;
     }
     if let Err(error) = sessions.inner().origin.check(parts) {
-        return refuse(&ProblemJson, Refusal::Origin(error), parts);
+        return refused(sessions, parts, Refusal::Origin(error), None);
     }
-    let token = match presented(sessions, &parts.headers) {
+    let token = match presented(sessions, &parts.headers).await {
         Ok(token) => token,
-        Err(error) => return refused(sessions, parts, error),
+        Err(error) => return not_refreshed(sessions, parts, error, None),
     };
     let answer = match form_scope(&parts.headers, body).await {
         Ok(None) => rotate(sessions, &token).await,
@@ -124,16 +124,19 @@ where
         Err(FormError::Unreadable) => return oauth_error("invalid_request"),
         Err(FormError::InvalidScope) => return oauth_error("invalid_scope"),
     };
-    answer.unwrap_or_else(|error| refused(sessions, parts, error))
+    answer.unwrap_or_else(|error| not_refreshed(sessions, parts, error, Some(&token)))
 }
 
-fn presented<C>(sessions: &Sessions<C>, headers: &HeaderMap) -> Result<RefreshToken, RefreshError> {
+async fn presented<C>(sessions: &Sessions<C>, headers: &HeaderMap) -> Result<RefreshToken, RefreshError> {
     let inner = sessions.inner();
     let kind = match inner.refresh_reader.read(headers, &mut Budget::default()) {
         RefreshCookie::Valid(token) => return Ok(token),
         RefreshCookie::Expired => TokenErrorKind::Expired,
-        cookie @ RefreshCookie::Ambiguous(_) => {
-            report_ambiguous(sessions, &cookie);
+        RefreshCookie::Several(tokens) => {
+            return sessions.only_live(tokens).await?.ok_or(RefreshError::ENDED);
+        }
+        RefreshCookie::TooMany(tokens) => {
+            report_ambiguous(sessions, &tokens);
             TokenErrorKind::Ambiguous
         }
         RefreshCookie::Absent if cookie_values(headers, &inner.cookies.refresh.name).next().is_some() => {
@@ -183,8 +186,23 @@ where
     Ok(response)
 }
 
-fn refused<C>(sessions: &Sessions<C>, parts: &Parts, error: RefreshError) -> Response<JsonBody> {
-    let mut response = refuse(&ProblemJson, error.refusal(), parts);
+fn refused<C>(
+    sessions: &Sessions<C>,
+    parts: &Parts,
+    refusal: Refusal,
+    token: Option<&RefreshToken>,
+) -> Response<JsonBody> {
+    sessions.raise_refused(&refusal, token);
+    answer_refused(&ProblemJson, refusal, parts)
+}
+
+fn not_refreshed<C>(
+    sessions: &Sessions<C>,
+    parts: &Parts,
+    error: RefreshError,
+    token: Option<&RefreshToken>,
+) -> Response<JsonBody> {
+    let mut response = refused(sessions, parts, error.refusal(), token);
     if let RefreshError::Refused { clear: true, .. } = error {
         cookies::append(response.headers_mut(), sessions.clearing_cookies());
     }

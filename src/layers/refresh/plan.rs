@@ -7,10 +7,10 @@ use crate::{
     clock::since_epoch,
     layers::future::BoxFuture,
     reject::Refusal,
-    request::{Head, RefreshCookie, RefreshToken, is_preflight, is_top_level_navigation},
+    request::{AccessCookie, Head, RefreshCookie, RefreshToken, is_preflight, is_top_level_navigation},
     session::{self, Grant, RefreshError, SessionEvent, Sessions},
     store::SessionId,
-    token::{Claims, TokenError, TokenErrorKind},
+    token::{Claims, TokenErrorKind},
 };
 
 /// What to do with a request.
@@ -33,6 +33,8 @@ pub(super) enum Proceed<C> {
     As(Box<Grant<C>>),
     /// With the claims it arrived with; `live` if the store has confirmed their session.
     Unchanged { live: bool },
+    /// With the access cookie of the only session that is live, of several whose cookies it carries.
+    With(Box<AccessCookie<C>>),
 }
 
 /// What remains to be done when the inner service has responded.
@@ -62,13 +64,9 @@ where
     let status = inner.authenticator.check(request);
     match status.verdict {
         Ok(()) => plan_for_user(sessions, request, status.by_header),
-        // A header decides alone, and with cookies of two sessions it is unclear which one to refresh.
+        // A header decides alone.
         Err(_) if status.by_header => Plan::Forward(None),
-        Err(TokenErrorKind::Ambiguous) => {
-            report_ambiguous(sessions, &inner.authenticator.refresh_cookie(request, &inner.refresh_reader));
-            Plan::Forward(None)
-        }
-        Err(_) => plan_for_refresh_cookie(sessions, request),
+        Err(kind) => plan_for_refresh_cookie(sessions, request, kind),
     }
 }
 
@@ -84,12 +82,11 @@ where
     if !by_header && is_due(sessions, claims) {
         let claims = claims.clone();
         return match refresh_cookie(sessions, request) {
-            Some((RefreshCookie::Valid(token), own_origin))
-                if claims.session_id() == Some(&*token.session_id) =>
-            {
-                ask_to_refresh(sessions, token, Some(claims), own_origin)
-            }
-            _ => plan_for_claims(sessions, &claims, by_header),
+            Some((cookie, own_origin)) => match token_of(cookie, &claims) {
+                Some(token) => ask_to_refresh(sessions, token, Some(claims), own_origin),
+                None => plan_for_claims(sessions, &claims, by_header),
+            },
+            None => plan_for_claims(sessions, &claims, by_header),
         };
     }
     plan_for_claims(sessions, claims, by_header)
@@ -105,36 +102,56 @@ where
     }
 }
 
-/// Handles a request without a valid access token.
-fn plan_for_refresh_cookie<C>(sessions: &Sessions<C>, request: &mut impl Head) -> Plan<C>
+/// Returns the refresh token of the session of `claims`.
+fn token_of<C>(cookie: RefreshCookie, claims: &Claims<C>) -> Option<RefreshToken> {
+    let tokens = match cookie {
+        RefreshCookie::Valid(token) => vec![token],
+        RefreshCookie::Several(tokens) => tokens,
+        RefreshCookie::TooMany(_) | RefreshCookie::Absent | RefreshCookie::Expired => Vec::new(),
+    };
+    tokens.into_iter().find(|token| claims.session_id() == Some(&*token.session_id))
+}
+
+/// Handles a request without a valid access token, or with access cookies of several sessions.
+fn plan_for_refresh_cookie<C>(
+    sessions: &Sessions<C>,
+    request: &mut impl Head,
+    kind: TokenErrorKind,
+) -> Plan<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    match refresh_cookie(sessions, request) {
-        Some((RefreshCookie::Valid(token), own_origin)) => ask_to_refresh(sessions, token, None, own_origin),
-        Some((RefreshCookie::Expired, true)) => {
+    let Some((cookie, own_origin)) = refresh_cookie(sessions, request) else {
+        return Plan::Forward(None);
+    };
+    match cookie {
+        RefreshCookie::Several(tokens) => ask_which_is_live(sessions, request, tokens, own_origin),
+        RefreshCookie::TooMany(tokens) => {
+            report_ambiguous(sessions, &tokens);
+            Plan::Refuse(Refusal::Token(TokenErrorKind::Ambiguous.into()))
+        }
+        RefreshCookie::Valid(token) if kind == TokenErrorKind::Ambiguous => {
+            ask_which_is_live(sessions, request, vec![token], own_origin)
+        }
+        RefreshCookie::Valid(token) => ask_to_refresh(sessions, token, None, own_origin),
+        // The refresh cookie may have a path of its own.
+        RefreshCookie::Absent | RefreshCookie::Expired if kind == TokenErrorKind::Ambiguous => {
+            ask_which_is_live(sessions, request, Vec::new(), own_origin)
+        }
+        RefreshCookie::Expired if own_origin => {
             Plan::Forward(Some(Box::new(OnResponse::ClearIfRefused { sessions: sessions.clone() })))
         }
-        Some((cookie @ RefreshCookie::Ambiguous(_), _)) => {
-            report_ambiguous(sessions, &cookie);
-            Plan::Refuse(Refusal::Token(TokenError::new(TokenErrorKind::Ambiguous)))
-        }
-        Some((RefreshCookie::Expired, false) | (RefreshCookie::Absent, _)) | None => Plan::Forward(None),
+        RefreshCookie::Absent | RefreshCookie::Expired => Plan::Forward(None),
     }
 }
 
-/// Raises the event of cookies of several sessions, for the sessions of valid refresh tokens.
+/// Raises the event of more cookies than are verified, for the sessions of those that were.
 ///
 /// Cookies that name no session raise none: anyone could flood the log with them.
-pub(super) fn report_ambiguous<C>(sessions: &Sessions<C>, cookie: &RefreshCookie) {
-    let tokens = match cookie {
-        RefreshCookie::Ambiguous(tokens) => tokens.as_slice(),
-        RefreshCookie::Valid(token) => std::slice::from_ref(token),
-        RefreshCookie::Absent | RefreshCookie::Expired => &[],
-    };
+pub(super) fn report_ambiguous<C>(sessions: &Sessions<C>, tokens: &[RefreshToken]) {
     if !tokens.is_empty() {
         let ids: Vec<_> = tokens.iter().map(|token| SessionId::from(&*token.session_id)).collect();
-        sessions.raise(SessionEvent::AmbiguousCookies { sessions: &ids });
+        sessions.raise(SessionEvent::AmbiguousCookies { sessions: &ids, subjects: &[] });
     }
 }
 
@@ -179,6 +196,24 @@ where
     Plan::Ask(Box::pin(refresh(sessions.clone(), token, still_good, may_clear)))
 }
 
+/// Asks which one of several sessions is live: those of the refresh tokens or, without any, of the access cookies.
+#[cold]
+fn ask_which_is_live<C>(
+    sessions: &Sessions<C>,
+    request: &mut impl Head,
+    tokens: Vec<RefreshToken>,
+    may_clear: bool,
+) -> Plan<C>
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    let Some(cookies) = sessions.inner().authenticator.access_cookies(request) else {
+        report_ambiguous(sessions, &tokens);
+        return Plan::Forward(None);
+    };
+    Plan::Ask(Box::pin(only_live(sessions.clone(), tokens, cookies, may_clear)))
+}
+
 #[inline(never)]
 fn ask_whether_live<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> Plan<C>
 where
@@ -216,6 +251,47 @@ where
     }
 }
 
+/// Lets a request with cookies of several sessions proceed as the user of the only one that is live: with its access
+/// cookie or, without a valid one, by exchanging its refresh token.
+async fn only_live<C>(
+    sessions: Sessions<C>,
+    tokens: Vec<RefreshToken>,
+    cookies: Vec<AccessCookie<C>>,
+    may_clear: bool,
+) -> Answer<C>
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    if tokens.is_empty() {
+        let ended = RefreshError::Refused { kind: TokenErrorKind::Revoked, clear: false };
+        let cookie = sessions.only_live(cookies).await?.ok_or(ended)?;
+        return Ok(with(&sessions, cookie).await);
+    }
+    let ended = RefreshError::Refused { kind: TokenErrorKind::Revoked, clear: may_clear };
+    let token = sessions.only_live(tokens).await?.ok_or(ended)?;
+    let own = |cookie: &AccessCookie<C>| cookie.claims.session_id() == Some(&*token.session_id);
+    match cookies.into_iter().find(own) {
+        Some(cookie) if is_due(&sessions, &cookie.claims) => {
+            match refresh(sessions, token, Some(cookie.claims.clone()), may_clear).await? {
+                Proceed::Unchanged { .. } => Ok(Proceed::With(Box::new(cookie))),
+                proceed => Ok(proceed),
+            }
+        }
+        Some(cookie) => Ok(with(&sessions, cookie).await),
+        None => refresh(sessions, token, None, may_clear).await,
+    }
+}
+
+async fn with<C>(sessions: &Sessions<C>, cookie: AccessCookie<C>) -> Proceed<C>
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    if let Some(sighting) = sessions.sighting(&cookie.claims) {
+        sighting.await;
+    }
+    Proceed::With(Box::new(cookie))
+}
+
 /// Asks the store whether the session of a valid token is live, and confirms the token's generation.
 async fn check_live<C>(sessions: Sessions<C>, claims: Claims<C>) -> Answer<C>
 where
@@ -249,6 +325,13 @@ where
                 authenticator.confirm_live(request);
             }
             None
+        }
+        Ok(Proceed::With(cookie)) => {
+            authenticator.choose(request, *cookie);
+            None
+        }
+        Err(error @ RefreshError::Refused { kind: TokenErrorKind::Ambiguous, .. }) => {
+            return Err(error.refusal());
         }
         Err(RefreshError::Refused { kind, clear }) => {
             authenticator.refuse(request, kind);
