@@ -4,6 +4,7 @@
 mod balancer;
 mod clients;
 mod faults;
+mod half_a_million;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod place;

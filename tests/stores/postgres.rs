@@ -2,7 +2,7 @@
 
 mod faults;
 mod opening;
-mod sessions;
+pub(crate) mod sessions;
 
 use tower_cookie_jwt::{
     store::{Created, NewRecord, PostgresStore, PostgresStoreError, RefreshStore, SessionRecord},

@@ -215,7 +215,7 @@ fn insert_expired(server: &Postgres, count: u32) -> String {
     "ada-1".to_owned()
 }
 
-fn generated(count: u32, subject: &str, expiry: &str) -> String {
+pub(crate) fn generated(count: u32, subject: &str, expiry: &str) -> String {
     format!(
         "INSERT INTO sessions (id, subject, secret_hash, generation, confirmed_at, rotated_at, created_at, \
          last_seen_at, idle_expires_at, absolute_expires_at, scope, claims, xsrf_token, label, version) \
