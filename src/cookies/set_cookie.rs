@@ -208,8 +208,18 @@ pub(crate) fn append_missing(headers: &mut HeaderMap, cookies: impl IntoIterator
 ///
 /// The cookies are recognized by being marked as sensitive. Other cookies that are so marked should not be stored
 /// either.
+///
+/// Inlined, because every response passes here once for each layer, and few have cookies.
+#[inline(always)]
 pub(crate) fn keep_from_storing(headers: &mut HeaderMap) {
-    if headers.contains_key(SET_COOKIE) && headers.get_all(SET_COOKIE).iter().any(HeaderValue::is_sensitive) {
+    if !headers.is_empty() && headers.contains_key(SET_COOKIE) {
+        keep_sensitive_from_storing(headers);
+    }
+}
+
+#[cold]
+fn keep_sensitive_from_storing(headers: &mut HeaderMap) {
+    if headers.get_all(SET_COOKIE).iter().any(HeaderValue::is_sensitive) {
         forbid_storing(headers);
     }
 }

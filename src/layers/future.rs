@@ -1,6 +1,6 @@
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::{Request, Response};
@@ -66,9 +66,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().kind.project() {
             KindProj::Forward { future } => {
-                let mut response = ready!(future.poll(cx))?;
-                cookies::keep_from_storing(response.headers_mut());
-                Poll::Ready(Ok(response))
+                // In place: taking the response out would move it once more for each layer.
+                let mut answer = future.poll(cx);
+                if let Poll::Ready(Ok(response)) = &mut answer {
+                    cookies::keep_from_storing(response.headers_mut());
+                }
+                answer
             }
             KindProj::Refused { response } => {
                 Poll::Ready(Ok(response.take().expect("a future is not polled after it has completed")))

@@ -91,6 +91,7 @@ impl AuthState {
     /// Returns the state that a `CookieJwtLayer` has acted on.
     ///
     /// If there is none, logs that `who` needs the layer and returns `None`.
+    #[inline]
     pub(crate) fn enforced<'e>(extensions: &'e Extensions, who: &str) -> Option<&'e Self> {
         let state = extensions.get::<Self>().filter(|state| state.enforced.is_set());
         if state.is_none() {

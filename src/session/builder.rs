@@ -380,6 +380,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             rules: Rules { grace: self.grace, lost_response: self.lost_response },
             refresh_ahead: self.refresh_ahead,
             refresh_after,
+            refreshes_early: !self.refresh_ahead.is_zero() || refresh_after.is_some(),
             session_check: self.session_check,
             reload: reload.map(|reload| Box::new(Limited::new(reload, self.reload_timeout)) as _),
             max_sessions: self.max_sessions,

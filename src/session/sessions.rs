@@ -73,6 +73,8 @@ pub(crate) struct Inner<C> {
     /// The age from which an access token is exchanged on the way, where it could outlive a quarter of the idle
     /// lifetime.
     pub(crate) refresh_after: Option<Duration>,
+    /// Whether either of these asks for refreshes while the access token is still valid.
+    pub(crate) refreshes_early: bool,
     pub(crate) session_check: bool,
     pub(super) reload: Option<Box<dyn ErasedReload<C>>>,
     pub(super) max_sessions: usize,

@@ -84,7 +84,8 @@ fn tokens() {
         for cache in [Cache::Off, Cache::On] {
             let rows = TOKEN_SIZES.map(|size| {
                 let token = token_of(size, claims);
-                let verifier = ours::caching(Verifier::<Nothing>::builder(ours::keys(Algorithm::HS256)), cache);
+                let verifier =
+                    ours::caching(Verifier::<Nothing>::builder(ours::keys(Algorithm::HS256)), cache);
                 let id = add(&mut suite, verifier, Requests::with_cookie(&token), Answer::Passed);
                 (token.len() as f64, id)
             });
@@ -229,7 +230,8 @@ fn measure_store(count: usize) -> (usize, Outcome, [Id; 5]) {
             let store = store.clone();
             move || {
                 let record = read(&store, &records[turn.next()]).record.expect("it lives");
-                let updated = store.update(&record, Stamps::default()).now_or_never().expect("memory").expect("memory");
+                let updated =
+                    store.update(&record, Stamps::default()).now_or_never().expect("memory").expect("memory");
                 assert!(updated.is_done());
             }
         }),

@@ -10,6 +10,7 @@ mod future_size;
 mod growth;
 mod hand;
 mod hot_path;
+mod instructions;
 mod interleaved;
 mod loopback;
 mod others;
@@ -24,11 +25,13 @@ fn main() {
         ["hot-path"] => hot_path::print(),
         ["growth", ref parts @ ..] => growth::print(parts),
         ["size"] => future_size::print(),
+        ["instructions", kind, count] => instructions::send(kind, count.parse().expect("a number")),
         ["serve", candidate] => loopback::serve(candidate),
         ["header", name] => println!("{}", loopback::header(name)),
         _ => {
             eprintln!(
-                "usage: peers hot-path | growth [PART…] | size | serve bare|hand|ours | header cookie|xsrf"
+                "usage: peers hot-path | growth [PART…] | size | instructions cookie|post|header COUNT \
+                 | serve bare|hand|ours | header cookie|xsrf"
             );
             std::process::exit(2);
         }

@@ -96,8 +96,15 @@ where
                     return Poll::Ready(response.take().expect("the response has arrived"));
                 }
                 StateProj::Handle { future, on_response } => {
-                    let mut response = ready!(future.poll(cx))?;
-                    cookies::keep_from_storing(response.headers_mut());
+                    // In place, so that the response is not moved if there is nothing to do.
+                    let mut answer = future.poll(cx);
+                    if let Poll::Ready(Ok(response)) = &mut answer {
+                        cookies::keep_from_storing(response.headers_mut());
+                    }
+                    if on_response.is_none() {
+                        return answer;
+                    }
+                    let mut response = ready!(answer)?;
                     match on_response.take().map(|on_response| *on_response) {
                         None => return Poll::Ready(Ok(response)),
                         Some(OnResponse::Set { sessions, answer }) => {

@@ -79,7 +79,7 @@ where
     let Some(claims) = inner.authenticator.claims(request) else {
         return Plan::Forward(None);
     };
-    if !by_header && is_due(sessions, claims) {
+    if !by_header && inner.refreshes_early && is_due(sessions, claims) {
         let claims = claims.clone();
         return match refresh_cookie(sessions, request) {
             Some((cookie, own_origin)) => match token_of(cookie, &claims) {
@@ -172,9 +172,6 @@ where
 /// the idle expiry would otherwise pass without the store seeing the session in use.
 fn is_due<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> bool {
     let inner = sessions.inner();
-    if inner.refresh_ahead.is_zero() && inner.refresh_after.is_none() {
-        return false;
-    }
     let now = since_epoch(inner.clock.now());
     let left = since_epoch(claims.expires_at()).saturating_sub(now);
     let age = claims.issued_at().map(|issued_at| now.saturating_sub(since_epoch(issued_at)));
@@ -271,7 +268,7 @@ where
     let token = sessions.only_live(tokens).await?.ok_or(ended)?;
     let own = |cookie: &AccessCookie<C>| cookie.claims.session_id() == Some(&*token.session_id);
     match cookies.into_iter().find(own) {
-        Some(cookie) if is_due(&sessions, &cookie.claims) => {
+        Some(cookie) if sessions.inner().refreshes_early && is_due(&sessions, &cookie.claims) => {
             match refresh(sessions, token, Some(cookie.claims.clone()), may_clear).await? {
                 Proceed::Unchanged { .. } => Ok(Proceed::With(Box::new(cookie))),
                 proceed => Ok(proceed),
