@@ -3,6 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::{
     algorithm::{Algorithm, Family},
@@ -12,7 +13,7 @@ use super::{
 use crate::error::ConfigError;
 
 /// The relevant members of a JWK. Does not implement `Debug`, because they may be private.
-#[derive(Deserialize)]
+#[derive(Deserialize, ZeroizeOnDrop)]
 struct Jwk {
     kty: String,
     alg: Option<String>,
@@ -226,9 +227,10 @@ fn algorithm(jwk: &Jwk) -> Result<Algorithm, ConfigError> {
     }
 }
 
-fn member(value: &Option<String>) -> Result<Vec<u8>, ConfigError> {
+/// Decodes a member, which may be private: the copy is overwritten when it is dropped.
+fn member(value: &Option<String>) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
     let bytes = value.as_ref().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
-    bytes.ok_or_else(incomplete)
+    bytes.map(Zeroizing::new).ok_or_else(incomplete)
 }
 
 fn incomplete() -> ConfigError {

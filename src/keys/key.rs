@@ -1,6 +1,7 @@
 use std::fmt;
 
 use jsonwebtoken::{DecodingKey, DecodingKeyKind, EncodingKey, jwk::EllipticCurve};
+use zeroize::Zeroizing;
 
 use super::{
     algorithm::{Algorithm, Family},
@@ -13,7 +14,7 @@ use crate::error::ConfigError;
 ///
 /// Private keys and shared secrets sign and verify; public keys only verify. The `Debug` output contains the
 /// algorithm and the id, never key material. Secrets are overwritten when the last clone of the key is dropped, except
-/// in threads that have verified with it: these drop theirs the next time they verify a token.
+/// in threads that have verified with it: these drop theirs the next time they verify a token, or when they end.
 ///
 /// # Examples
 ///
@@ -169,8 +170,8 @@ impl Key {
     /// Returns a [`ConfigError`] for the RSA algorithms; generate RSA keys with `openssl genpkey`.
     pub fn generate(algorithm: Algorithm) -> Result<Self, ConfigError> {
         match algorithm.family() {
-            Family::Hmac => Self::hmac(algorithm, random::<64>()),
-            Family::Ed => Self::from_ed25519_seed(&random::<32>()),
+            Family::Hmac => Self::hmac(algorithm, Zeroizing::new(random::<64>()).as_slice()),
+            Family::Ed => Self::from_ed25519_seed(Zeroizing::new(random::<32>()).as_slice()),
             Family::Ec => generate_ec(algorithm),
             Family::Rsa => Err(ConfigError::new(format!(
                 "generating {algorithm} keys is not supported; generate one with `openssl genpkey \
@@ -224,7 +225,7 @@ impl Key {
         if scalar.len() != len {
             return Err(not_a_private_key(algorithm));
         }
-        Self::from_private_der(algorithm, [wrapper, scalar].concat())
+        Self::from_private_der(algorithm, Zeroizing::new([wrapper, scalar].concat()))
     }
 
     /// Creates a private Ed25519 key from its seed.
@@ -232,7 +233,7 @@ impl Key {
         if seed.len() != ED25519_SEED_LEN {
             return Err(not_a_private_key(Algorithm::EdDSA));
         }
-        Self::from_private_der(Algorithm::EdDSA, [ED25519_PKCS8, seed].concat())
+        Self::from_private_der(Algorithm::EdDSA, Zeroizing::new([ED25519_PKCS8, seed].concat()))
     }
 
     /// Returns the raw public key of an ECDSA or EdDSA key.
@@ -324,7 +325,7 @@ impl fmt::Debug for Key {
 fn generate_ec(algorithm: Algorithm) -> Result<Key, ConfigError> {
     // About one in 2^32 random scalars is out of range for P-256, and the provider rejects it.
     for _ in 0..8 {
-        let scalar = random::<48>();
+        let scalar = Zeroizing::new(random::<48>());
         let scalar = if algorithm == Algorithm::ES384 { &scalar[..] } else { &scalar[..32] };
         if let Ok(key) = Key::from_ec_scalar(algorithm, scalar) {
             return Ok(key);

@@ -2,6 +2,7 @@ use std::{fmt, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderMap;
+use zeroize::ZeroizeOnDrop;
 
 use super::cookies::cookie_values;
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 pub(crate) const REFRESH_TYPE: &str = "refresh+jwt";
 
 /// The 128-bit secret of a session. Only the refresh token carries it; the store holds its hash.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, ZeroizeOnDrop)]
 pub(crate) struct SessionSecret([u8; 16]);
 
 impl SessionSecret {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
 
 use crate::{
     error::ConfigError,
@@ -17,7 +18,7 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Keys {
     prefix: Arc<str>,
-    tag_key: Arc<[u8]>,
+    tag_key: Arc<Zeroizing<Vec<u8>>>,
 }
 
 /// The keys of one session.
@@ -36,7 +37,7 @@ impl Keys {
                  for example from `openssl rand -base64 32`",
             ));
         }
-        Ok(Self { prefix: DEFAULT_PREFIX.into(), tag_key: tag_key.into() })
+        Ok(Self { prefix: DEFAULT_PREFIX.into(), tag_key: Arc::new(tag_key.to_vec().into()) })
     }
 
     pub(super) fn with_prefix(self, prefix: &str) -> Result<Self, ConfigError> {
