@@ -70,10 +70,13 @@ pub trait RefreshStore: Send + Sync + 'static {
     /// Removes a session permanently and returns `true` if it existed.
     fn remove(&self, id: &SessionId) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
-    /// Returns the live sessions of `subject`, oldest first.
+    /// Returns the live sessions of `subject`, oldest first, however many there are.
     fn list(&self, subject: &str) -> impl Future<Output = Result<Vec<SessionRecord>, Self::Error>> + Send;
 
     /// Removes all sessions of `subject` except `keep` and returns how many were removed.
+    ///
+    /// Works for any number. It may remove them in batches; if one fails, those before it stay removed. A session that
+    /// begins meanwhile may remain.
     fn remove_all(
         &self,
         subject: &str,
