@@ -23,8 +23,17 @@ mod enabled {
     }
 
     #[cfg(feature = "jwks-remote")]
-    pub(crate) fn key_set_failed(url: &dyn Display, reason: &dyn Display) {
-        tracing::warn!(%url, %reason, "failed to fetch the key set; the last good one stays in use");
+    pub(crate) fn key_set_failed(error: &dyn Display) {
+        tracing::warn!(%error, "failed to fetch the key set; the last good one stays in use");
+    }
+
+    #[cfg(feature = "jwks-remote")]
+    pub(crate) fn key_set_empty(url: &dyn Display) {
+        tracing::warn!(%url, "the key set lists no keys any more: no token is accepted");
+    }
+
+    pub(crate) fn key_left_out(key: &dyn Display) {
+        tracing::info!(%key, "a key of the key set is left out");
     }
 
     pub(crate) fn reload_failed(error: &dyn Display) {
@@ -44,7 +53,10 @@ mod enabled {
     pub(crate) const fn layer_missing(_: &str, _: &str) {}
     pub(crate) fn store_failed(_: &str, _: &dyn Display) {}
     #[cfg(feature = "jwks-remote")]
-    pub(crate) fn key_set_failed(_: &dyn Display, _: &dyn Display) {}
+    pub(crate) fn key_set_failed(_: &dyn Display) {}
+    #[cfg(feature = "jwks-remote")]
+    pub(crate) fn key_set_empty(_: &dyn Display) {}
+    pub(crate) fn key_left_out(_: &dyn Display) {}
     pub(crate) fn reload_failed(_: &dyn Display) {}
     pub(crate) fn cannot_issue(_: &dyn Display) {}
 }

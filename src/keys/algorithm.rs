@@ -81,7 +81,12 @@ impl Algorithm {
     }
 
     /// Returns the algorithm with this `alg` value, which is case-sensitive (RFC 7515 §4.1.1).
+    ///
+    /// `Ed25519` is the fully specified name of `EdDSA` on that curve (RFC 9864 §2.2).
     pub(crate) fn from_name(name: &str) -> Option<Self> {
+        if name == "Ed25519" {
+            return Some(Self::EdDSA);
+        }
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
     }
 
@@ -135,7 +140,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// Parses an `alg` value, which is case-sensitive (RFC 7515 §4.1.1).
+/// Parses an `alg` value, which is case-sensitive (RFC 7515 §4.1.1). `Ed25519` is `EdDSA` (RFC 9864 §2.2).
 impl FromStr for Algorithm {
     type Err = ConfigError;
 

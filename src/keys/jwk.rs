@@ -1,5 +1,7 @@
 //! JSON Web Keys (RFC 7517, RFC 7518 §6, RFC 8037 §2).
 
+use std::fmt;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -8,7 +10,7 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 use super::{
     algorithm::{Algorithm, Family},
     key::Key,
-    ring::KeyRing,
+    ring::{KeyRing, MAX_SIGNATURE_CHECKS},
 };
 use crate::error::ConfigError;
 
@@ -37,6 +39,8 @@ impl Key {
     /// `RS256`. Supports public keys, shared secrets, and private EC and Ed25519 keys. Load private RSA keys from PEM
     /// with [`from_private_pem`](Self::from_private_pem).
     ///
+    /// The numbers of RSA and EC keys may have zero bytes in front, or lack them, as some issuers write them.
+    ///
     /// # Errors
     ///
     /// Returns a [`ConfigError`] if the key is not meant for signatures (`use`, `key_ops`), is of an unsupported
@@ -56,7 +60,7 @@ impl Key {
         let jwk = serde_json::from_slice(jwk.as_ref()).map_err(|_| {
             ConfigError::new("not a valid JSON Web Key; pass one JSON object with at least `kty`")
         })?;
-        from_jwk(&jwk)
+        from_jwk(&jwk, Algorithm::RS256)
     }
 
     /// Returns the public part as a JWK, or `None` for a shared secret, which has no public part.
@@ -96,14 +100,17 @@ impl Key {
 impl KeyRing {
     /// Creates a key ring that verifies with the keys of a JWK Set, such as an authorization server publishes.
     ///
-    /// Unusable keys are ignored (RFC 7517 §5): those for other purposes (`use=enc`), of unsupported types, too weak
-    /// or incomplete. Shared secrets and private keys are ignored as well, since a secret in a published set is no
-    /// longer secret.
+    /// Unusable keys are left out, and the log says so (RFC 7517 §5): those for other purposes (`use=enc`), of
+    /// unsupported types, too weak or incomplete. Shared secrets and private keys are left out as well, since a secret
+    /// in a published set is no longer secret. Copies of a key count once; of different keys with the same id and
+    /// algorithm, the first four are used.
+    ///
+    /// An RSA key without `alg` is used for `RS256`; see [`from_jwks_with_rsa`](Self::from_jwks_with_rsa).
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] if `set` is not a JWK Set, if two of its keys have the same id and algorithm, if it
-    /// contains no usable key, or if it has so many keys of one algorithm without an id that some would never be tried.
+    /// Returns a [`ConfigError`] if `set` is not a JWK Set, if it contains no usable key, or if it has so many keys of
+    /// one algorithm without an id that some would never be tried.
     ///
     /// # Examples
     ///
@@ -115,13 +122,27 @@ impl KeyRing {
     /// # Ok::<(), tower_cookie_jwt::ConfigError>(())
     /// ```
     pub fn from_jwks(set: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        Self::verify_only(usable_keys(set.as_ref())?)
+        Self::from_jwks_with_rsa(set, Algorithm::RS256)
     }
 
-    /// Creates a ring of the set of an authorization server, which decides alone how many of its keys have ids.
-    #[cfg(feature = "jwks-remote")]
-    pub(crate) fn from_remote_jwks(set: &[u8]) -> Result<Self, ConfigError> {
-        Self::from_set(usable_keys(set)?)
+    /// Creates a key ring of a JWK Set whose RSA keys without `alg` are used for `algorithm`.
+    ///
+    /// A key has one algorithm (RFC 8725 §3.1), so an issuer that signs with, say, `PS256` and does not say so in its
+    /// set needs this.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`ConfigError`] in the same cases as [`from_jwks`](Self::from_jwks), and if `algorithm` is not an RSA
+    /// algorithm.
+    pub fn from_jwks_with_rsa(set: impl AsRef<[u8]>, algorithm: Algorithm) -> Result<Self, ConfigError> {
+        let KeySet { keys, left_out } = KeySet::parse(set.as_ref(), algorithm)?;
+        for key in &left_out {
+            crate::trace::key_left_out(key);
+        }
+        if keys.is_empty() {
+            return Err(nothing_usable(&left_out));
+        }
+        Self::of_published(keys)
     }
 
     /// Returns the JWK Set of the public keys as JSON.
@@ -133,30 +154,125 @@ impl KeyRing {
     }
 }
 
-/// Returns the public keys of a JWK Set that this crate can use.
-fn usable_keys(set: &[u8]) -> Result<Vec<Key>, ConfigError> {
-    #[derive(Deserialize)]
-    struct Set {
-        keys: Vec<Value>,
-    }
-    let set: Set = serde_json::from_slice(set).map_err(|_| {
-        ConfigError::new("not a valid JSON Web Key Set; pass a JSON object with an array `keys`")
-    })?;
-    let mut keys = Vec::new();
-    for value in &set.keys {
-        // The members of an unknown key type may have any JSON type.
-        let Ok(jwk) = Jwk::deserialize(value) else {
-            continue;
-        };
-        match from_jwk(&jwk) {
-            Ok(key) if !key.can_sign() => keys.push(key),
-            Ok(_) | Err(_) => {}
-        }
-    }
-    Ok(keys)
+/// The keys of a published set that this crate can use, and the others.
+pub(crate) struct KeySet {
+    pub(crate) keys: Vec<Key>,
+    pub(crate) left_out: Vec<LeftOut>,
 }
 
-fn from_jwk(jwk: &Jwk) -> Result<Key, ConfigError> {
+/// A key of a published set that is not used.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LeftOut {
+    /// Escaped and short, since someone else has chosen it.
+    id: Option<Box<str>>,
+    reason: Box<str>,
+}
+
+impl LeftOut {
+    fn new(id: Option<&str>, reason: impl fmt::Display) -> Self {
+        let short = |id: &str| id.escape_debug().take(MAX_SHOWN_ID).collect::<String>().into();
+        Self { id: id.map(short), reason: reason.to_string().into() }
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.id {
+            Some(id) => write!(f, "`{id}`: {}", self.reason),
+            None => write!(f, "a key without an id: {}", self.reason),
+        }
+    }
+}
+
+impl KeySet {
+    pub(crate) fn check_rsa(algorithm: Algorithm) -> Result<(), ConfigError> {
+        if algorithm.family() == Family::Rsa {
+            return Ok(());
+        }
+        Err(ConfigError::new(format!(
+            "{algorithm} is not an algorithm of RSA keys; name one of the RS and PS algorithms"
+        )))
+    }
+
+    pub(crate) fn parse(set: &[u8], rsa: Algorithm) -> Result<Self, ConfigError> {
+        #[derive(Deserialize)]
+        struct Set {
+            keys: Vec<Value>,
+        }
+        Self::check_rsa(rsa)?;
+        let set: Set = serde_json::from_slice(set).map_err(|_| {
+            ConfigError::new("not a valid JSON Web Key Set; pass a JSON object with an array `keys`")
+        })?;
+        let (mut keys, mut left_out) = (Vec::<Key>::new(), Vec::new());
+        for value in &set.keys {
+            let id = value.get("kid").and_then(Value::as_str);
+            // The members of an unknown key type may have any JSON type.
+            let key = match Jwk::deserialize(value) {
+                Ok(jwk) => from_jwk(&jwk, rsa),
+                Err(_) => Err(ConfigError::new("its members are not those of a key that is supported")),
+            };
+            let reason = match key {
+                Ok(key) if key.can_sign() => "it is not public".to_owned(),
+                Ok(key) if keys.iter().any(|other| other.is_copy_of(&key)) => continue,
+                Ok(key) => {
+                    let is_rival =
+                        |other: &&Key| other.id() == key.id() && other.algorithm() == key.algorithm();
+                    if key.id().is_none() || keys.iter().filter(is_rival).count() < MAX_SIGNATURE_CHECKS {
+                        keys.push(key);
+                        continue;
+                    }
+                    format!("a token is checked against at most {MAX_SIGNATURE_CHECKS} keys of one id")
+                }
+                Err(error) => error.to_string(),
+            };
+            if left_out.len() < MAX_LEFT_OUT {
+                left_out.push(LeftOut::new(id, reason));
+            }
+        }
+        Ok(Self { keys, left_out })
+    }
+}
+
+#[cfg(feature = "jwks-remote")]
+impl KeySet {
+    /// Leaves out keys without an id that no token would be checked against, because others come first.
+    pub(crate) fn without_unreachable(self) -> Self {
+        let Self { keys, mut left_out } = self;
+        let mut kept = Vec::<Key>::with_capacity(keys.len());
+        for key in keys {
+            let is_rival = |other: &&Key| other.id().is_none() && other.algorithm() == key.algorithm();
+            if key.id().is_none() && kept.iter().filter(is_rival).count() >= MAX_SIGNATURE_CHECKS {
+                let reason =
+                    format!("a token is checked against at most {MAX_SIGNATURE_CHECKS} keys without an id");
+                left_out.push(LeftOut::new(None, reason));
+            } else {
+                kept.push(key);
+            }
+        }
+        Self { keys: kept, left_out }
+    }
+}
+
+/// Says what was in a set without a usable key.
+pub(crate) fn nothing_usable(left_out: &[LeftOut]) -> ConfigError {
+    if left_out.is_empty() {
+        return ConfigError::new("the JSON Web Key Set lists no keys; a key ring needs at least one key");
+    }
+    let shown: Vec<_> = left_out.iter().take(MAX_SHOWN).map(LeftOut::to_string).collect();
+    ConfigError::new(format!(
+        "a key ring needs at least one key, but none of the JSON Web Key Set is usable: {}",
+        shown.join("; ")
+    ))
+}
+
+/// The most characters of an id that the log shows.
+const MAX_SHOWN_ID: usize = 64;
+/// The most keys of a set that are remembered as left out.
+const MAX_LEFT_OUT: usize = 64;
+/// The most keys that an error lists.
+const MAX_SHOWN: usize = 4;
+
+fn from_jwk(jwk: &Jwk, rsa: Algorithm) -> Result<Key, ConfigError> {
     if jwk.usage.as_deref().is_some_and(|usage| usage != "sig") {
         return Err(ConfigError::new("the key's `use` is not `sig`; choose a key for signatures"));
     }
@@ -166,7 +282,7 @@ fn from_jwk(jwk: &Jwk) -> Result<Key, ConfigError> {
             "the key's `key_ops` include neither `sign` nor `verify`; choose a key for signatures",
         ));
     }
-    let algorithm = algorithm(jwk)?;
+    let algorithm = algorithm(jwk, rsa)?;
     let key = match algorithm.family() {
         Family::Hmac => Key::hmac(algorithm, member(&jwk.k)?),
         Family::Rsa if jwk.d.is_some() => {
@@ -175,15 +291,23 @@ fn from_jwk(jwk: &Jwk) -> Result<Key, ConfigError> {
             ));
         }
         Family::Rsa => Key::from_rsa_components(algorithm, member(&jwk.n)?, member(&jwk.e)?),
-        Family::Ec if jwk.d.is_some() => Key::from_ec_scalar(algorithm, &member(&jwk.d)?),
         Family::Ec => {
-            let (x, y) = (member(&jwk.x)?, member(&jwk.y)?);
-            // Each must have the full length of the field (RFC 7518 §6.2.1.2): the total length alone would accept a
-            // short coordinate next to a long one.
-            if x.len() != y.len() {
-                return Err(incomplete());
+            let point = || {
+                let (x, y) = (number(&jwk.x, algorithm)?, number(&jwk.y, algorithm)?);
+                Ok::<_, ConfigError>([&[4][..], &x, &y].concat())
+            };
+            if jwk.d.is_none() {
+                Key::from_public_bytes(algorithm, point()?)
+            } else {
+                let key = Key::from_ec_scalar(algorithm, &number(&jwk.d, algorithm)?)?;
+                // A scalar that lacks a byte is that of another key.
+                if key.public_bytes() != Some(&point()?) {
+                    return Err(ConfigError::new(
+                        "the private part of the JSON Web Key is not that of its public part; load the key anew",
+                    ));
+                }
+                Ok(key)
             }
-            Key::from_public_bytes(algorithm, [&[4][..], &x, &y].concat())
         }
         Family::Ed if jwk.d.is_some() => Key::from_ed25519_seed(&member(&jwk.d)?),
         Family::Ed => Key::from_public_bytes(algorithm, member(&jwk.x)?),
@@ -196,12 +320,12 @@ fn from_jwk(jwk: &Jwk) -> Result<Key, ConfigError> {
 }
 
 /// Returns the key's algorithm, which must match its type and curve.
-fn algorithm(jwk: &Jwk) -> Result<Algorithm, ConfigError> {
+fn algorithm(jwk: &Jwk, rsa: Algorithm) -> Result<Algorithm, ConfigError> {
     let by_kind = match (&*jwk.kty, jwk.crv.as_deref()) {
         ("EC", Some("P-256")) => Some(Algorithm::ES256),
         ("EC", Some("P-384")) => Some(Algorithm::ES384),
         ("OKP", Some("Ed25519")) => Some(Algorithm::EdDSA),
-        ("RSA", _) => Some(Algorithm::RS256),
+        ("RSA", _) => Some(rsa),
         ("oct", _) => None,
         _ => {
             return Err(ConfigError::new(
@@ -231,6 +355,22 @@ fn algorithm(jwk: &Jwk) -> Result<Algorithm, ConfigError> {
 fn member(value: &Option<String>) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
     let bytes = value.as_ref().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
     bytes.map(Zeroizing::new).ok_or_else(incomplete)
+}
+
+/// Decodes a number with the length of the curve's field (RFC 7518 §6.2.1.2).
+///
+/// Some issuers leave zero bytes out in front, as in other encodings of numbers, or put one there.
+fn number(value: &Option<String>, algorithm: Algorithm) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
+    let len = algorithm.point_len() / 2;
+    let bytes = member(value)?;
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    let significant = &bytes[zeros..];
+    if significant.len() > len {
+        return Err(incomplete());
+    }
+    let mut number = Zeroizing::new(vec![0; len]);
+    number[len - significant.len()..].copy_from_slice(significant);
+    Ok(number)
 }
 
 fn incomplete() -> ConfigError {

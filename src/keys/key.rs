@@ -241,6 +241,22 @@ impl Key {
         self.verifying.try_get_as_bytes().ok()
     }
 
+    /// Returns `true` if both keys verify the same tokens: the id, the algorithm and the public key are the same.
+    pub(super) fn is_copy_of(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.algorithm == other.algorithm
+            && match self.algorithm.family() {
+                Family::Hmac => false,
+                Family::Rsa => {
+                    let (one, other) = (self.rsa_components(), other.rsa_components());
+                    one.is_some() && one == other
+                }
+                Family::Ec | Family::Ed => {
+                    self.public_bytes().is_some() && self.public_bytes() == other.public_bytes()
+                }
+            }
+    }
+
     /// Returns the modulus and the exponent of an RSA key.
     pub(super) fn rsa_components(&self) -> Option<(Vec<u8>, Vec<u8>)> {
         match self.verifying.kind() {
@@ -288,8 +304,8 @@ impl Key {
             Family::Rsa => {
                 let (n, e) = (provider().key_utils.rsa_pub_components_from_public_key)(bytes)
                     .map_err(|_| not_a_public_key(algorithm))?;
-                RsaNumbers::checked(&n, &e)?;
-                true
+                // From the numbers, so that it does not depend on the provider how they were encoded.
+                return Self::from_rsa_components(algorithm, n, e);
             }
             Family::Ec => {
                 bytes.len() == algorithm.point_len()

@@ -34,7 +34,10 @@ mod key;
 mod public;
 mod ring;
 
-#[cfg(feature = "jwks-remote")]
-pub(crate) use self::ring::SharedKeys;
 pub(crate) use self::ring::{Epoch, MAX_SIGNATURE_CHECKS};
 pub use self::{algorithm::Algorithm, key::Key, ring::KeyRing};
+#[cfg(feature = "jwks-remote")]
+pub(crate) use self::{
+    jwk::{KeySet, LeftOut, nothing_usable},
+    ring::SharedKeys,
+};

@@ -41,8 +41,8 @@ pub(crate) struct SharedKeys {
     keys: RwLock<Arc<Keys>>,
     /// The epoch of `keys`, readable without taking the lock.
     epoch: AtomicU64,
-    /// Called when no key in the ring matches a token.
-    on_unknown: Option<OnUnknown>,
+    /// Called when no key in the ring verifies a token that is otherwise acceptable.
+    on_missing: Option<OnMissing>,
 }
 
 /// Identifies the set of keys that verified a token. Cached results are valid only while that set is in use.
@@ -107,13 +107,6 @@ impl KeyRing {
     /// Returns a [`ConfigError`] if there are no keys, if two keys have the same id and algorithm, or if the ring has
     /// so many keys of one algorithm without an id that some would never be tried.
     pub fn verify_only(keys: impl IntoIterator<Item = Key>) -> Result<Self, ConfigError> {
-        let ring = Self::from_set(keys)?;
-        ring.keys().check_reachable()?;
-        Ok(ring)
-    }
-
-    /// Creates a ring of a set that someone else has composed, whatever its keys lack.
-    pub(super) fn from_set(keys: impl IntoIterator<Item = Key>) -> Result<Self, ConfigError> {
         let mut ring = Keys::default();
         for key in keys {
             ring.add(key)?;
@@ -121,7 +114,15 @@ impl KeyRing {
         if ring.keys.is_empty() {
             return Err(ConfigError::new("a key ring needs at least one key"));
         }
+        ring.check_reachable()?;
         Ok(Self::from_keys(ring))
+    }
+
+    /// Creates a ring of the keys of a published set, which may share their ids.
+    pub(super) fn of_published(keys: Vec<Key>) -> Result<Self, ConfigError> {
+        let keys = Keys { keys, ..Keys::default() };
+        keys.check_reachable()?;
+        Ok(Self::from_keys(keys))
     }
 
     /// Also accepts tokens signed with `key`.
@@ -169,11 +170,16 @@ impl KeyRing {
             && (!epoch.ages || self.keys().is_available())
     }
 
-    /// Reports that no key matches a token, so that a remote set can be fetched again.
-    pub(crate) fn miss(&self) {
-        if let Some(on_unknown) = &self.shared.on_unknown {
-            on_unknown();
-        }
+    /// Returns `true` if the keys are those of a remote set, which may change.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.shared.on_missing.is_some()
+    }
+
+    /// Reports that no key verifies a token that is otherwise acceptable, so that a remote set is fetched again.
+    ///
+    /// `id` is that of a key which the set does not have. Returns `true` if a fetch may still bring it.
+    pub(crate) fn miss(&self, id: Option<&str>) -> bool {
+        self.shared.on_missing.as_ref().is_some_and(|on_missing| on_missing(id))
     }
 
     fn from_keys(keys: Keys) -> Self {
@@ -182,9 +188,9 @@ impl KeyRing {
 
     /// Creates a ring without keys, which become available with the first remote set.
     #[cfg(feature = "jwks-remote")]
-    pub(crate) fn awaited(on_unknown: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn awaited(on_missing: impl Fn(Option<&str>) -> bool + Send + Sync + 'static) -> Self {
         let keys = Keys { freshness: Freshness::NotYet, ..Keys::default() };
-        Self { shared: Arc::new(SharedKeys::new(keys, Some(Box::new(on_unknown)))) }
+        Self { shared: Arc::new(SharedKeys::new(keys, Some(Box::new(on_missing)))) }
     }
 
     /// Returns a weak reference, so that following a remote set does not keep the ring alive.
@@ -194,11 +200,11 @@ impl KeyRing {
     }
 }
 
-type OnUnknown = Box<dyn Fn() + Send + Sync>;
+type OnMissing = Box<dyn Fn(Option<&str>) -> bool + Send + Sync>;
 
 impl SharedKeys {
-    fn new(keys: Keys, on_unknown: Option<OnUnknown>) -> Self {
-        Self { epoch: AtomicU64::new(keys.epoch), keys: RwLock::new(Arc::new(keys)), on_unknown }
+    fn new(keys: Keys, on_missing: Option<OnMissing>) -> Self {
+        Self { epoch: AtomicU64::new(keys.epoch), keys: RwLock::new(Arc::new(keys)), on_missing }
     }
 
     /// Replaces the keys and starts a new epoch, which invalidates all cached results.
@@ -209,11 +215,10 @@ impl SharedKeys {
         self.epoch.store(epoch, Ordering::Release);
     }
 
-    /// Replaces the keys with those of `ring`, which may be used until `until`.
+    /// Replaces the keys with those of a remote set, which may be used until `until`.
     #[cfg(feature = "jwks-remote")]
-    pub(crate) fn take(&self, ring: &KeyRing, until: Instant) {
-        let keys = Keys { freshness: Freshness::Until(until), ..(*ring.keys()).clone() };
-        self.set(&keys);
+    pub(crate) fn take(&self, keys: Vec<Key>, until: Instant) {
+        self.set(&Keys { keys, freshness: Freshness::Until(until), ..Keys::default() });
     }
 }
 

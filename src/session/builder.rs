@@ -334,11 +334,13 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
         let mut issuer = Issuer::new(self.keys.clone()).with_xsrf_claim(&self.xsrf_claim);
         let mut access = Verifier::<C>::builder(self.keys.clone())
             .with_types([ACCESS_TYPE])
+            .of_sessions()
             .with_leeway(self.leeway)
             .with_xsrf_claim(&self.xsrf_claim)
             .with_clock(self.clock.clone());
         let mut refresh = Verifier::<()>::builder(self.keys.clone())
             .with_types([REFRESH_TYPE])
+            .of_sessions()
             .with_leeway(self.leeway)
             .with_clock(self.clock.clone());
         if let Some(name) = &self.issuer {

@@ -16,6 +16,7 @@ use serde::{
     },
     forward_to_deserialize_any,
 };
+use serde_json::Value;
 
 use super::{
     claims::Verified,
@@ -24,13 +25,30 @@ use super::{
 };
 use crate::keys::Epoch;
 
+/// How to read the registered claims.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'r> {
+    /// The name of the claim that holds the XSRF token.
+    pub(super) xsrf_claim: &'r str,
+    /// The name of the claim that holds the scopes.
+    pub(super) scope_claim: &'r str,
+    /// Whether `iss` is compared. If not, and if it is no string, it counts as absent.
+    pub(super) compares_issuer: bool,
+    /// Whether `aud` is compared. If not, and if it is of another type, it counts as absent.
+    pub(super) compares_audience: bool,
+    /// Whether `sid` and `gen` are those of this crate's sessions. If not, and if they are of another type, they count
+    /// as absent: other issuers give these names to something else.
+    pub(super) of_sessions: bool,
+}
+
 /// The names that the application's claims must not have, in addition to the name of the XSRF claim.
 pub(crate) const RESERVED: [&str; 11] =
     ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "sid", "gen", "scope"];
 
 /// The reason why a claims set cannot be read.
 pub(super) enum Unreadable {
-    /// It is not a JSON object, a registered claim has the wrong type or occurs twice, or `exp` is missing.
+    /// It is not a JSON object, a claim that decides about the token has another type, a registered claim occurs twice,
+    /// or `exp` is missing.
     Malformed,
     /// The registered claims are valid, but the application's claims do not deserialize to its type.
     ClaimsMismatch(Box<Registered>),
@@ -43,16 +61,20 @@ pub(super) enum Unreadable {
 /// changed.
 pub(super) fn read<'de, C: Deserialize<'de>>(
     json: &'de [u8],
-    xsrf_claim: &str,
+    rules: Rules<'_>,
     epoch: Epoch,
 ) -> Result<Arc<Verified<C>>, Unreadable> {
     // Validating the whole text at once is cheaper than validating each string.
     let json = str::from_utf8(json).map_err(|_| Unreadable::Malformed)?;
-    if let Ok(both) = read_in_one_pass(json, xsrf_claim, epoch) {
+    // Nearly all tokens have the expected types, and need no second look.
+    if let Ok(both) = read_in_one_pass(json, rules, Types::AsExpected, epoch) {
         return Ok(both);
     }
-    // Not on the hot path: parse again to find out which claims are invalid.
-    match read_in_one_pass::<IgnoredAny>(json, xsrf_claim, epoch) {
+    if let Ok(both) = read_in_one_pass(json, rules, Types::AsTheyCome, epoch) {
+        return Ok(both);
+    }
+    // Parse again to find out which claims are invalid.
+    match read_in_one_pass::<IgnoredAny>(json, rules, Types::AsTheyCome, epoch) {
         Ok(verified) => Err(Unreadable::ClaimsMismatch(Box::new(verified.registered.clone()))),
         Err(_) => Err(Unreadable::Malformed),
     }
@@ -60,7 +82,8 @@ pub(super) fn read<'de, C: Deserialize<'de>>(
 
 fn read_in_one_pass<'de, C: Deserialize<'de>>(
     json: &'de str,
-    xsrf_claim: &str,
+    rules: Rules<'_>,
+    types: Types,
     epoch: Epoch,
 ) -> Result<Arc<Verified<C>>, serde_json::Error> {
     if !is_object(json.as_bytes()) {
@@ -68,7 +91,7 @@ fn read_in_one_pass<'de, C: Deserialize<'de>>(
     }
     let mut parsed = ParsedClaims::default();
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let custom = C::deserialize(Own { deserializer: &mut deserializer, parsed: &mut parsed, xsrf_claim })?;
+    let custom = C::deserialize(Own { deserializer: &mut deserializer, parsed: &mut parsed, rules, types })?;
     deserializer.end()?;
     let registered = Registered::keep(parsed).ok_or_else(|| de::Error::custom("a token without `exp`"))?;
     Ok(Arc::new(Verified::new(epoch, registered, custom)))
@@ -78,7 +101,17 @@ fn read_in_one_pass<'de, C: Deserialize<'de>>(
 struct Own<'r, 'de, D> {
     deserializer: D,
     parsed: &'r mut ParsedClaims<'de>,
-    xsrf_claim: &'r str,
+    rules: Rules<'r>,
+    types: Types,
+}
+
+/// What to make of a claim of another type than the expected one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Types {
+    /// Fail.
+    AsExpected,
+    /// Fail if the claim decides about the token, and otherwise take it for absent.
+    AsTheyCome,
 }
 
 impl<'de, D> Own<'_, 'de, D> {
@@ -90,7 +123,8 @@ impl<'de, D> Own<'_, 'de, D> {
             visitor,
             shape,
             parsed: self.parsed,
-            xsrf_claim: self.xsrf_claim,
+            rules: self.rules,
+            types: self.types,
         })
     }
 }
@@ -153,7 +187,8 @@ struct OwnVisitor<'r, 'de, V> {
     visitor: V,
     shape: Shape,
     parsed: &'r mut ParsedClaims<'de>,
-    xsrf_claim: &'r str,
+    rules: Rules<'r>,
+    types: Types,
 }
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for OwnVisitor<'_, 'de, V> {
@@ -164,7 +199,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for OwnVisitor<'_, 'de, V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        let mut own = OwnMap { map, parsed: self.parsed, xsrf_claim: self.xsrf_claim };
+        let mut own = OwnMap { map, parsed: self.parsed, rules: self.rules, types: self.types };
         let value = match self.shape {
             Shape::Map => self.visitor.visit_map(&mut own)?,
             Shape::Enum => self.visitor.visit_enum(MapAccessDeserializer::new(&mut own))?,
@@ -179,7 +214,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for OwnVisitor<'_, 'de, V> {
 struct OwnMap<'r, 'de, A> {
     map: A,
     parsed: &'r mut ParsedClaims<'de>,
-    xsrf_claim: &'r str,
+    rules: Rules<'r>,
+    types: Types,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for OwnMap<'_, 'de, A> {
@@ -202,34 +238,45 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for OwnMap<'_, 'de, A> {
 impl<'de, A: MapAccess<'de>> OwnMap<'_, 'de, A> {
     /// Reads the value if `name` is a registered claim, and returns `false` if it is the application's.
     fn take(&mut self, name: &str) -> Result<bool, A::Error> {
-        let Self { map, parsed, xsrf_claim, .. } = self;
+        let Self { map, parsed, rules, types } = self;
+        let tolerant = *types == Types::AsTheyCome;
+        let seen = &mut parsed.seen;
         match name {
-            _ if name == *xsrf_claim => once(map, &mut parsed.xsrf_token)?,
-            "iss" => once(map, &mut parsed.issuer)?,
-            "sub" => once(map, &mut parsed.subject)?,
-            "aud" => once(map, &mut parsed.audience)?,
-            "exp" => once(map, &mut parsed.expires_at)?,
-            "nbf" => once(map, &mut parsed.not_before)?,
-            "iat" => once(map, &mut parsed.issued_at)?,
-            "auth_time" => once(map, &mut parsed.authenticated_at)?,
-            "jti" => once(map, &mut parsed.token_id)?,
-            "sid" => once(map, &mut parsed.session_id)?,
-            "gen" => once(map, &mut parsed.generation)?,
-            "scope" => once(map, &mut parsed.scope)?,
+            _ if name == rules.xsrf_claim => once(map, seen, 0, tolerant, &mut parsed.xsrf_token)?,
+            _ if name == rules.scope_claim => once(map, seen, 1, tolerant, &mut parsed.scope)?,
+            "iss" => once(map, seen, 2, tolerant && !rules.compares_issuer, &mut parsed.issuer)?,
+            "sub" => once(map, seen, 3, false, &mut parsed.subject)?,
+            "aud" => once(map, seen, 4, tolerant && !rules.compares_audience, &mut parsed.audience)?,
+            "exp" => once(map, seen, 5, false, &mut parsed.expires_at)?,
+            "nbf" => once(map, seen, 6, false, &mut parsed.not_before)?,
+            "iat" => once(map, seen, 7, tolerant, &mut parsed.issued_at)?,
+            "auth_time" => once(map, seen, 8, tolerant, &mut parsed.authenticated_at)?,
+            "jti" => once(map, seen, 9, false, &mut parsed.token_id)?,
+            "sid" => once(map, seen, 10, tolerant && !rules.of_sessions, &mut parsed.session_id)?,
+            "gen" => once(map, seen, 11, tolerant && !rules.of_sessions, &mut parsed.generation)?,
             _ => return Ok(false),
         }
         Ok(true)
     }
 }
 
-/// Reads the next value into `slot`, and rejects a duplicate (RFC 7519 §4).
+/// Reads the next value into `slot`, and rejects a duplicate (RFC 7519 §4), whatever the values.
+///
+/// If `tolerant`, a value of another type leaves the slot empty.
 fn once<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
     map: &mut A,
+    seen: &mut u16,
+    bit: u8,
+    tolerant: bool,
     slot: &mut Option<T>,
 ) -> Result<(), A::Error> {
-    if slot.is_some() {
+    if *seen & 1 << bit != 0 {
         return Err(de::Error::custom("a registered claim occurs twice"));
     }
-    *slot = Some(map.next_value()?);
+    *seen |= 1 << bit;
+    *slot = match tolerant {
+        false => Some(map.next_value()?),
+        true => T::deserialize(map.next_value::<Value>()?).ok(),
+    };
     Ok(())
 }

@@ -93,10 +93,11 @@ impl Registered {
         let mut keep = |text: Option<Text<'_>>| text.map(|text| append(&mut texts, &text));
         let (issuer, subject) = (keep(parsed.issuer), keep(parsed.subject));
         let (token_id, session_id) = (keep(parsed.token_id), keep(parsed.session_id));
-        let (scope, xsrf_token) = (keep(parsed.scope), keep(parsed.xsrf_token));
+        let xsrf_token = keep(parsed.xsrf_token);
+        let scope = parsed.scope.map(|scope| append_scope(&mut texts, &scope));
         let audience = match parsed.audience {
-            Some(Audience::One(name)) => Spans::One(append(&mut texts, &name)),
-            Some(Audience::Several(names)) => {
+            Some(Texts::One(name)) => Spans::One(append(&mut texts, &name)),
+            Some(Texts::Several(names)) => {
                 Spans::Several(names.iter().map(|name| append(&mut texts, name)).collect())
             }
             None => Spans::default(),
@@ -125,6 +126,24 @@ fn append(texts: &mut String, text: &str) -> Span {
     Span { start, end: texts.len() }
 }
 
+/// Appends scopes as a list that spaces separate. Of an array, each element is one scope, so one that contains a space
+/// would become several: it is left out, as no scope contains a space (RFC 6749 §3.3).
+fn append_scope(texts: &mut String, scope: &Texts<'_>) -> Span {
+    match scope {
+        Texts::One(list) => append(texts, list),
+        Texts::Several(names) => {
+            let start = texts.len();
+            for name in names.iter().filter(|name| !name.contains(' ')) {
+                if texts.len() > start {
+                    texts.push(' ');
+                }
+                texts.push_str(name);
+            }
+            Span { start, end: texts.len() }
+        }
+    }
+}
+
 impl Default for Spans {
     fn default() -> Self {
         Self::Several(Vec::new())
@@ -134,9 +153,11 @@ impl Default for Spans {
 /// The registered claims as parsed from the payload, including those that this crate adds.
 #[derive(Default)]
 pub(super) struct ParsedClaims<'de> {
+    /// The claims that have occurred, whatever their values, as a set of bits.
+    pub(super) seen: u16,
     pub(super) issuer: Option<Text<'de>>,
     pub(super) subject: Option<Text<'de>>,
-    pub(super) audience: Option<Audience<'de>>,
+    pub(super) audience: Option<Texts<'de>>,
     pub(super) expires_at: Option<NumericDate>,
     pub(super) not_before: Option<NumericDate>,
     pub(super) issued_at: Option<NumericDate>,
@@ -144,17 +165,18 @@ pub(super) struct ParsedClaims<'de> {
     pub(super) token_id: Option<Text<'de>>,
     pub(super) session_id: Option<Text<'de>>,
     pub(super) generation: Option<u32>,
-    pub(super) scope: Option<Text<'de>>,
+    /// One text, or several that each name a scope.
+    pub(super) scope: Option<Texts<'de>>,
     pub(super) xsrf_token: Option<Text<'de>>,
 }
 
 impl ParsedClaims<'_> {
-    /// Returns the total length of all strings in bytes.
+    /// Returns at least the total length of all strings in bytes.
     pub(super) fn text_len(&self) -> usize {
         let Self { issuer, subject, token_id, session_id, scope, xsrf_token, audience, .. } = self;
-        let texts = [issuer, subject, token_id, session_id, scope, xsrf_token].into_iter().flatten();
-        let names = audience.as_ref().map_or(&[][..], Audience::names);
-        texts.chain(names).map(|text| text.len()).sum()
+        let texts = [issuer, subject, token_id, session_id, xsrf_token].into_iter().flatten();
+        let lists = [audience, scope].into_iter().flatten().flat_map(Texts::each);
+        texts.chain(lists).map(|text| text.len() + 1).sum()
     }
 }
 
@@ -234,14 +256,14 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 }
 
-/// The value of `aud`: one string or an array of strings (RFC 7519 §4.1.3).
-pub(super) enum Audience<'de> {
+/// The value of `aud` (RFC 7519 §4.1.3) or of a list of scopes: one string or an array of strings.
+pub(super) enum Texts<'de> {
     One(Text<'de>),
     Several(Vec<Text<'de>>),
 }
 
-impl<'de> Audience<'de> {
-    pub(super) fn names(&self) -> &[Text<'de>] {
+impl<'de> Texts<'de> {
+    pub(super) fn each(&self) -> &[Text<'de>] {
         match self {
             Self::One(name) => std::slice::from_ref(name),
             Self::Several(names) => names,
@@ -249,28 +271,28 @@ impl<'de> Audience<'de> {
     }
 }
 
-impl<'de> Deserialize<'de> for Audience<'de> {
+impl<'de> Deserialize<'de> for Texts<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AudienceVisitor;
-        impl<'de> Visitor<'de> for AudienceVisitor {
-            type Value = Audience<'de>;
+        struct TextsVisitor;
+        impl<'de> Visitor<'de> for TextsVisitor {
+            type Value = Texts<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string or an array of strings")
             }
 
-            fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Audience<'de>, E> {
-                TextVisitor.visit_borrowed_str(name).map(Audience::One)
+            fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Texts<'de>, E> {
+                TextVisitor.visit_borrowed_str(name).map(Texts::One)
             }
 
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Audience<'de>, E> {
-                TextVisitor.visit_str(name).map(Audience::One)
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Texts<'de>, E> {
+                TextVisitor.visit_str(name).map(Texts::One)
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, names: A) -> Result<Audience<'de>, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(names)).map(Audience::Several)
+            fn visit_seq<A: SeqAccess<'de>>(self, names: A) -> Result<Texts<'de>, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(names)).map(Texts::Several)
             }
         }
-        deserializer.deserialize_any(AudienceVisitor)
+        deserializer.deserialize_any(TextsVisitor)
     }
 }

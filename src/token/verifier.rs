@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::{
     budget::Budget,
@@ -16,7 +16,7 @@ use super::{
     claims::{Claims, Source, Verified},
     error::{TokenError, TokenErrorKind},
     jws::{Encoded, Header, KnownHeaders, MAX_TOKEN_LEN, decode, same_media_type, split, with_decoded},
-    payload::{self, RESERVED, Unreadable},
+    payload::{self, RESERVED, Rules, Unreadable},
     registered::Registered,
 };
 use crate::{
@@ -77,6 +77,9 @@ struct Policy {
     without_type: bool,
     leeway: Duration,
     xsrf_claim: Box<str>,
+    scope_claim: Box<str>,
+    /// Whether `sid` and `gen` are those of this crate's sessions.
+    of_sessions: bool,
     clock: SharedClock,
 }
 
@@ -181,6 +184,20 @@ impl<C> VerifierBuilder<C> {
         self
     }
 
+    /// Sets the name of the claim that holds the granted scopes: a space-separated list, or an array of strings.
+    ///
+    /// Some issuers use `scp`. Defaults to `scope` (RFC 8693 §4.2).
+    pub fn with_scope_claim(mut self, name: impl Into<String>) -> Self {
+        self.policy.scope_claim = name.into().into_boxed_str();
+        self
+    }
+
+    /// Takes `sid` and `gen` for those of this crate's sessions.
+    pub(crate) const fn of_sessions(mut self) -> Self {
+        self.policy.of_sessions = true;
+        self
+    }
+
     /// Sets the clock against which `exp` and `nbf` are checked.
     ///
     /// Defaults to the operating system's clock.
@@ -207,9 +224,9 @@ impl<C> VerifierBuilder<C> {
     /// # Errors
     ///
     /// Returns a [`ConfigError`] if the issuer or the audience is empty, if the list of accepted types is empty, or
-    /// if the name of the XSRF claim is empty or that of a registered claim.
+    /// if the name of the XSRF claim or of the scope claim is empty or that of another registered claim.
     pub fn build(self) -> Result<Verifier<C>, ConfigError> {
-        let Policy { issuer, audience, types, without_type, xsrf_claim, .. } = &self.policy;
+        let Policy { issuer, audience, types, without_type, xsrf_claim, scope_claim, .. } = &self.policy;
         for (name, value) in [("issuer", issuer), ("audience", audience)] {
             if value.as_deref() == Some("") {
                 return Err(ConfigError::new(format!(
@@ -224,6 +241,7 @@ impl<C> VerifierBuilder<C> {
             ));
         }
         check_xsrf_claim(xsrf_claim)?;
+        check_scope_claim(scope_claim, xsrf_claim)?;
         Ok(Verifier::with_policy(self.policy, self.cache_bytes))
     }
 }
@@ -245,7 +263,7 @@ impl<C: DeserializeOwned> Verifier<C> {
         let checked = self.policy.check_jws(token.as_bytes(), &mut Budget::default(), &self.memory.headers);
         checked.is_ok_and(|(payload, epoch)| {
             decode(payload)
-                .is_ok_and(|claims| payload::read::<C>(&claims, &self.policy.xsrf_claim, epoch).is_ok())
+                .is_ok_and(|claims| payload::read::<C>(&claims, self.policy.rules(), epoch).is_ok())
         })
     }
 
@@ -275,7 +293,10 @@ impl<C: DeserializeOwned> Verifier<C> {
         budget: &mut Budget,
         now: Duration,
     ) -> Result<Arc<Verified<C>>, TokenErrorKind> {
-        let (payload, epoch) = self.policy.check_jws(token, budget, &self.memory.headers)?;
+        let (payload, epoch) = match self.policy.check_jws(token, budget, &self.memory.headers) {
+            Ok(checked) => checked,
+            Err(kind) => return Err(self.policy.without_key(token, kind, now)),
+        };
         let verified = with_decoded(payload, |payload| self.policy.read_claims(payload, epoch, now))?;
         self.memory.tokens.insert(token, verified.clone());
         Ok(verified)
@@ -303,7 +324,19 @@ impl Policy {
             without_type: true,
             leeway: DEFAULT_LEEWAY,
             xsrf_claim: XSRF_CLAIM.into(),
+            scope_claim: SCOPE_CLAIM.into(),
+            of_sessions: false,
             clock: SharedClock::default(),
+        }
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        Rules {
+            xsrf_claim: &self.xsrf_claim,
+            scope_claim: &self.scope_claim,
+            compares_issuer: self.issuer.is_some(),
+            compares_audience: self.audience.is_some(),
+            of_sessions: self.of_sessions,
         }
     }
 
@@ -364,10 +397,31 @@ impl Policy {
                 return Ok(keys.epoch());
             }
         }
-        if refused == TokenErrorKind::UnknownKey {
-            self.keys.miss();
-        }
         Err(refused)
+    }
+
+    /// Returns why a token is refused that no key verifies.
+    ///
+    /// The keys of a remote set may change at any time. If only the key is missing, it is looked for, and until that is
+    /// done the token is neither accepted nor refused. A token that would not be accepted with any key is not worth it.
+    #[cold]
+    fn without_key(&self, token: &[u8], kind: TokenErrorKind, now: Duration) -> TokenErrorKind {
+        if !self.keys.is_remote()
+            || !matches!(kind, TokenErrorKind::UnknownKey | TokenErrorKind::BadSignature)
+        {
+            return kind;
+        }
+        let Some(parts) = split(token) else { return kind };
+        let Ok(header) = decode(parts.header) else { return kind };
+        let Ok(Header { kid, .. }) = Header::parse(&header) else { return kind };
+        let is_acceptable = decode(parts.payload).is_ok_and(|payload| {
+            self.read_claims::<IgnoredAny>(&payload, self.keys.keys().epoch(), now).is_ok()
+        });
+        if !is_acceptable {
+            return kind;
+        }
+        let unknown = kid.as_deref().filter(|_| kind == TokenErrorKind::UnknownKey);
+        if self.keys.miss(unknown) { TokenErrorKind::KeysUnavailable } else { kind }
     }
 
     fn read_claims<C: DeserializeOwned>(
@@ -376,7 +430,7 @@ impl Policy {
         epoch: Epoch,
         now: Duration,
     ) -> Result<Arc<Verified<C>>, TokenErrorKind> {
-        match payload::read::<C>(payload, &self.xsrf_claim, epoch) {
+        match payload::read::<C>(payload, self.rules(), epoch) {
             Ok(verified) => {
                 self.check(&verified.registered, now)?;
                 Ok(verified)
@@ -455,8 +509,21 @@ fn check_xsrf_claim(name: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Rejects an empty name, and the names of other claims that have a meaning of their own.
+fn check_scope_claim(name: &str, xsrf_claim: &str) -> Result<(), ConfigError> {
+    let is_taken = RESERVED.contains(&name) && name != SCOPE_CLAIM || name == xsrf_claim;
+    if is_taken || name.is_empty() {
+        return Err(ConfigError::new(
+            "the scope claim needs a name that no other registered claim has; keep `scope`, or choose another with \
+             `with_scope_claim`, such as `scp`",
+        ));
+    }
+    Ok(())
+}
+
 /// The default name of the XSRF claim.
 pub(crate) const XSRF_CLAIM: &str = "xsrfToken";
+const SCOPE_CLAIM: &str = "scope";
 pub(crate) const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 const DEFAULT_CACHE_BYTES: usize = 8 << 20;
 

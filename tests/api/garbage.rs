@@ -242,8 +242,9 @@ fn in_order(claims: &Map<String, Value>, now: f64) -> bool {
     let get = |name: &str| claims.get(name);
     let all =
         |names: &[&str], test: &dyn Fn(&Value) -> bool| names.iter().all(|name| get(name).is_none_or(test));
-    let texts = all(&["iss", "sub", "jti", "sid", "scope", "xsrfToken"], &Value::is_string);
-    let dates = all(&["nbf", "iat", "auth_time"], &|value| date(value).is_some());
+    // Of other claims, another type counts as if they were absent.
+    let texts = all(&["sub", "jti", "sid"], &Value::is_string);
+    let dates = all(&["nbf"], &|value| date(value).is_some());
     let audience = get("aud").is_some_and(|value| {
         let is_in = |list: &Vec<Value>| list.iter().all(Value::is_string) && list.contains(&json!("shop"));
         *value == "shop" || value.as_array().is_some_and(is_in)

@@ -231,17 +231,27 @@ fn an_unsupported_jwk_is_refused_with_the_reason() {
         ("an empty exponent", with(rsa(), json!({ "e": "" })), "must be odd"),
         ("no x", with(p256(), json!({ "x": null })), "incomplete"),
         ("no y", with(p256(), json!({ "y": null })), "incomplete"),
-        ("a short x", short(p256(), "x"), "incomplete"),
-        ("a short y", short(p384(), "y"), "incomplete"),
+        ("a short x", short(p256(), "x"), "not a public key"),
+        ("a short y", short(p384(), "y"), "not a public key"),
+        ("a long x", with(p256(), json!({ "x": text(&[9; 33]) })), "incomplete"),
         ("one byte of x in y", with(p256(), shifted), "incomplete"),
         (
             "a point of another curve",
             with(p256(), json!({ "x": p384()["x"], "y": p384()["y"] })),
-            "not a public key",
+            "incomplete",
         ),
         ("a short Ed25519 key", short(ed25519(), "x"), "not a public key"),
         ("no Ed25519 key", with(ed25519(), json!({ "x": null })), "incomplete"),
-        ("a short scalar", short(with(p256(), json!({ "d": p256_scalar() })), "d"), "not a private key"),
+        (
+            "a short scalar",
+            short(with(p256(), json!({ "d": p256_scalar() })), "d"),
+            "not that of its public part",
+        ),
+        (
+            "the scalar of another key",
+            with(p256(), json!({ "d": text(&[7; 32]) })),
+            "not that of its public part",
+        ),
         ("a short seed", short(with(ed25519(), json!({ "d": ed25519_seed() })), "d"), "not a private key"),
         ("padding", with(ed25519(), json!({ "x": format!("{}=", text(&[9; 32])) })), "base64url"),
         ("plain base64", with(ed25519(), json!({ "x": STANDARD.encode([255; 32]) })), "base64url"),
@@ -315,10 +325,8 @@ fn a_set_omits_unusable_keys_and_shared_secrets() {
 }
 
 #[test]
-fn a_malformed_set_or_one_with_a_duplicate_id_is_refused() {
-    let named = |jwk: Value| with(jwk, json!({ "kid": "same" }));
+fn a_malformed_set_is_refused() {
     let sets = [
-        ("one id twice", set(&[named(ed25519()), named(ed25519())]), "same id"),
         ("an empty set", set(&[]), "at least one key"),
         ("one key", ed25519().to_string(), "not a valid JSON Web Key Set"),
         ("keys of another type", json!({ "keys": {} }).to_string(), "not a valid JSON Web Key Set"),
@@ -334,6 +342,110 @@ fn a_malformed_set_or_one_with_a_duplicate_id_is_refused() {
     assert!(KeyRing::from_jwks([0xff, 0xfe]).is_err(), "bytes");
     // Keys without an id may be several.
     assert!(KeyRing::from_jwks(set(&[ed25519(), p256(), p384()])).is_ok());
+}
+
+#[test]
+fn copies_of_a_key_count_once_and_different_keys_of_one_id_are_tried_in_turn() {
+    let key = || Key::generate(Algorithm::EdDSA).expect("a key").with_id("same");
+    let jwk = |key: &Key| published(&KeyRing::verify_only([key.clone()]).expect("a ring"))[0].clone();
+    let keys: Vec<Key> = (0..5).map(|_| key()).collect();
+    let jwks: Vec<Value> = keys.iter().map(jwk).collect();
+
+    let copies = KeyRing::from_jwks(set(&vec![jwks[0].clone(); 20])).expect("a key is in it");
+    assert_eq!(published(&copies).len(), 1, "copies are one");
+    assert!(KeyRing::from_jwks(set(&vec![ed25519(); 20])).is_ok(), "without an id, too");
+
+    let ring = KeyRing::from_jwks(set(&jwks)).expect("keys are in it");
+    for (index, key) in keys.iter().enumerate() {
+        assert_eq!(
+            accepts(&ring, &signed_by(key)),
+            index < 4,
+            "key {index}: at most four of one id are tried"
+        );
+    }
+    // Keys that the application names itself are its own mistake.
+    let error = KeyRing::verify_only([key(), key()]).expect_err("two keys of one id").to_string();
+    assert!(error.contains("same id"), "{error}");
+}
+
+fn published(ring: &KeyRing) -> Vec<Value> {
+    let set: Value = serde_json::from_str(&ring.public_jwks()).expect("JSON");
+    set["keys"].as_array().expect("keys").clone()
+}
+
+#[test]
+fn a_set_without_a_usable_key_says_what_was_there() {
+    let keys = [
+        with(ed25519(), json!({ "kid": "for-encryption", "use": "enc" })),
+        with(weak_rsa(), json!({ "kid": "weak\n\u{1b}[31m" })),
+        json!({ "kty": "AKP", "pub": "AAAA" }),
+    ];
+    let error = KeyRing::from_jwks(set(&keys)).expect_err("nothing usable").to_string();
+    let parts = [
+        "`for-encryption`: the key's `use` is not `sig`",
+        "`weak\\n\\u{1b}[31m`: the RSA key has",
+        "a key without an id",
+    ];
+    for part in parts {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn numbers_may_have_zeros_in_front_or_lack_them() {
+    let decode = |value: &Value| URL_SAFE_NO_PAD.decode(value.as_str().expect("text")).expect("base64url");
+    let padded = |jwk: Value, name: &str| {
+        let number = text(&[&[0, 0][..], &decode(&jwk[name])].concat());
+        with(jwk, json!({ name: number }))
+    };
+    for (jwk, name, algorithm) in [
+        (rsa(), "n", Algorithm::RS256),
+        (rsa(), "e", Algorithm::RS256),
+        (p256(), "x", Algorithm::ES256),
+        (p256(), "y", Algorithm::ES256),
+    ] {
+        let ring = KeyRing::from_jwks(set(&[padded(jwk, name)])).expect("a key");
+        assert!(accepts(&ring, &signed_by(&pem(algorithm))), "zeros in front of {name}");
+    }
+    // One key in 256 has a coordinate that begins with a zero byte, which some issuers leave out.
+    let mut seen = [false; 2];
+    while seen != [true, true] {
+        let key = Key::generate(Algorithm::ES256).expect("a key");
+        let jwk = published(&KeyRing::new(key.clone()).expect("it signs"))[0].clone();
+        for (index, name) in ["x", "y"].into_iter().enumerate() {
+            let number = decode(&jwk[name]);
+            if number[0] == 0 {
+                seen[index] = true;
+                let short = with(jwk.clone(), json!({ name: text(&number[1..]) }));
+                let ring = KeyRing::from_jwks(set(&[short])).expect("a key");
+                assert!(accepts(&ring, &signed_by(&key)), "{name} without its zero");
+            }
+        }
+    }
+}
+
+#[test]
+fn algorithms_go_by_their_fully_specified_names_too() {
+    let ring = KeyRing::from_jwks(set(&[with(ed25519(), json!({ "alg": "Ed25519" }))])).expect("a key");
+    assert!(accepts(&ring, &signed_by(&pem(Algorithm::EdDSA))));
+    assert_eq!("Ed25519".parse::<Algorithm>().expect("a name"), Algorithm::EdDSA);
+    let error = "Ed448".parse::<Algorithm>().expect_err("another curve").to_string();
+    assert!(error.contains("not a supported algorithm"), "{error}");
+}
+
+#[test]
+fn rsa_keys_without_an_algorithm_are_for_the_one_that_the_application_names() {
+    let set = set(&[with(rsa(), json!({ "kid": "rsa" }))]);
+    let signers = [Algorithm::RS256, Algorithm::PS256, Algorithm::RS512];
+    for named in signers {
+        let ring = KeyRing::from_jwks_with_rsa(&set, named).expect("a set");
+        for algorithm in signers {
+            let token = signed_by(&pem(algorithm).with_id("rsa"));
+            assert_eq!(accepts(&ring, &token), algorithm == named, "{algorithm} where {named} is named");
+        }
+    }
+    let error = KeyRing::from_jwks_with_rsa(&set, Algorithm::ES256).expect_err("no RSA").to_string();
+    assert!(error.contains("not an algorithm of RSA keys"), "{error}");
 }
 
 /// A ring that signs with `active` and holds a key of every algorithm, shared secrets included.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tower_cookie_jwt::{
     Verifier,
     testing::TestClock,
@@ -93,7 +93,10 @@ fn a_numeric_date_is_a_number_between_the_epoch_and_the_year_9999() {
             assert_eq!(verdict(&verifier(), &with(name, date)), expected, "{name} of {date}");
         }
         for date in refused {
-            assert_eq!(verdict(&verifier(), &with(name, date)), Err(Malformed), "{name} of {date}");
+            // Of another type, dates that do not decide about the token count as absent.
+            let absent = ["iat", "auth_time"].contains(&name) && serde_json::from_str::<Value>(date).is_ok();
+            let expected = if absent { Ok(()) } else { Err(Malformed) };
+            assert_eq!(verdict(&verifier(), &with(name, date)), expected, "{name} of {date}");
         }
     }
 }

@@ -4,10 +4,16 @@
 //! another server.
 
 #[cfg(feature = "jwks-remote")]
+mod discovery;
+#[cfg(feature = "jwks-remote")]
+mod fetch;
+#[cfg(feature = "jwks-remote")]
 mod remote;
+#[cfg(feature = "jwks-remote")]
+mod unknown;
 
 #[cfg(feature = "jwks-remote")]
-pub use self::remote::RemoteJwks;
+pub use self::{fetch::KeySetError, remote::RemoteJwks};
 
 use std::{
     convert::Infallible,

@@ -1,40 +1,46 @@
 //! Follows the key set of an authorization server.
 
 use std::{
+    collections::HashSet,
     convert::Infallible,
     fmt,
-    future::poll_fn,
     sync::{Arc, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use http::{
-    HeaderValue, Request, Response, StatusCode, Uri,
-    header::{ACCEPT, HOST},
-};
+use http::{Request, Response, Uri};
 use http_body::Body;
 use tokio::{
-    sync::{Notify, oneshot},
-    time,
+    sync::oneshot,
+    time::{self, Instant},
 };
 use tower_service::Service;
 
+use super::{
+    discovery::{Discovery, Found, check_url},
+    fetch::{Failure, KeySetError, fetch},
+    unknown::UnknownKeys,
+};
 use crate::{
     error::ConfigError,
-    keys::{KeyRing, SharedKeys},
-    layers::body::{CollectError, collect},
-    request::is_loopback,
+    keys::{Algorithm, Key, KeyRing, KeySet, LeftOut, SharedKeys, nothing_usable},
+    trace,
 };
 
 /// Follows the JWK set of an authorization server over any Tower HTTP client.
 ///
-/// By default, the set is fetched immediately, then every five minutes, and additionally when a token names an
-/// unknown key, at most once a minute. If a set cannot be fetched or parsed, the last valid one remains in use, for
-/// at most 24 hours. Before the first set has arrived, and after those 24 hours, tokens cannot be verified, and
-/// requests are answered with 503.
+/// The set is fetched immediately, and again as often as its `Cache-Control` says (between one and 60 minutes) or else
+/// every five minutes. If a set cannot be fetched or has no usable key, the last valid one remains in use, for at most
+/// 24 hours. Before the first set has arrived, and after those 24 hours, tokens cannot be verified, and requests are
+/// answered with 503.
 ///
-/// Shared secrets and keys for other purposes in the set are ignored. The URL must use https, or http to loopback. A
-/// redirect counts as a failure unless the client follows it.
+/// A token that names an unknown key, and whose claims would be acceptable, causes another fetch, at most once a minute:
+/// issuers may sign with a new key at any time. Until a fetch has ended that began after the key was first named, such
+/// requests are answered with 503 and `Retry-After`, and afterwards with 401. A set that lists no keys, and still does a
+/// minute later, is obeyed: no token is accepted any more.
+///
+/// Keys in the set that cannot be used are left out, as [`KeyRing::from_jwks`] does. The URL must use https, or http to
+/// loopback. A redirect counts as a failure unless the client follows it.
 ///
 /// Requires the feature `jwks-remote` and the Tokio runtime.
 ///
@@ -50,20 +56,30 @@ use crate::{
 /// #     Ok::<_, Infallible>(Response::new(Full::new(bytes::Bytes::new())))
 /// # });
 /// // `client` is a hyper-util client, or any other service for HTTP requests.
-/// let (keys, follow) = RemoteJwks::new("https://id.shop.example/.well-known/jwks.json")?.follow(client);
+/// let (keys, follow) = RemoteJwks::discover("https://id.shop.example")?.follow(client);
 /// tokio::spawn(follow); // ends when the last clone of `keys` is dropped
-/// let verifier = Verifier::<()>::builder(keys).with_issuer("https://id.shop.example").build()?;
+/// let verifier =
+///     Verifier::<()>::builder(keys).with_issuer("https://id.shop.example").with_audience("shop").build()?;
 /// let layer = CookieJwtLayer::new(verifier);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RemoteJwks {
-    url: Uri,
-    interval: Duration,
+    place: Place,
+    rsa: Algorithm,
+    /// `None` until it is set: `Cache-Control` then decides.
+    interval: Option<Duration>,
     min_gap: Duration,
     max_age: Duration,
     timeout: Duration,
+}
+
+/// Where the set is.
+#[derive(Clone, Debug)]
+enum Place {
+    Url(Uri),
+    OfIssuer(Box<Discovery>),
 }
 
 impl RemoteJwks {
@@ -74,37 +90,56 @@ impl RemoteJwks {
     /// Returns a [`ConfigError`] if `url` is not a valid URL, contains a user name or password, or uses http for a
     /// host other than loopback.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
-        let uri: Uri = url.parse().map_err(|_| ConfigError::new("the URL of the key set is not valid"))?;
-        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err(ConfigError::new(
-                "the URL of the key set contains a user name or password; remove it, as a public set needs none",
-            ));
-        }
-        let secure = match (uri.scheme_str(), uri.authority()) {
-            (Some("https"), Some(_)) => true,
-            (Some("http"), Some(authority)) => is_loopback(authority.as_str()),
-            _ => false,
-        };
-        if !secure {
-            return Err(ConfigError::new(
-                "the URL of the key set must use https (http is accepted for loopback only): whoever can modify the \
-                 set in transit can sign in as any user",
-            ));
-        }
-        Ok(Self {
-            url: uri,
-            interval: Duration::from_secs(5 * 60),
+        let url: Uri = url.parse().map_err(|_| ConfigError::new("the URL of the key set is not valid"))?;
+        check_url(&url, true)
+            .map_err(|reason| ConfigError::new(format!("the key set cannot be trusted: {reason}")))?;
+        Ok(Self::at(Place::Url(url)))
+    }
+
+    /// Creates a configuration for the set to which the metadata of `issuer` leads.
+    ///
+    /// The metadata is looked for where OpenID Connect Discovery 1.0 §4 and then RFC 8414 §3 place it, and its `issuer`
+    /// must be exactly `issuer`. Configure the verifier with the same issuer. Issuers for several tenants, whose name
+    /// depends on the token (such as `common` of Microsoft Entra ID), are not supported: accept each tenant by its own
+    /// name.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`ConfigError`] if `issuer` is not an https URL (or http to loopback), or has a query, a fragment, a
+    /// placeholder, a user name or a password.
+    pub fn discover(issuer: &str) -> Result<Self, ConfigError> {
+        Ok(Self::at(Place::OfIssuer(Box::new(Discovery::new(issuer)?))))
+    }
+
+    const fn at(place: Place) -> Self {
+        Self {
+            place,
+            rsa: Algorithm::RS256,
+            interval: None,
             min_gap: Duration::from_secs(60),
             max_age: Duration::from_secs(24 * 60 * 60),
             timeout: Duration::from_secs(10),
-        })
+        }
     }
 
-    /// Sets the interval between two fetches.
+    /// Uses RSA keys of the set that have no `alg` for this algorithm.
     ///
-    /// Defaults to five minutes.
+    /// Defaults to `RS256`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`ConfigError`] if `algorithm` is not an RSA algorithm.
+    pub fn with_rsa_algorithm(mut self, algorithm: Algorithm) -> Result<Self, ConfigError> {
+        KeySet::check_rsa(algorithm)?;
+        self.rsa = algorithm;
+        Ok(self)
+    }
+
+    /// Sets the interval between two fetches, whatever the server says.
+    ///
+    /// Defaults to the `max-age` of the set's `Cache-Control`, between one and 60 minutes, or else five minutes.
     pub const fn with_interval(mut self, interval: Duration) -> Self {
-        self.interval = interval;
+        self.interval = Some(interval);
         self
     }
 
@@ -148,117 +183,202 @@ impl RemoteJwks {
         ResBody::Data: Send,
         ResBody::Error: Send,
     {
-        let unknown = Arc::new(Notify::new());
-        let notify = unknown.clone();
-        // Dropped with the ring, which ends the task whatever it is waiting for.
-        let (alive, dropped) = oneshot::channel::<Infallible>();
-        let ring = KeyRing::awaited(move || {
-            let _ = &alive;
-            notify.notify_one();
-        });
-        let shared = ring.downgrade();
-        let follow = async move {
-            tokio::select! {
-                _ = dropped => {}
-                () = self.run(client, shared, &unknown) => {}
-            }
-        };
-        (ring, follow)
+        let (ring, follower, dropped) = self.follower(client);
+        (ring, follower.run_until(dropped))
     }
 
-    async fn run<S, ReqBody, ResBody>(&self, mut client: S, shared: Weak<SharedKeys>, unknown: &Notify)
+    /// Fetches the set before it returns the key ring and the future that keeps it up to date, so that a wrong address
+    /// or an issuer that cannot be reached is found when the application starts.
+    ///
+    /// Spawn the future as a separate task. It completes when the last clone of the ring is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`KeySetError`] if the set cannot be fetched or has no usable key.
+    pub async fn start<S, ReqBody, ResBody>(
+        self,
+        client: S,
+    ) -> Result<(KeyRing, impl Future<Output = ()> + Send + use<S, ReqBody, ResBody>), KeySetError>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>> + Send + 'static,
+        S::Error: fmt::Display + Send,
+        S::Future: Send,
+        ReqBody: Default + Send + 'static,
+        ResBody: Body + Send + 'static,
+        ResBody::Data: Send,
+        ResBody::Error: Send,
+    {
+        let (ring, mut follower, dropped) = self.follower(client);
+        follower.update().await?;
+        Ok((ring, follower.run_until(dropped)))
+    }
+
+    fn follower<S>(self, client: S) -> (KeyRing, Follower<S>, oneshot::Receiver<Infallible>) {
+        let unknown = Arc::new(UnknownKeys::default());
+        let asked = unknown.clone();
+        // Dropped with the ring, which ends the task whatever it is waiting for.
+        let (alive, dropped) = oneshot::channel::<Infallible>();
+        let ring = KeyRing::awaited(move |id| {
+            let _ = &alive;
+            asked.ask(id)
+        });
+        let keys = ring.downgrade();
+        let follower = Follower {
+            config: self,
+            client,
+            keys,
+            unknown,
+            found: None,
+            empty_since: None,
+            wait: Duration::ZERO,
+            logged: HashSet::new(),
+        };
+        (ring, follower, dropped)
+    }
+}
+
+/// Keeps a ring up to date.
+struct Follower<S> {
+    config: RemoteJwks,
+    client: S,
+    keys: Weak<SharedKeys>,
+    unknown: Arc<UnknownKeys>,
+    /// Where the issuer's metadata says that the set is.
+    found: Option<Found>,
+    /// When the set was first found to list no keys.
+    empty_since: Option<Instant>,
+    /// How long to wait for the next fetch.
+    wait: Duration,
+    /// What the log has been told already.
+    logged: HashSet<LeftOut>,
+}
+
+impl<S> Follower<S> {
+    async fn run_until<ReqBody, ResBody>(mut self, dropped: oneshot::Receiver<Infallible>)
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
         S::Error: fmt::Display,
         ReqBody: Default,
         ResBody: Body,
     {
-        loop {
-            let fetched = time::timeout(self.timeout, self.fetch(&mut client)).await;
-            let Some(shared) = shared.upgrade() else {
-                return;
-            };
-            let waits = match fetched.unwrap_or(Err(Failure::TimedOut)) {
-                Ok(ring) => {
-                    let now = Instant::now();
-                    shared.take(&ring, now.checked_add(self.max_age).unwrap_or(now + FOREVER));
-                    // Fetches again before the set expires, even if the interval is longer than the maximum age.
-                    self.interval.min(self.max_age / 2)
+        let run = async {
+            loop {
+                // Not before the first fetch, unless that has been made already.
+                if !self.wait.is_zero() {
+                    self.wait().await;
                 }
-                Err(failure) => {
-                    crate::trace::key_set_failed(&self.url, &failure);
-                    self.interval.min(RETRY)
+                if let Err(error) = self.update().await {
+                    trace::key_set_failed(&error);
                 }
-            };
-            drop(shared);
-            self.wait(waits, unknown).await;
+            }
+        };
+        tokio::select! {
+            _ = dropped => {}
+            () = run => {}
         }
     }
 
     /// Waits for the next fetch, which an unknown key brings forward, but at least for the minimum gap.
-    async fn wait(&self, waits: Duration, unknown: &Notify) {
-        let waits = waits.max(MIN_WAIT);
-        let gap = self.min_gap.min(waits).max(MIN_WAIT);
+    async fn wait(&mut self) {
+        let gap = self.config.min_gap.min(self.wait).max(MIN_WAIT);
         time::sleep(gap).await;
         tokio::select! {
-            () = time::sleep(waits - gap) => {}
-            () = unknown.notified() => {}
+            () = time::sleep(self.wait - gap) => {}
+            () = self.unknown.wants_fetch() => {}
         }
     }
 
-    async fn fetch<S, ReqBody, ResBody>(&self, client: &mut S) -> Result<KeyRing, Failure>
+    /// Fetches the set and replaces the ring's keys.
+    async fn update<ReqBody, ResBody>(&mut self) -> Result<(), KeySetError>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
         S::Error: fmt::Display,
         ReqBody: Default,
         ResBody: Body,
     {
-        let mut request = Request::new(ReqBody::default());
-        *request.uri_mut() = self.url.clone();
-        request
-            .headers_mut()
-            .insert(ACCEPT, HeaderValue::from_static("application/jwk-set+json, application/json"));
-        let host = self.url.authority().map(|authority| authority.as_str());
-        if let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) {
-            request.headers_mut().insert(HOST, host);
+        let number = self.unknown.fetch_begins();
+        let fetched = match time::timeout(self.config.timeout, self.fetch()).await {
+            Ok(fetched) => fetched,
+            Err(_) => Err(KeySetError::new(self.url(), Failure::TimedOut)),
+        };
+        let (wait, result) = match fetched {
+            Ok((keys, interval)) => {
+                let now = std::time::Instant::now();
+                if let Some(shared) = self.keys.upgrade() {
+                    shared.take(keys, now.checked_add(self.config.max_age).unwrap_or(now + FOREVER));
+                }
+                // Fetches again before the set expires, even if the interval is longer than the maximum age.
+                (interval.min(self.config.max_age / 2), Ok(()))
+            }
+            Err(error) => {
+                // The set may have moved.
+                self.found = None;
+                (self.config.interval.unwrap_or(INTERVAL).min(RETRY), Err(error))
+            }
+        };
+        self.unknown.fetch_ends(number);
+        self.wait = wait.max(MIN_WAIT);
+        result
+    }
+
+    /// Returns the keys of the set, and the interval after which to fetch it again.
+    async fn fetch<ReqBody, ResBody>(&mut self) -> Result<(Vec<Key>, Duration), KeySetError>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+        S::Error: fmt::Display,
+        ReqBody: Default,
+        ResBody: Body,
+    {
+        if let Place::OfIssuer(discovery) = &self.config.place
+            && !self.found.as_ref().is_some_and(Found::is_current)
+        {
+            self.found = Some(discovery.find(&mut self.client).await?);
         }
-        let unreachable = |error: S::Error| Failure::Unreachable(error.to_string());
-        poll_fn(|cx| client.poll_ready(cx)).await.map_err(unreachable)?;
-        let response = client.call(request).await.map_err(unreachable)?;
-        if response.status() != StatusCode::OK {
-            return Err(Failure::Status(response.status()));
+        let url = self.url();
+        let document = fetch(&mut self.client, &url, ACCEPT, MAX_SET).await;
+        let adopted = document.and_then(|document| {
+            let interval = self.config.interval.or(document.max_age).unwrap_or(INTERVAL);
+            Ok((self.adopt(&document.body, &url)?, interval))
+        });
+        adopted.map_err(|failure| KeySetError::new(url, failure))
+    }
+
+    fn adopt(&mut self, set: &[u8], url: &Uri) -> Result<Vec<Key>, Failure> {
+        let set = KeySet::parse(set, self.config.rsa).map_err(Failure::Unusable)?;
+        let KeySet { keys, left_out } = set.without_unreachable();
+        for key in &left_out {
+            if self.logged.len() < MAX_LOGGED && self.logged.insert(key.clone()) {
+                trace::key_left_out(key);
+            }
         }
-        let set = collect(response.into_body(), MAX_SET).await.map_err(|error| match error {
-            CollectError::TooLarge => Failure::TooLarge,
-            CollectError::Broken => Failure::BrokeOff,
-        })?;
-        KeyRing::from_remote_jwks(&set).map_err(Failure::Unusable)
+        if !keys.is_empty() {
+            self.empty_since = None;
+            return Ok(keys);
+        }
+        if !left_out.is_empty() {
+            return Err(Failure::Unusable(nothing_usable(&left_out)));
+        }
+        // The issuer's word that all keys are gone, once it has had the time to be a mistake.
+        let since = *self.empty_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < self.config.min_gap.max(MIN_WAIT) {
+            return Err(Failure::Empty);
+        }
+        trace::key_set_empty(url);
+        Ok(keys)
+    }
+
+    /// Returns the URL of the set, or the issuer's as long as the former is not known.
+    fn url(&self) -> Uri {
+        match (&self.config.place, &self.found) {
+            (_, Some(found)) => found.url.clone(),
+            (Place::Url(url), None) => url.clone(),
+            (Place::OfIssuer(discovery), None) => discovery.first_place().clone(),
+        }
     }
 }
 
-/// Why a set was not adopted; for the log.
-enum Failure {
-    TimedOut,
-    Unreachable(String),
-    Status(StatusCode),
-    TooLarge,
-    BrokeOff,
-    Unusable(ConfigError),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TimedOut => f.write_str("timed out"),
-            Self::Unreachable(error) => write!(f, "unreachable: {error}"),
-            Self::Status(status) => write!(f, "responded with {status}"),
-            Self::TooLarge => f.write_str("the response is larger than 256 KiB"),
-            Self::BrokeOff => f.write_str("the response ended early"),
-            Self::Unusable(error) => error.fmt(f),
-        }
-    }
-}
-
+const ACCEPT: &str = "application/jwk-set+json, application/json";
+const INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// Keeps a zero interval from becoming a busy loop.
 const MIN_WAIT: Duration = Duration::from_millis(10);
 /// The longest wait after a failure.
@@ -266,3 +386,5 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Replaces a maximum age that overflows the clock.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 const MAX_SET: usize = 256 * 1024;
+/// The most keys of which the log is told that they are left out.
+const MAX_LOGGED: usize = 256;
