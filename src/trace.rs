@@ -32,6 +32,17 @@ mod enabled {
         tracing::warn!(%url, "the key set lists no keys any more: no token is accepted");
     }
 
+    pub(crate) fn any_audience() {
+        tracing::warn!(
+            "a verifier with the keys of a remote set accepts tokens for any application: name this one with \
+             `Verifier::builder(keys).with_audience(…)`"
+        );
+    }
+
+    pub(crate) fn claims_mismatch(claims_type: &str, mismatch: &dyn Display) {
+        tracing::warn!("valid tokens cannot be read as the claims type `{claims_type}`: {mismatch}");
+    }
+
     pub(crate) fn key_left_out(key: &dyn Display) {
         tracing::info!(%key, "a key of the key set is left out");
     }
@@ -56,6 +67,8 @@ mod enabled {
     pub(crate) fn key_set_failed(_: &dyn Display) {}
     #[cfg(feature = "jwks-remote")]
     pub(crate) fn key_set_empty(_: &dyn Display) {}
+    pub(crate) const fn any_audience() {}
+    pub(crate) fn claims_mismatch(_: &str, _: &dyn Display) {}
     pub(crate) fn key_left_out(_: &dyn Display) {}
     pub(crate) fn reload_failed(_: &dyn Display) {}
     pub(crate) fn cannot_issue(_: &dyn Display) {}

@@ -51,6 +51,18 @@ pub(crate) struct Epoch {
     number: u64,
     /// Whether the keys can expire without being replaced.
     ages: bool,
+    /// Which ring it is of those that a verifier has.
+    realm: u16,
+}
+
+impl Epoch {
+    pub(crate) fn of_realm(self, index: usize) -> Self {
+        Self { realm: index as u16, ..self }
+    }
+
+    pub(crate) const fn realm(self) -> usize {
+        self.realm as usize
+    }
 }
 
 /// An immutable snapshot of a ring's keys.
@@ -235,7 +247,7 @@ impl Keys {
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
-        Epoch { number: self.epoch, ages: !matches!(self.freshness, Freshness::Lasting) }
+        Epoch { number: self.epoch, ages: !matches!(self.freshness, Freshness::Lasting), realm: 0 }
     }
 
     pub(crate) fn active(&self) -> Option<&Key> {

@@ -27,12 +27,17 @@ pub enum TokenErrorKind {
     WrongType,
     /// The time in `exp` has passed.
     Expired,
-    /// The time in `nbf` is in the future.
+    /// The time in `nbf`, or if it is checked that in `iat`, is in the future.
     NotYetValid,
     /// The `iss` claim is absent or names another issuer.
     WrongIssuer,
     /// The `aud` claim is absent or does not contain the expected audience.
     WrongAudience,
+    /// A claim that [`with_required_claims`](super::VerifierBuilder::with_required_claims) names is absent.
+    MissingClaim,
+    /// The token is valid for longer than [`with_max_lifetime`](super::VerifierBuilder::with_max_lifetime) allows, or has
+    /// no `iat`.
+    LifetimeTooLong,
     /// The token is otherwise valid, but the application's custom claims do not deserialize to its type `C`.
     ClaimsMismatch,
     /// Several cookies with the same name are valid but belong to different sessions.
@@ -73,6 +78,8 @@ impl fmt::Display for TokenError {
             TokenErrorKind::NotYetValid => "the token is not valid yet",
             TokenErrorKind::WrongIssuer => "the token is from another issuer",
             TokenErrorKind::WrongAudience => "the token is for another audience",
+            TokenErrorKind::MissingClaim => "the token lacks a claim that is required",
+            TokenErrorKind::LifetimeTooLong => "the token is valid for too long",
             TokenErrorKind::ClaimsMismatch => "the token's claims do not match those of this application",
             TokenErrorKind::Ambiguous => "the request carries tokens from different sessions",
             TokenErrorKind::KeysUnavailable => "the issuer's keys are currently unavailable",

@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 use super::{
     error::{IssueError, IssueErrorKind},
-    payload::RESERVED,
+    policy::XSRF_CLAIM,
+    registered::RESERVED,
     scope::Scopes,
-    verifier::XSRF_CLAIM,
 };
 use crate::{
     clock::{Clock, END_OF_YEAR_9999, SharedClock, later, unix_seconds},

@@ -47,7 +47,9 @@ mod claims;
 mod error;
 mod issuer;
 mod jws;
+mod mismatch;
 mod payload;
+mod policy;
 #[cfg(test)]
 mod published_vectors;
 mod registered;
@@ -59,8 +61,8 @@ pub(crate) use self::{
     budget::{Budget, Seen},
     claims::ErasedClaims,
     issuer::{ACCESS_TYPE, Expiry, to_object},
+    policy::{DEFAULT_LEEWAY, VerifierId, XSRF_CLAIM},
     registered::Registered,
-    verifier::{DEFAULT_LEEWAY, VerifierId, XSRF_CLAIM},
 };
 pub use self::{
     claims::{Claims, Source},

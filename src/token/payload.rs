@@ -21,6 +21,7 @@ use serde_json::Value;
 use super::{
     claims::Verified,
     jws::is_object,
+    mismatch::Mismatch,
     registered::{ParsedClaims, Registered, Text},
 };
 use crate::keys::Epoch;
@@ -41,17 +42,13 @@ pub(super) struct Rules<'r> {
     pub(super) of_sessions: bool,
 }
 
-/// The names that the application's claims must not have, in addition to the name of the XSRF claim.
-pub(crate) const RESERVED: [&str; 11] =
-    ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "sid", "gen", "scope"];
-
 /// The reason why a claims set cannot be read.
 pub(super) enum Unreadable {
     /// It is not a JSON object, a claim that decides about the token has another type, a registered claim occurs twice,
     /// or `exp` is missing.
     Malformed,
     /// The registered claims are valid, but the application's claims do not deserialize to its type.
-    ClaimsMismatch(Box<Registered>),
+    ClaimsMismatch { registered: Box<Registered>, mismatch: Mismatch },
 }
 
 /// Reads the registered claims and the application's claims.
@@ -67,15 +64,20 @@ pub(super) fn read<'de, C: Deserialize<'de>>(
     // Validating the whole text at once is cheaper than validating each string.
     let json = str::from_utf8(json).map_err(|_| Unreadable::Malformed)?;
     // Nearly all tokens have the expected types, and need no second look.
-    if let Ok(both) = read_in_one_pass(json, rules, Types::AsExpected, epoch) {
+    if let Ok(both) = read_in_one_pass(json, rules, Types::AsExpected, epoch, &mut None) {
         return Ok(both);
     }
-    if let Ok(both) = read_in_one_pass(json, rules, Types::AsTheyCome, epoch) {
-        return Ok(both);
-    }
+    let mut last = None;
+    let error = match read_in_one_pass(json, rules, Types::AsTheyCome, epoch, &mut last) {
+        Ok(both) => return Ok(both),
+        Err(error) => error,
+    };
     // Parse again to find out which claims are invalid.
-    match read_in_one_pass::<IgnoredAny>(json, rules, Types::AsTheyCome, epoch) {
-        Ok(verified) => Err(Unreadable::ClaimsMismatch(Box::new(verified.registered.clone()))),
+    match read_in_one_pass::<IgnoredAny>(json, rules, Types::AsTheyCome, epoch, &mut None) {
+        Ok(verified) => Err(Unreadable::ClaimsMismatch {
+            registered: Box::new(verified.registered.clone()),
+            mismatch: Mismatch::of(&error, last.as_deref()),
+        }),
         Err(_) => Err(Unreadable::Malformed),
     }
 }
@@ -85,13 +87,15 @@ fn read_in_one_pass<'de, C: Deserialize<'de>>(
     rules: Rules<'_>,
     types: Types,
     epoch: Epoch,
+    last: &mut Option<String>,
 ) -> Result<Arc<Verified<C>>, serde_json::Error> {
     if !is_object(json.as_bytes()) {
         return Err(de::Error::custom("claims are not an object"));
     }
     let mut parsed = ParsedClaims::default();
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let custom = C::deserialize(Own { deserializer: &mut deserializer, parsed: &mut parsed, rules, types })?;
+    let custom =
+        C::deserialize(Own { deserializer: &mut deserializer, parsed: &mut parsed, rules, types, last })?;
     deserializer.end()?;
     let registered = Registered::keep(parsed).ok_or_else(|| de::Error::custom("a token without `exp`"))?;
     Ok(Arc::new(Verified::new(epoch, registered, custom)))
@@ -103,6 +107,8 @@ struct Own<'r, 'de, D> {
     parsed: &'r mut ParsedClaims<'de>,
     rules: Rules<'r>,
     types: Types,
+    /// The name of the application's claim that was read last, where it is of interest.
+    last: &'r mut Option<String>,
 }
 
 /// What to make of a claim of another type than the expected one.
@@ -125,6 +131,7 @@ impl<'de, D> Own<'_, 'de, D> {
             parsed: self.parsed,
             rules: self.rules,
             types: self.types,
+            last: self.last,
         })
     }
 }
@@ -189,6 +196,7 @@ struct OwnVisitor<'r, 'de, V> {
     parsed: &'r mut ParsedClaims<'de>,
     rules: Rules<'r>,
     types: Types,
+    last: &'r mut Option<String>,
 }
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for OwnVisitor<'_, 'de, V> {
@@ -199,7 +207,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for OwnVisitor<'_, 'de, V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        let mut own = OwnMap { map, parsed: self.parsed, rules: self.rules, types: self.types };
+        let mut own =
+            OwnMap { map, parsed: self.parsed, rules: self.rules, types: self.types, last: self.last };
         let value = match self.shape {
             Shape::Map => self.visitor.visit_map(&mut own)?,
             Shape::Enum => self.visitor.visit_enum(MapAccessDeserializer::new(&mut own))?,
@@ -216,6 +225,7 @@ struct OwnMap<'r, 'de, A> {
     parsed: &'r mut ParsedClaims<'de>,
     rules: Rules<'r>,
     types: Types,
+    last: &'r mut Option<String>,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for OwnMap<'_, 'de, A> {
@@ -224,6 +234,9 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for OwnMap<'_, 'de, A> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
         while let Some(Text(name)) = self.map.next_key::<Text<'de>>()? {
             if !self.take(&name)? {
+                if self.types == Types::AsTheyCome {
+                    *self.last = Some(name.to_string());
+                }
                 return seed.deserialize(CowStrDeserializer::new(name)).map(Some);
             }
         }
@@ -238,7 +251,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for OwnMap<'_, 'de, A> {
 impl<'de, A: MapAccess<'de>> OwnMap<'_, 'de, A> {
     /// Reads the value if `name` is a registered claim, and returns `false` if it is the application's.
     fn take(&mut self, name: &str) -> Result<bool, A::Error> {
-        let Self { map, parsed, rules, types } = self;
+        let Self { map, parsed, rules, types, .. } = self;
         let tolerant = *types == Types::AsTheyCome;
         let seen = &mut parsed.seen;
         match name {

@@ -12,6 +12,10 @@ use serde::{
 
 use crate::clock::END_OF_YEAR_9999;
 
+/// The names that the application's claims must not have, in addition to the name of the XSRF claim.
+pub(crate) const RESERVED: [&str; 11] =
+    ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "sid", "gen", "scope"];
+
 /// The registered claims of a token, including those that this crate adds.
 #[derive(Clone, Default)]
 #[repr(C)]

@@ -1,28 +1,21 @@
-use std::{
-    fmt,
-    marker::PhantomData,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
 use super::{
     budget::Budget,
     cache::TokenCache,
     claims::{Claims, Source, Verified},
     error::{TokenError, TokenErrorKind},
-    jws::{Encoded, Header, KnownHeaders, MAX_TOKEN_LEN, decode, same_media_type, split, with_decoded},
-    payload::{self, RESERVED, Rules, Unreadable},
-    registered::Registered,
+    jws::{KnownHeaders, decode, with_decoded},
+    mismatch::Mismatches,
+    payload,
+    policy::{Policy, Realm, Refused, VerifierId},
 };
 use crate::{
     clock::{Clock, SharedClock, since_epoch},
     error::ConfigError,
-    keys::{Algorithm, Epoch, KeyRing},
+    keys::KeyRing,
 };
 
 /// Verifies tokens and returns their claims, with the application's custom claims as `C`.
@@ -59,46 +52,28 @@ pub struct Verifier<C> {
 struct Memory<C> {
     tokens: TokenCache<C>,
     headers: KnownHeaders,
+    mismatches: Mismatches,
 }
 
 impl<C> Memory<C> {
     fn of(bytes: usize) -> Arc<Self> {
-        Arc::new(Self { tokens: TokenCache::new(bytes), headers: KnownHeaders::default() })
-    }
-}
-
-/// The settings of a verifier, which do not depend on the application's type.
-struct Policy {
-    id: VerifierId,
-    keys: KeyRing,
-    issuer: Option<Box<str>>,
-    audience: Option<Box<str>>,
-    types: Vec<Box<str>>,
-    without_type: bool,
-    leeway: Duration,
-    xsrf_claim: Box<str>,
-    scope_claim: Box<str>,
-    /// Whether `sid` and `gen` are those of this crate's sessions.
-    of_sessions: bool,
-    clock: SharedClock,
-}
-
-/// Identifies a verifier. Clones have the same id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct VerifierId(u64);
-
-impl VerifierId {
-    fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+        Arc::new(Self {
+            tokens: TokenCache::new(bytes),
+            headers: KnownHeaders::default(),
+            mismatches: Mismatches::default(),
+        })
     }
 }
 
 impl<C> Verifier<C> {
     /// Creates a verifier with the default settings, which accepts tokens signed with the keys of `keys`.
     ///
-    /// It does not check issuer and audience; use [`builder`](Self::builder) to configure them.
+    /// It does not check issuer and audience; use [`builder`](Self::builder) to configure them. With the keys of a remote
+    /// set, do so: the log has a warning if not.
     pub fn new(keys: KeyRing) -> Self {
+        if keys.is_remote() {
+            crate::trace::any_audience();
+        }
         Self::with_policy(Policy::new(keys), DEFAULT_CACHE_BYTES)
     }
 
@@ -147,16 +122,85 @@ impl<C> VerifierBuilder<C> {
     ///
     /// Defaults to accepting any issuer.
     pub fn with_issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.policy.issuer = Some(issuer.into().into_boxed_str());
+        self.policy.realms[0].issuer = Some(issuer.into().into_boxed_str());
         self
     }
 
     /// Requires `aud` to be or to contain exactly this audience (RFC 8725 §3.9).
     ///
-    /// Defaults to accepting any audience.
-    pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
-        self.policy.audience = Some(audience.into().into_boxed_str());
+    /// Defaults to accepting any audience, except with the keys of a remote set: these sign tokens for other
+    /// applications as well.
+    pub fn with_audience(self, audience: impl Into<String>) -> Self {
+        self.with_audiences([audience])
+    }
+
+    /// Requires `aud` to be or to contain exactly one of these audiences, for an application with several names.
+    ///
+    /// Defaults as [`with_audience`](Self::with_audience) does.
+    pub fn with_audiences<T: Into<String>>(mut self, audiences: impl IntoIterator<Item = T>) -> Self {
+        self.policy.realms[0].audiences = Some(boxed(audiences));
         self
+    }
+
+    /// Accepts tokens for any audience, also with the keys of a remote set.
+    ///
+    /// # Security
+    ///
+    /// The issuer's tokens for other applications are then accepted here, and whoever runs one of these can use the
+    /// tokens that its users send it (RFC 8725 §3.9). Check instead what the issuer offers in place of `aud`, such as
+    /// `client_id`, in the application's claims.
+    pub fn without_audience(mut self) -> Self {
+        self.policy.realms[0].audiences = None;
+        self.policy.waives_audience = true;
+        self
+    }
+
+    /// Also accepts the tokens of another issuer, with its own keys and audiences.
+    ///
+    /// The `iss` of a token selects the issuer, and only the keys of that issuer can verify it: the key of one never
+    /// vouches for another.
+    pub fn and_issuer<T: Into<String>>(
+        mut self,
+        issuer: impl Into<String>,
+        keys: KeyRing,
+        audiences: impl IntoIterator<Item = T>,
+    ) -> Self {
+        let issuer = Some(issuer.into().into_boxed_str());
+        self.policy.realms.push(Realm { issuer, audiences: Some(boxed(audiences)), keys });
+        self
+    }
+
+    /// Refuses tokens that are valid for longer than this: `exp` later than `iat` by more, or no `iat`.
+    ///
+    /// Defaults to any lifetime.
+    pub const fn with_max_lifetime(mut self, lifetime: Duration) -> Self {
+        self.policy.max_lifetime = Some(lifetime);
+        self
+    }
+
+    /// Refuses tokens whose `iat` is in the future.
+    ///
+    /// Defaults to accepting them: `nbf` says from when on a token is valid (RFC 7519 §4.1.5).
+    pub const fn with_issued_at_check(mut self) -> Self {
+        self.policy.checks_issued_at = true;
+        self
+    }
+
+    /// Refuses tokens without these claims, registered or not. A claim that is `null` is absent.
+    ///
+    /// Defaults to `exp` alone, which is always required.
+    pub fn with_required_claims<T: Into<String>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
+        self.policy.required.extend(boxed(names));
+        self
+    }
+
+    /// Accepts only access tokens as RFC 9068 §4 specifies them: of the type `at+jwt`, and with `iss`, `exp`, `aud`,
+    /// `sub`, `client_id`, `iat` and `jti`.
+    ///
+    /// Issuer and audience must be configured. An ID token is then refused, whatever its audience.
+    pub fn with_rfc9068(mut self) -> Self {
+        self.policy.is_rfc9068 = true;
+        self.with_types(["at+jwt"]).with_required_claims(["iss", "aud", "sub", "client_id", "iat", "jti"])
     }
 
     /// Accepts only tokens whose `typ` is one of these, compared as media types (RFC 7515 §4.1.9).
@@ -223,27 +267,18 @@ impl<C> VerifierBuilder<C> {
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] if the issuer or the audience is empty, if the list of accepted types is empty, or
-    /// if the name of the XSRF claim or of the scope claim is empty or that of another registered claim.
+    /// Returns a [`ConfigError`] that says how to fix it if no token could be accepted (an empty issuer, audience or list
+    /// of types), if tokens for other applications would be accepted unintentionally (a remote key set without an
+    /// audience, several issuers of which one has no name or no audience), or if the name of the XSRF claim or of the
+    /// scope claim is empty or that of another registered claim.
     pub fn build(self) -> Result<Verifier<C>, ConfigError> {
-        let Policy { issuer, audience, types, without_type, xsrf_claim, scope_claim, .. } = &self.policy;
-        for (name, value) in [("issuer", issuer), ("audience", audience)] {
-            if value.as_deref() == Some("") {
-                return Err(ConfigError::new(format!(
-                    "the {name} is empty, so no token would be accepted; set it, or leave out `with_{name}` to accept \
-                     any"
-                )));
-            }
-        }
-        if types.is_empty() && !without_type {
-            return Err(ConfigError::new(
-                "`with_types` lists no type, so no token would be accepted; name at least one, such as `at+jwt`",
-            ));
-        }
-        check_xsrf_claim(xsrf_claim)?;
-        check_scope_claim(scope_claim, xsrf_claim)?;
+        self.policy.check_settings()?;
         Ok(Verifier::with_policy(self.policy, self.cache_bytes))
     }
+}
+
+fn boxed<T: Into<String>>(names: impl IntoIterator<Item = T>) -> Vec<Box<str>> {
+    names.into_iter().map(|name| name.into().into_boxed_str()).collect()
 }
 
 impl<C: DeserializeOwned> Verifier<C> {
@@ -263,7 +298,7 @@ impl<C: DeserializeOwned> Verifier<C> {
         let checked = self.policy.check_jws(token.as_bytes(), &mut Budget::default(), &self.memory.headers);
         checked.is_ok_and(|(payload, epoch)| {
             decode(payload)
-                .is_ok_and(|claims| payload::read::<C>(&claims, self.policy.rules(), epoch).is_ok())
+                .is_ok_and(|claims| payload::read::<C>(&claims, self.policy.own_rules(), epoch).is_ok())
         })
     }
 
@@ -297,9 +332,22 @@ impl<C: DeserializeOwned> Verifier<C> {
             Ok(checked) => checked,
             Err(kind) => return Err(self.policy.without_key(token, kind, now)),
         };
-        let verified = with_decoded(payload, |payload| self.policy.read_claims(payload, epoch, now))?;
+        let read = with_decoded(payload, |payload| Ok(self.policy.read_claims(payload, epoch, now)))?;
+        let verified = read.map_err(|refused| self.explain(refused))?;
         self.memory.tokens.insert(token, verified.clone());
         Ok(verified)
+    }
+
+    /// Tells the developer once why tokens cannot be read as the application's claims.
+    #[cold]
+    fn explain(&self, refused: Refused) -> TokenErrorKind {
+        match refused {
+            Refused::Kind(kind) => kind,
+            Refused::Mismatch(mismatch) => {
+                self.memory.mismatches.tell(&mismatch, std::any::type_name::<C>());
+                TokenErrorKind::ClaimsMismatch
+            }
+        }
     }
 
     /// Returns the claims of a cached token that is still acceptable.
@@ -307,166 +355,8 @@ impl<C: DeserializeOwned> Verifier<C> {
     /// Any other token is verified from scratch.
     fn recall(&self, token: &[u8], now: Duration) -> Option<Arc<Verified<C>>> {
         self.memory.tokens.get(token, |verified| {
-            self.policy.keys.is_in(verified.epoch)
-                && self.policy.check_dates(&verified.registered, now).is_ok()
+            self.policy.is_in(verified.epoch) && self.policy.check_dates(&verified.registered, now).is_ok()
         })
-    }
-}
-
-impl Policy {
-    fn new(keys: KeyRing) -> Self {
-        Self {
-            id: VerifierId::next(),
-            keys,
-            issuer: None,
-            audience: None,
-            types: vec!["at+jwt".into(), "JWT".into()],
-            without_type: true,
-            leeway: DEFAULT_LEEWAY,
-            xsrf_claim: XSRF_CLAIM.into(),
-            scope_claim: SCOPE_CLAIM.into(),
-            of_sessions: false,
-            clock: SharedClock::default(),
-        }
-    }
-
-    fn rules(&self) -> Rules<'_> {
-        Rules {
-            xsrf_claim: &self.xsrf_claim,
-            scope_claim: &self.scope_claim,
-            compares_issuer: self.issuer.is_some(),
-            compares_audience: self.audience.is_some(),
-            of_sessions: self.of_sessions,
-        }
-    }
-
-    /// Verifies the signature of a compact JWS, and returns its encoded payload and the epoch of the keys.
-    fn check_jws<'t>(
-        &self,
-        token: &'t [u8],
-        budget: &mut Budget,
-        known: &KnownHeaders,
-    ) -> Result<(&'t [u8], Epoch), TokenErrorKind> {
-        if token.len() > MAX_TOKEN_LEN {
-            return Err(TokenErrorKind::TooLarge);
-        }
-        let parts = split(token).ok_or(TokenErrorKind::Malformed)?;
-        let epoch = match known.get(parts.header) {
-            Some((algorithm, kid)) => self.check_signature(algorithm, kid, &parts, budget)?,
-            None => {
-                let json = decode(parts.header)?;
-                let header = Header::parse(&json)?;
-                if !self.accepts_type(header.typ.as_deref()) {
-                    return Err(TokenErrorKind::WrongType);
-                }
-                let (algorithm, kid) = (header.algorithm, header.kid.as_deref());
-                let epoch = self.check_signature(algorithm, kid, &parts, budget)?;
-                known.remember(parts.header, algorithm, kid);
-                epoch
-            }
-        };
-        Ok((parts.payload, epoch))
-    }
-
-    fn accepts_type(&self, typ: Option<&str>) -> bool {
-        match typ {
-            None => self.without_type,
-            Some(typ) => self.types.iter().any(|accepted| same_media_type(accepted, typ)),
-        }
-    }
-
-    fn check_signature(
-        &self,
-        algorithm: Algorithm,
-        kid: Option<&str>,
-        parts: &Encoded<'_>,
-        budget: &mut Budget,
-    ) -> Result<Epoch, TokenErrorKind> {
-        let signature = decode(parts.signature)?;
-        let keys = self.keys.keys();
-        if !keys.is_available() {
-            return Err(TokenErrorKind::KeysUnavailable);
-        }
-        let mut refused = TokenErrorKind::UnknownKey;
-        for key in keys.candidates(algorithm, kid) {
-            refused = TokenErrorKind::BadSignature;
-            if !budget.spend() {
-                break;
-            }
-            if key.verifies(parts.message, &signature) {
-                return Ok(keys.epoch());
-            }
-        }
-        Err(refused)
-    }
-
-    /// Returns why a token is refused that no key verifies.
-    ///
-    /// The keys of a remote set may change at any time. If only the key is missing, it is looked for, and until that is
-    /// done the token is neither accepted nor refused. A token that would not be accepted with any key is not worth it.
-    #[cold]
-    fn without_key(&self, token: &[u8], kind: TokenErrorKind, now: Duration) -> TokenErrorKind {
-        if !self.keys.is_remote()
-            || !matches!(kind, TokenErrorKind::UnknownKey | TokenErrorKind::BadSignature)
-        {
-            return kind;
-        }
-        let Some(parts) = split(token) else { return kind };
-        let Ok(header) = decode(parts.header) else { return kind };
-        let Ok(Header { kid, .. }) = Header::parse(&header) else { return kind };
-        let is_acceptable = decode(parts.payload).is_ok_and(|payload| {
-            self.read_claims::<IgnoredAny>(&payload, self.keys.keys().epoch(), now).is_ok()
-        });
-        if !is_acceptable {
-            return kind;
-        }
-        let unknown = kid.as_deref().filter(|_| kind == TokenErrorKind::UnknownKey);
-        if self.keys.miss(unknown) { TokenErrorKind::KeysUnavailable } else { kind }
-    }
-
-    fn read_claims<C: DeserializeOwned>(
-        &self,
-        payload: &[u8],
-        epoch: Epoch,
-        now: Duration,
-    ) -> Result<Arc<Verified<C>>, TokenErrorKind> {
-        match payload::read::<C>(payload, self.rules(), epoch) {
-            Ok(verified) => {
-                self.check(&verified.registered, now)?;
-                Ok(verified)
-            }
-            Err(Unreadable::ClaimsMismatch(registered)) => {
-                self.check(&registered, now)?;
-                Err(TokenErrorKind::ClaimsMismatch)
-            }
-            Err(Unreadable::Malformed) => Err(TokenErrorKind::Malformed),
-        }
-    }
-
-    /// Checks the registered claims against this policy and `now`, the time since the Unix epoch (RFC 7519 §4.1).
-    fn check(&self, registered: &Registered, now: Duration) -> Result<(), TokenErrorKind> {
-        if let Some(issuer) = &self.issuer
-            && registered.issuer() != Some(issuer)
-        {
-            return Err(TokenErrorKind::WrongIssuer);
-        }
-        if let Some(audience) = &self.audience
-            && !registered.audience().any(|name| *name == **audience)
-        {
-            return Err(TokenErrorKind::WrongAudience);
-        }
-        self.check_dates(registered, now)
-    }
-
-    /// Checks `exp` and `nbf`, the only claims whose validity changes with time.
-    fn check_dates(&self, registered: &Registered, now: Duration) -> Result<(), TokenErrorKind> {
-        if now >= registered.expires_at.0.saturating_add(self.leeway) {
-            return Err(TokenErrorKind::Expired);
-        }
-        if registered.not_before.is_some_and(|date| date.0 > now.saturating_add(self.leeway)) {
-            return Err(TokenErrorKind::NotYetValid);
-        }
-        Ok(())
     }
 }
 
@@ -479,9 +369,7 @@ impl<C> Clone for Verifier<C> {
 impl<C> fmt::Debug for Verifier<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier")
-            .field("keys", &self.policy.keys)
-            .field("issuer", &self.policy.issuer)
-            .field("audience", &self.policy.audience)
+            .field("issuers", &self.policy.realms)
             .field("leeway", &self.policy.leeway)
             .field("cache", &self.memory.tokens)
             .finish_non_exhaustive()
@@ -490,41 +378,10 @@ impl<C> fmt::Debug for Verifier<C> {
 
 impl<C> fmt::Debug for VerifierBuilder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifierBuilder")
-            .field("keys", &self.policy.keys)
-            .field("issuer", &self.policy.issuer)
-            .field("audience", &self.policy.audience)
-            .finish_non_exhaustive()
+        f.debug_struct("VerifierBuilder").field("issuers", &self.policy.realms).finish_non_exhaustive()
     }
 }
 
-/// Rejects an empty name and the names of registered claims.
-fn check_xsrf_claim(name: &str) -> Result<(), ConfigError> {
-    if RESERVED.contains(&name) || name.is_empty() {
-        return Err(ConfigError::new(
-            "the XSRF claim needs a name that no registered claim has; keep `xsrfToken`, or choose another with \
-             `with_xsrf_claim`",
-        ));
-    }
-    Ok(())
-}
-
-/// Rejects an empty name, and the names of other claims that have a meaning of their own.
-fn check_scope_claim(name: &str, xsrf_claim: &str) -> Result<(), ConfigError> {
-    let is_taken = RESERVED.contains(&name) && name != SCOPE_CLAIM || name == xsrf_claim;
-    if is_taken || name.is_empty() {
-        return Err(ConfigError::new(
-            "the scope claim needs a name that no other registered claim has; keep `scope`, or choose another with \
-             `with_scope_claim`, such as `scp`",
-        ));
-    }
-    Ok(())
-}
-
-/// The default name of the XSRF claim.
-pub(crate) const XSRF_CLAIM: &str = "xsrfToken";
-const SCOPE_CLAIM: &str = "scope";
-pub(crate) const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 const DEFAULT_CACHE_BYTES: usize = 8 << 20;
 
 #[cfg(test)]

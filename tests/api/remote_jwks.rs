@@ -407,7 +407,10 @@ async fn unknown_keys_trigger_at_most_one_fetch_per_gap() {
     }
     time::sleep(3 * GAP).await;
     let fetches = server.fetches() - before;
-    assert!((1..=2).contains(&fetches), "one fetch for all, and one for those that came meanwhile: {fetches}");
+    assert!(
+        (1..=2).contains(&fetches),
+        "one fetch for all, and one for those that came meanwhile: {fetches}"
+    );
     let before = server.fetches();
     // A token that would not be accepted with any key asks for nothing.
     let issuer = Issuer::new(KeyRing::new(key("unknown")).unwrap());

@@ -1,0 +1,105 @@
+//! Why the claims of a valid token are not those of the application: told once, to the developer.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+use super::registered::RESERVED;
+
+/// A field that keeps claims from being deserialized as the application's type. Says nothing of its value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Mismatch {
+    field: Option<Box<str>>,
+    fault: Fault,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Fault {
+    Missing,
+    Unknown,
+    OtherType,
+}
+
+impl Mismatch {
+    /// Creates it from the error, whose text may contain values, and the field that was read last.
+    pub(super) fn of(error: &serde_json::Error, last: Option<&str>) -> Self {
+        let text = error.to_string();
+        let named = |start: &str| {
+            let name = text.strip_prefix(start)?.split('`').next()?;
+            Some(name.escape_debug().take(MAX_SHOWN).collect::<String>().into_boxed_str())
+        };
+        if let Some(field) = named("missing field `") {
+            return Self { field: Some(field), fault: Fault::Missing };
+        }
+        if let Some(field) = named("unknown field `") {
+            return Self { field: Some(field), fault: Fault::Unknown };
+        }
+        let field = last.map(|name| name.escape_debug().take(MAX_SHOWN).collect::<String>().into());
+        Self { field, fault: Fault::OtherType }
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, fault } = self;
+        let name = field.as_deref().unwrap_or_default();
+        if field.is_none() {
+            return f.write_str("the claims are not of its kind; use a struct, or a map");
+        }
+        if *fault == Fault::Missing && RESERVED.contains(&name) {
+            let how = match name {
+                "exp" => "expires_at",
+                "nbf" => "not_before",
+                "iat" => "issued_at",
+                "sub" => "subject",
+                "iss" => "issuer",
+                "aud" => "audience",
+                "jti" => "token_id",
+                "sid" => "session_id",
+                "gen" => "generation",
+                "auth_time" => "authenticated_at",
+                _ => "scope",
+            };
+            return write!(
+                f,
+                "its field `{name}` is a registered claim, which is read with `Claims::{how}`; remove the field"
+            );
+        }
+        match fault {
+            Fault::Missing => write!(
+                f,
+                "its field `{name}` is not in the token; make it an `Option`, give it a default, or have the issuer add it"
+            ),
+            Fault::Unknown => {
+                write!(f, "it denies the claim `{name}`; add the field, or leave out `deny_unknown_fields`")
+            }
+            Fault::OtherType => {
+                write!(
+                    f,
+                    "the claim `{name}` is of another type than its field; change the type of the field"
+                )
+            }
+        }
+    }
+}
+
+/// The mismatches that have been told.
+#[derive(Default)]
+pub(super) struct Mismatches(Mutex<HashSet<Mismatch>>);
+
+impl Mismatches {
+    /// Tells a mismatch unless it has been told before.
+    pub(super) fn tell(&self, mismatch: &Mismatch, claims_type: &str) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < MAX_TOLD && told.insert(mismatch.clone()) {
+            crate::trace::claims_mismatch(claims_type, mismatch);
+        }
+    }
+}
+
+/// The most characters of a name that the log shows.
+const MAX_SHOWN: usize = 64;
+/// The most mismatches that are told: a type has few fields, but an issuer may add any.
+const MAX_TOLD: usize = 16;
