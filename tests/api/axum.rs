@@ -2,11 +2,7 @@
 
 #![cfg(feature = "axum")]
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{
     Json, Router,
@@ -28,9 +24,11 @@ use tower_cookie_jwt::{
     testing::Browser,
     token::{IssueErrorKind, Issuer, NewToken, TokenErrorKind},
 };
-use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::handler::{SECRET, XSRF, access_cookie, keys, parts};
+use crate::{
+    handler::{SECRET, XSRF, access_cookie, keys, parts},
+    kit::log::Log,
+};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct User {
@@ -252,31 +250,6 @@ async fn login_by_response(
     parts: http::request::Parts,
 ) -> Result<tower_cookie_jwt::SignedIn, SessionError> {
     sessions.sign_in(&parts, "ada", User { name: "Ada".into() }).await
-}
-
-/// A log that a test reads.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn capture(&self) -> impl Drop + use<> {
-        let log = self.clone();
-        tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone()).finish().set_default()
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no panic").write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 fn token(xsrf: Option<&str>) -> String {

@@ -9,6 +9,8 @@ mod cookie_answers;
 mod cookie_reading;
 mod cookies;
 mod decision_table;
+#[cfg(feature = "jwks-remote")]
+mod discovery;
 mod ended_sessions;
 mod garbage;
 #[cfg(feature = "tonic")]
@@ -26,6 +28,7 @@ mod memory_store;
 #[cfg(feature = "axum")]
 mod nesting;
 mod origin;
+mod policies;
 mod presence;
 mod readiness;
 mod refresh_layer;

@@ -10,6 +10,7 @@ pub(crate) mod first_version;
 pub(crate) mod forge;
 pub(crate) mod handler;
 pub(crate) mod jar;
+pub(crate) mod log;
 pub(crate) mod loopback;
 pub(crate) mod shop;
 pub(crate) mod store;
