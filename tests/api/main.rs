@@ -17,6 +17,7 @@ mod garbage;
 mod grpc;
 mod guarded;
 mod hyper;
+mod issuers;
 mod jwk;
 mod key_ring;
 mod key_rotation;
