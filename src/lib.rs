@@ -142,6 +142,7 @@ pub use self::{
 /// | page | subject |
 /// |---|---|
 /// | [`axios`](recipes::axios), [`angular`](recipes::angular), [`fetch`](recipes::fetch) | page script: 401, 503 and the XSRF token |
+/// | [`issuers`](recipes::issuers) | tokens of Keycloak, Auth0, Entra ID, Cognito and others |
 /// | [`native`](recipes::native) | mobile and other native clients, with bearer tokens |
 /// | [`forms`](recipes::forms), [`htmx`](recipes::htmx) | server-rendered pages |
 /// | [`websocket`](recipes::websocket) | who may connect, and when to disconnect |
@@ -167,6 +168,9 @@ pub mod recipes {
     #[cfg(any(not(doctest), feature = "axum"))]
     #[doc = include_str!("../docs/recipes/htmx.md")]
     pub mod htmx {}
+    #[cfg(any(not(doctest), feature = "jwks-remote"))]
+    #[doc = include_str!("../docs/recipes/issuers.md")]
+    pub mod issuers {}
     #[doc = include_str!("../docs/recipes/native.md")]
     pub mod native {}
     #[cfg(feature = "testing")]
