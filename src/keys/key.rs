@@ -270,6 +270,10 @@ impl Key {
     fn from_signing(algorithm: Algorithm, signing: EncodingKey) -> Result<Self, ConfigError> {
         let invalid = |_| not_a_private_key(algorithm);
         let der = signing.as_bytes();
+        // One of the providers takes no notice of what comes after the key.
+        if algorithm.family() != Family::Hmac && !is_one_sequence(der) {
+            return Err(not_a_private_key(algorithm));
+        }
         let utils = &provider().key_utils;
         let verifying = match algorithm.family() {
             Family::Hmac => return Err(secret_is_not_a_key_pair(algorithm)),
@@ -335,6 +339,23 @@ impl fmt::Debug for Key {
             .field("id", &self.id)
             .field("can_sign", &self.can_sign())
             .finish_non_exhaustive()
+    }
+}
+
+/// Returns `true` if the DER is one SEQUENCE with nothing after it (X.690 §8.1.3, §10.1).
+fn is_one_sequence(der: &[u8]) -> bool {
+    let Some(([0x30, first], rest)) = der.split_first_chunk::<2>() else {
+        return false;
+    };
+    match *first {
+        len @ 0..0x80 => rest.len() == usize::from(len),
+        long @ 0x81..=0x84 => {
+            let Some((len, rest)) = rest.split_at_checked(usize::from(long & 0x7f)) else {
+                return false;
+            };
+            len.iter().fold(0, |len, byte| len << 8 | usize::from(*byte)) == rest.len()
+        }
+        _ => false,
     }
 }
 

@@ -47,11 +47,11 @@ const REQUESTS: [&str; 10] = [
     "xsrf_lowercase_method",
 ];
 
-fn vectors() -> Value {
+pub(crate) fn vectors() -> Value {
     serde_json::from_str(VECTORS).expect("the vectors are JSON")
 }
 
-fn cases(vectors: &Value) -> &Vec<Value> {
+pub(crate) fn cases(vectors: &Value) -> &Vec<Value> {
     vectors["cases"].as_array().expect("the vectors list cases")
 }
 
@@ -68,7 +68,7 @@ fn secret(vectors: &Value) -> Vec<u8> {
 }
 
 /// The verifier that a case names.
-fn verifier(vectors: &Value, name: &str) -> Verifier<()> {
+pub(crate) fn verifier(vectors: &Value, name: &str) -> Verifier<()> {
     builder(vectors, name).build().expect("the settings agree")
 }
 

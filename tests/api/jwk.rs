@@ -21,7 +21,7 @@ use crate::keys::{
     RSA_2048_PUBLIC,
 };
 
-fn der(pem: &str) -> Vec<u8> {
+pub(crate) fn der(pem: &str) -> Vec<u8> {
     let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     STANDARD.decode(text).expect("PEM holds base64")
 }
@@ -31,7 +31,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// The key pairs of the PEM files, as JWKs built by hand.
-fn rsa() -> Value {
+pub(crate) fn rsa() -> Value {
     let pkcs1 = der(RSA_2048_PUBLIC).split_off(24);
     json!({ "kty": "RSA", "n": text(&pkcs1[9..265]), "e": "AQAB" })
 }
@@ -41,17 +41,17 @@ fn weak_rsa() -> Value {
     json!({ "kty": "RSA", "n": text(&pkcs1[7..135]), "e": "AQAB" })
 }
 
-fn p256() -> Value {
+pub(crate) fn p256() -> Value {
     let point = der(P256_PUBLIC).split_off(27);
     json!({ "kty": "EC", "crv": "P-256", "x": text(&point[..32]), "y": text(&point[32..]) })
 }
 
-fn p384() -> Value {
+pub(crate) fn p384() -> Value {
     let point = der(P384_PUBLIC).split_off(24);
     json!({ "kty": "EC", "crv": "P-384", "x": text(&point[..48]), "y": text(&point[48..]) })
 }
 
-fn ed25519() -> Value {
+pub(crate) fn ed25519() -> Value {
     json!({ "kty": "OKP", "crv": "Ed25519", "x": text(&der(ED25519_PUBLIC).split_off(12)) })
 }
 
@@ -73,7 +73,7 @@ fn ed25519_seed() -> String {
 }
 
 /// The JWK with some members changed; `null` removes one.
-fn with(mut jwk: Value, members: Value) -> Value {
+pub(crate) fn with(mut jwk: Value, members: Value) -> Value {
     let (Some(object), Value::Object(members)) = (jwk.as_object_mut(), members) else {
         panic!("a JWK and its members are objects");
     };
