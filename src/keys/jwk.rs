@@ -103,7 +103,7 @@ impl KeyRing {
     /// Unusable keys are left out, and the log says so (RFC 7517 §5): those for other purposes (`use=enc`), of
     /// unsupported types, too weak or incomplete. Shared secrets and private keys are left out as well, since a secret
     /// in a published set is no longer secret. Copies of a key count once; of different keys with the same id and
-    /// algorithm, the first four are used.
+    /// algorithm, the first four are used. Of a very long set, the first 256 keys are read.
     ///
     /// An RSA key without `alg` is used for `RS256`; see [`from_jwks_with_rsa`](Self::from_jwks_with_rsa).
     ///
@@ -204,7 +204,14 @@ impl KeySet {
             ConfigError::new("not a valid JSON Web Key Set; pass a JSON object with an array `keys`")
         })?;
         let (mut keys, mut left_out) = (Vec::<Key>::new(), Vec::new());
-        for value in &set.keys {
+        let (read, ignored) = set.keys.split_at(set.keys.len().min(MAX_KEYS));
+        if !ignored.is_empty() {
+            left_out.push(LeftOut::new(
+                None,
+                format!("the set has more than {MAX_KEYS} keys, so the rest is not read"),
+            ));
+        }
+        for value in read {
             let id = value.get("kid").and_then(Value::as_str);
             // The members of an unknown key type may have any JSON type.
             let key = match Jwk::deserialize(value) {
@@ -265,6 +272,8 @@ pub(crate) fn nothing_usable(left_out: &[LeftOut]) -> ConfigError {
     ))
 }
 
+/// The most keys of a set that are read: checking each takes time, and no issuer needs as many.
+const MAX_KEYS: usize = 256;
 /// The most characters of an id that the log shows.
 const MAX_SHOWN_ID: usize = 64;
 /// The most keys of a set that are remembered as left out.

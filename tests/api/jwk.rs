@@ -392,6 +392,43 @@ fn a_set_without_a_usable_key_says_what_was_there() {
 }
 
 #[test]
+fn hostile_sets_stay_bounded() {
+    let number = |index: usize| text(&[&[0x80 | (index >> 8) as u8, index as u8][..], &[0x5b; 254]].concat());
+    let many: Vec<Value> = (0..5_000)
+        .map(|index| json!({ "kty": "RSA", "kid": index.to_string(), "n": number(index), "e": "AQAB" }))
+        .collect();
+    let ring = KeyRing::from_jwks(set(&many)).expect("keys are in it");
+    assert_eq!(published(&ring).len(), 256, "the first are read");
+    let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    for (name, set) in [
+        ("deep", deep(100_000)),
+        ("a deep key", format!(r#"{{"keys":[{}]}}"#, deep(100_000))),
+        ("a long id", json!({ "keys": [{ "kty": "AKP", "kid": "x".repeat(200_000) }] }).to_string()),
+        (
+            "a long member",
+            json!({ "keys": [{ "kty": "RSA", "n": "A".repeat(200_000), "e": "AQAB" }] }).to_string(),
+        ),
+    ] {
+        let error = KeyRing::from_jwks(set).expect_err(name).to_string();
+        assert!(error.len() < 1_000, "{name}: an error of {} bytes", error.len());
+    }
+}
+
+#[cfg(feature = "tracing")]
+#[test]
+fn keys_that_are_left_out_are_logged_with_id_and_reason() {
+    let keys =
+        [with(ed25519(), json!({ "kid": "mine" })), with(rsa(), json!({ "kid": "enc-1", "use": "enc" }))];
+    let log = crate::kit::log::Log::default();
+    let capture = log.capture();
+    KeyRing::from_jwks(set(&keys)).expect("a key is in it");
+    drop(capture);
+    let log = log.text();
+    assert!(log.contains("`enc-1`: the key's `use` is not `sig`") && !log.contains("mine"), "{log}");
+    assert_eq!(log.lines().count(), 1, "{log}");
+}
+
+#[test]
 fn numbers_may_have_zeros_in_front_or_lack_them() {
     let decode = |value: &Value| URL_SAFE_NO_PAD.decode(value.as_str().expect("text")).expect("base64url");
     let padded = |jwk: Value, name: &str| {
