@@ -348,8 +348,8 @@ fn is_one_sequence(der: &[u8]) -> bool {
         return false;
     };
     match *first {
-        len @ 0..0x80 => rest.len() == usize::from(len),
-        long @ 0x81..=0x84 => {
+        len @ ..=0x7f => rest.len() == usize::from(len),
+        long if (0x81..=0x84).contains(&long) => {
             let Some((len, rest)) = rest.split_at_checked(usize::from(long & 0x7f)) else {
                 return false;
             };
