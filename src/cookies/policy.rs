@@ -129,6 +129,12 @@ impl CookiePolicy {
     /// that path.
     ///
     /// Defaults to the path of the other cookies. Any path except `/` rules out the `__Host-` prefix.
+    ///
+    /// # Security
+    ///
+    /// A host of the same domain can then plant a refresh cookie of its own, which reaches pages outside the path alone.
+    /// A page whose access token has expired would be refreshed as another user. If you cannot trust all hosts of the
+    /// domain, keep the default.
     pub fn with_refresh_path(mut self, path: impl Into<String>) -> Self {
         self.refresh_path = Some(path.into().into_boxed_str());
         self

@@ -254,22 +254,23 @@ impl Keys {
         self.active.map(|index| &self.keys[index])
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Key> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Key> {
         self.keys.iter()
     }
 
     /// Returns the keys that may have signed a token with this header.
     ///
-    /// A `kid` selects the keys with that id and those without an id. A token without a `kid` is tried with every key
-    /// of its algorithm.
+    /// A `kid` selects the keys with that id, and after these those without an id. A token without a `kid` is tried with
+    /// every key of its algorithm.
     pub(crate) fn candidates<'a>(
         &'a self,
         algorithm: Algorithm,
         kid: Option<&'a str>,
     ) -> impl Iterator<Item = &'a Key> {
-        self.keys.iter().filter(move |key| {
-            key.algorithm() == algorithm && (kid.is_none() || key.id().is_none() || key.id() == kid)
-        })
+        let of_it = move |key: &&Key| key.algorithm() == algorithm;
+        let named = self.keys.iter().filter(of_it).filter(move |key| kid.is_none() || key.id() == kid);
+        let unnamed = self.keys.iter().filter(of_it).filter(move |key| kid.is_some() && key.id().is_none());
+        named.chain(unnamed)
     }
 
     /// Rejects keys that a token is never checked against, because the checks are spent on others.

@@ -131,6 +131,12 @@ impl AuthState {
         }
     }
 
+    /// Returns the name of the cookie that may carry the access token, if cookies are looked at.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn cookie_name(&self) -> Option<&str> {
+        self.sources.order.contains(&Source::Cookie).then_some(&*self.sources.cookie)
+    }
+
     /// Tells the listener of the request's sessions, if there is one, that the request is refused.
     pub(crate) fn report_refusal(extensions: &Extensions, code: &str, reason: &dyn fmt::Display) {
         let Some(state) = extensions.get::<Self>() else { return };

@@ -12,7 +12,10 @@ use super::{
     refresh_token::{RefreshCookie, RefreshCookieReader},
     sources::{Sources, TokenHeaders},
 };
-use crate::token::{Budget, Claims, Seen, Source, TokenError, TokenErrorKind, Verifier};
+use crate::{
+    keys::MAX_SIGNATURE_CHECKS,
+    token::{Budget, Claims, Seen, Source, TokenError, TokenErrorKind, Verifier},
+};
 
 /// Finds and verifies access tokens.
 pub(crate) struct Authenticator<C> {
@@ -21,6 +24,8 @@ pub(crate) struct Authenticator<C> {
     /// Set if another subdomain could set a cookie with the access cookie's name. An access cookie is then accepted
     /// only if it belongs to the session of the refresh cookie.
     companion: Option<RefreshCookieReader>,
+    /// Whether the refresh cookie has a path of its own, so that one on another path must have been planted.
+    is_apart: bool,
 }
 
 /// A valid access token in a cookie.
@@ -50,12 +55,20 @@ impl Search {
 
 impl<C> Authenticator<C> {
     pub(crate) fn new(verifier: Verifier<C>, sources: Sources) -> Self {
-        Self { verifier, sources: Arc::new(sources), companion: None }
+        Self { verifier, sources: Arc::new(sources), companion: None, is_apart: false }
     }
 
-    pub(crate) fn with_companion(mut self, companion: Option<RefreshCookieReader>) -> Self {
-        self.companion = companion;
+    /// Sets the reader of the refresh cookie with which access cookies are compared, and whether that cookie has a path
+    /// of its own.
+    pub(crate) fn with_companion(mut self, companion: Option<RefreshCookieReader>, is_apart: bool) -> Self {
+        (self.companion, self.is_apart) = (companion, is_apart);
         self
+    }
+
+    /// Returns `true` if a refresh cookie does not tell to which session the access cookies belong, because it has a
+    /// path of its own.
+    pub(crate) const fn is_apart(&self) -> bool {
+        self.is_apart
     }
 
     pub(crate) fn change_sources(&mut self, change: impl FnOnce(&mut Sources)) {
@@ -138,8 +151,20 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         request.extensions().get()
     }
 
-    /// Verifies the token of a request without storing anything in its extensions.
-    pub(crate) fn peek(&self, headers: &HeaderMap, budget: Budget) -> Result<Claims<C>, TokenErrorKind> {
+    /// Verifies the token of a request without storing anything in its extensions. If the access cookies are ambiguous,
+    /// returns one of each session.
+    pub(crate) fn peek_each(&self, headers: &HeaderMap, budget: Budget) -> Vec<Claims<C>> {
+        match self.peek(headers, budget) {
+            Ok(claims) => vec![claims],
+            Err(TokenErrorKind::Ambiguous) => {
+                let cookies = self.cookies_by_session(headers, &mut Budget::default()).unwrap_or_default();
+                cookies.into_iter().map(|cookie| cookie.claims).collect()
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn peek(&self, headers: &HeaderMap, budget: Budget) -> Result<Claims<C>, TokenErrorKind> {
         self.find(headers, None, &mut Search::with_budget(budget))
     }
 
@@ -182,6 +207,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
                 Some(other) if age(&cookie.claims) > age(&other.claims) => *other = cookie,
                 Some(_) => {}
                 None => found.push(cookie),
+            }
+            // Remembered tokens cost no check, but the store would be asked about each session.
+            if found.len() > MAX_SIGNATURE_CHECKS {
+                return None;
             }
         }
         (!budget.take_overdrawn()).then_some(found)
@@ -325,6 +354,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         })
     }
 
+    /// Why an access cookie is not accepted whose session is not that of the refresh cookie.
+    const fn of_another(&self) -> TokenErrorKind {
+        // A refresh cookie with a path of its own may be on this request only because it was planted.
+        if self.is_apart { TokenErrorKind::Ambiguous } else { TokenErrorKind::Missing }
+    }
+
     /// The fast path: there is one cookie of the name.
     fn check_only(
         &self,
@@ -337,7 +372,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         search.budget.take_overdrawn(); // with a single cookie, no session can be ambiguous
         let claims = outcome?;
         if is_of_another(session, &claims) {
-            return Err(TokenErrorKind::Missing);
+            return Err(self.of_another());
         }
         search.carrier = Carrier::Cookie(0);
         Ok(claims)
@@ -361,6 +396,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
             });
             match outcome {
                 None => {}
+                Some(Ok(claims)) if is_of_another(session, &claims) && self.is_apart => {
+                    return Err(TokenErrorKind::Ambiguous);
+                }
                 Some(Ok(claims)) if is_of_another(session, &claims) => {}
                 Some(Ok(claims)) if is_later(chosen.as_ref(), &claims)? => {
                     search.carrier = Carrier::Cookie(index);
@@ -442,6 +480,7 @@ impl<C> Clone for Authenticator<C> {
             verifier: self.verifier.clone(),
             sources: self.sources.clone(),
             companion: self.companion.clone(),
+            is_apart: self.is_apart,
         }
     }
 }

@@ -6,7 +6,10 @@ use zeroize::ZeroizeOnDrop;
 
 use super::cookies::cookie_values;
 use crate::{
-    keys::crypto::{random, sha256},
+    keys::{
+        MAX_SIGNATURE_CHECKS,
+        crypto::{random, sha256},
+    },
     token::{Budget, Registered, Seen, Source, TokenErrorKind, Verifier},
 };
 
@@ -108,7 +111,9 @@ impl RefreshCookieReader {
             }
         }
         let several = || cookie_values(headers, &self.cookie).nth(1).is_some();
-        if budget.take_overdrawn() && several() {
+        // Remembered tokens cost no check, but the store would be asked about each session.
+        if budget.take_overdrawn() && several() || tokens.len() > MAX_SIGNATURE_CHECKS {
+            tokens.truncate(MAX_SIGNATURE_CHECKS);
             return RefreshCookie::TooMany(tokens);
         }
         match tokens.len() {

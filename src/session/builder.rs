@@ -366,7 +366,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
         let companion = has_companion.then(|| refresh_reader.clone());
         let mut sources = Sources::new(cookies.access.name.clone());
         sources.listener = Some(self.events.to_refusals());
-        let authenticator = Authenticator::new(access.build()?, sources).with_companion(companion);
+        let authenticator = Authenticator::new(access.build()?, sources)
+            .with_companion(companion, cookies.refresh.path != cookies.access.path);
 
         let refresh_after = self.refresh_after();
         let reload: Option<Box<dyn ErasedReload<C>>> = self.reload;

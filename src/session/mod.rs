@@ -66,7 +66,6 @@ mod tests;
 mod timer;
 mod writes;
 
-pub(crate) use self::exchange::{Answer, Grant, Narrowing, RefreshError};
 pub use self::{
     answers::{SessionInfo, SignedIn, SignedOut, UpdatedClaims},
     builder::SessionsBuilder,
@@ -76,4 +75,8 @@ pub use self::{
     rotation::LostResponse,
     sessions::Sessions,
     sign_in::SignIn,
+};
+pub(crate) use self::{
+    exchange::{Answer, Grant, Narrowing, RefreshError},
+    presented::EitherToken,
 };

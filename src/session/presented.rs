@@ -53,13 +53,35 @@ impl<C> Evidence for AccessCookie<C> {
     }
 }
 
+/// Either kind of evidence.
+pub(crate) enum EitherToken<C> {
+    Refresh(RefreshToken),
+    Access(AccessCookie<C>),
+}
+
+impl<C> Evidence for EitherToken<C> {
+    fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Refresh(token) => token.session(),
+            Self::Access(cookie) => cookie.session(),
+        }
+    }
+
+    fn proves(&self, record: &SessionRecord) -> bool {
+        match self {
+            Self::Refresh(token) => token.proves(record),
+            Self::Access(cookie) => cookie.proves(record),
+        }
+    }
+}
+
 impl<C> Sessions<C> {
     /// Returns the only one of these tokens whose session is live, since cookies of sessions that have ended do not
     /// count; or `None` if none is live.
     ///
     /// Two live sessions are ambiguous: another host may have set the cookies of one.
     pub(crate) async fn only_live<E: Evidence>(&self, presented: Vec<E>) -> Result<Option<E>, RefreshError> {
-        let mut live = self.live(presented).await?;
+        let mut live = self.live(presented, 2).await?;
         if live.len() < 2 {
             return Ok(live.pop().map(|(evidence, _)| evidence));
         }
@@ -69,10 +91,11 @@ impl<C> Sessions<C> {
         Err(RefreshError::AMBIGUOUS)
     }
 
-    /// Returns those of these tokens whose sessions are live, with their records.
+    /// Returns those of these tokens whose sessions are live, with their records: the first `most` of them.
     async fn live<E: Evidence>(
         &self,
         presented: impl IntoIterator<Item = E>,
+        most: usize,
     ) -> Result<Vec<(E, SessionRecord)>, Unavailable> {
         let mut live = Vec::new();
         for evidence in presented {
@@ -81,6 +104,9 @@ impl<C> Sessions<C> {
             let is_live = |record: &SessionRecord| record.is_live(snapshot.now) && evidence.proves(record);
             if let Some(record) = snapshot.record.filter(is_live) {
                 live.push((evidence, record));
+                if live.len() == most {
+                    break;
+                }
             }
         }
         Ok(live)
@@ -102,12 +128,12 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             RefreshCookie::Absent | RefreshCookie::Expired => Vec::new(),
         };
         if !tokens.is_empty() {
-            return Ok(records(self.live(tokens).await?));
+            return Ok(records(self.live(tokens, usize::MAX).await?));
         }
+        let mut claims = inner.authenticator.peek_each(headers, budget);
         // The holder of a narrowed access token must not be able to end the session.
-        let claims =
-            inner.authenticator.peek(headers, budget).ok().filter(|claims| speaks_for(claims).is_some());
-        Ok(records(self.live(claims).await?))
+        claims.retain(|claims| speaks_for(claims).is_some());
+        Ok(records(self.live(claims, usize::MAX).await?))
     }
 }
 

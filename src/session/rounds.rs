@@ -4,7 +4,7 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -23,11 +23,17 @@ struct State {
     round: AtomicU32,
     /// When it began, in milliseconds since the epoch.
     began: AtomicU64,
+    /// Whether the store has failed since, so that another is to begin.
+    is_due: AtomicBool,
 }
 
 impl Rounds {
     pub(super) fn new() -> Self {
-        Self(Arc::new(State { round: AtomicU32::new(1), began: AtomicU64::new(0) }))
+        Self(Arc::new(State {
+            round: AtomicU32::new(1),
+            began: AtomicU64::new(0),
+            is_due: AtomicBool::new(false),
+        }))
     }
 
     pub(super) fn present(&self) -> NonZeroU32 {
@@ -36,14 +42,27 @@ impl Rounds {
 
     /// Begins a round, because the store has failed or has lost writes.
     ///
-    /// While it keeps failing, a round lasts at least half a minute, so that a store which answers only some calls does
-    /// not get more of them for it.
+    /// A round lasts at least half a minute, so that a store which answers only some calls does not get more of them for
+    /// it. The next one begins with a later call.
     pub(super) fn next(&self, now: SystemTime) {
+        self.0.is_due.store(true, Ordering::Relaxed);
+        self.begin(now);
+    }
+
+    /// Begins the round that is due, if it is time: called with each answer of the store.
+    pub(super) fn catch_up(&self, now: impl FnOnce() -> SystemTime) {
+        if self.0.is_due.load(Ordering::Relaxed) {
+            self.begin(now());
+        }
+    }
+
+    fn begin(&self, now: SystemTime) {
         let now = millis(since_epoch(now));
         let began = self.0.began.load(Ordering::Relaxed);
         let is_over = now < began || now - began >= millis(SHORTEST);
         if is_over && self.0.began.compare_exchange(began, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
+            self.0.is_due.store(false, Ordering::Relaxed);
             self.0.round.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -68,7 +87,15 @@ mod tests {
             rounds.present().get()
         };
         assert_eq!([0, 1, 29, 30, 31, 90].map(round), [2, 2, 2, 3, 3, 4]);
+        // A failure in between is not forgotten, and begins a round as soon as it may.
+        let catch_up = |at: u64| {
+            rounds.catch_up(|| start + Duration::from_secs(at));
+            rounds.present().get()
+        };
+        assert_eq!([119, 120].map(catch_up), [4, 4], "none since");
+        assert_eq!((round(121), round(122)), (5, 5));
+        assert_eq!([150, 151, 152, 200].map(catch_up), [5, 6, 6, 6]);
         rounds.next(start - Duration::from_secs(3600));
-        assert_eq!(rounds.present().get(), 5, "the clock was set back");
+        assert_eq!(rounds.present().get(), 7, "the clock was set back");
     }
 }

@@ -23,21 +23,20 @@ enum Fault {
 }
 
 impl Mismatch {
-    /// Creates it from the error, whose text may contain values, and the field that was read last.
-    pub(super) fn of(error: &serde_json::Error, last: Option<&str>) -> Self {
+    /// Creates it from the error, whose text may contain values, and the claim that was being read, if any.
+    pub(super) fn of(error: &serde_json::Error, reading: Option<&str>) -> Self {
         let text = error.to_string();
-        let named = |start: &str| {
-            let name = text.strip_prefix(start)?.split('`').next()?;
-            Some(name.escape_debug().take(MAX_SHOWN).collect::<String>().into_boxed_str())
-        };
-        if let Some(field) = named("missing field `") {
-            return Self { field: Some(field), fault: Fault::Missing };
+        let named = |start: &str| text.strip_prefix(start)?.split('`').next();
+        let short =
+            |name: &str| Some(name.escape_debug().take(MAX_SHOWN).collect::<String>().into_boxed_str());
+        match reading {
+            Some(claim) if named("unknown field `") == Some(claim) => {
+                Self { field: short(claim), fault: Fault::Unknown }
+            }
+            Some(claim) => Self { field: short(claim), fault: Fault::OtherType },
+            // Not inside a claim, so it is a field of the type itself.
+            None => Self { field: named("missing field `").and_then(short), fault: Fault::Missing },
         }
-        if let Some(field) = named("unknown field `") {
-            return Self { field: Some(field), fault: Fault::Unknown };
-        }
-        let field = last.map(|name| name.escape_debug().take(MAX_SHOWN).collect::<String>().into());
-        Self { field, fault: Fault::OtherType }
     }
 }
 
@@ -46,7 +45,8 @@ impl fmt::Display for Mismatch {
         let Self { field, fault } = self;
         let name = field.as_deref().unwrap_or_default();
         if field.is_none() {
-            return f.write_str("the claims are not of its kind; use a struct, or a map");
+            return f
+                .write_str("it is not made for these claims; use a struct with a field for each, or a map");
         }
         if *fault == Fault::Missing && RESERVED.contains(&name) {
             let how = match name {
@@ -76,10 +76,7 @@ impl fmt::Display for Mismatch {
                 write!(f, "it denies the claim `{name}`; add the field, or leave out `deny_unknown_fields`")
             }
             Fault::OtherType => {
-                write!(
-                    f,
-                    "the claim `{name}` is of another type than its field; change the type of the field"
-                )
+                write!(f, "the claim `{name}` does not fit the type of its field; change that")
             }
         }
     }

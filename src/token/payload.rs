@@ -107,7 +107,7 @@ struct Own<'r, 'de, D> {
     parsed: &'r mut ParsedClaims<'de>,
     rules: Rules<'r>,
     types: Types,
-    /// The name of the application's claim that was read last, where it is of interest.
+    /// The name of the application's claim that is being read, where it is of interest.
     last: &'r mut Option<String>,
 }
 
@@ -240,6 +240,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for OwnMap<'_, 'de, A> {
                 return seed.deserialize(CowStrDeserializer::new(name)).map(Some);
             }
         }
+        *self.last = None;
         Ok(None)
     }
 

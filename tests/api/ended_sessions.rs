@@ -180,3 +180,95 @@ async fn a_foreign_page_makes_the_store_judge_nothing() {
     assert_eq!((response.status().as_u16(), code(&response)), (401, "token_ambiguous".into()));
     assert_eq!(shop.store.calls(), NONE);
 }
+
+/// The refresh cookie has a path of its own, so pages get only one that another host of the domain has planted there.
+#[tokio::test(flavor = "current_thread")]
+async fn a_planted_refresh_cookie_does_not_replace_the_user_of_a_page() {
+    let apart = || named().with_refresh_path("/api");
+    for (planted_lives, expected) in [(true, "token_ambiguous"), (false, "ada customer 0")] {
+        let shop = Shop::with(|builder| builder.with_cookies(apart()));
+        let (ada, planted) = (sign_in(&shop).await, sign_in(&shop).await);
+        if !planted_lives {
+            end(&shop, &planted).await;
+        }
+        let browser = shop.browser();
+        for held in [
+            vec![&ada.access, &planted.refresh],
+            vec![&planted.refresh, &ada.access],
+            vec![&ada.access, &planted.access, &planted.refresh],
+        ] {
+            let response = ask(&browser, "/me", &held).await;
+            let outcome = if response.status() == 200 { text(&response) } else { code(&response) };
+            assert_eq!(outcome, expected, "the planted session lives: {planted_lives}");
+            assert_eq!(cookies(&response), NONE, "nothing is cleared");
+        }
+        assert_eq!(shop.sessions.list("ada").await.unwrap().len(), 1 + usize::from(planted_lives));
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_access_cookie_counts_beside_a_refresh_cookie_of_an_ended_session() {
+    let shop = Shop::with(|builder| builder.with_cookies(named()));
+    let (ended, live) = (sign_in(&shop).await, sign_in(&shop).await);
+    end(&shop, &ended).await;
+    let browser = shop.browser();
+    for held in [vec![&ended.refresh, &live.access], vec![&live.access, &ended.access, &ended.refresh]] {
+        let response = ask(&browser, "/me", &held).await;
+        assert_eq!((text(&response).as_str(), cookies(&response)), ("ada customer 0", vec![]));
+    }
+    // As long as the session of the refresh cookie lives, its access cookies alone count.
+    let other = sign_in(&shop).await;
+    let response = ask(&browser, "/me", &[&other.refresh, &live.access]).await;
+    assert_eq!((text(&response).as_str(), cookies(&response).len()), ("ada customer 0", 2), "refreshed");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_store_is_asked_about_four_sessions_of_a_request_at_most() {
+    let shop = Shop::with(|builder| builder.with_cookies(named()));
+    let browser = shop.browser();
+    let mut all = Vec::new();
+    for _ in 0..12 {
+        let session = sign_in(&shop).await;
+        // Remembered tokens cost no signature check.
+        assert_eq!(ask(&browser, "/me", &[&session.access, &session.refresh]).await.status(), 200);
+        end(&shop, &session).await;
+        all.push(session);
+    }
+    let access: Vec<&String> = all.iter().map(|session| &session.access).collect();
+    let refresh: Vec<&String> = all.iter().map(|session| &session.refresh).collect();
+    for held in [access.clone(), refresh.clone(), [access, refresh].concat()] {
+        shop.store.calls();
+        assert_eq!(ask(&browser, "/me", &held).await.status(), 401);
+        assert!(shop.store.calls().len() <= 4, "{:?}", shop.store.calls());
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn planted_cookies_do_not_keep_a_session_from_being_signed_out() {
+    let shop = Shop::with(|builder| builder.with_cookies(named()));
+    let ada = sign_in(&shop).await;
+    shop.events();
+    let token = ada.refresh.split_once('=').expect("a pair").1;
+    let planted: Vec<String> = (0..5)
+        .map(|index| {
+            let (message, signature) = token.rsplit_once('.').expect("a token");
+            let start = ["A", "B", "C", "D", "E"][index];
+            format!("refresh={message}.{start}{}", &signature[1..])
+        })
+        .collect();
+    let header =
+        planted.iter().chain([&ada.refresh, &ada.access]).map(String::as_str).collect::<Vec<_>>().join("; ");
+    let Ok(response) = shop.browser().post("/logout").header(COOKIE.as_str(), header).send().await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(shop.events(), ["ended ada"]);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn expired_access_cookies_do_not_use_up_the_checks_of_the_refresh_cookies() {
+    let shop = Shop::with(|builder| builder.with_cookies(named()));
+    let (ended, live) = (sign_in(&shop).await, sign_in(&shop).await);
+    end(&shop, &ended).await;
+    shop.clock.advance(ACCESS_GONE);
+    let held = [&ended.access, &live.access, &ended.refresh, &live.refresh];
+    assert_eq!(text(&ask(&shop.browser(), "/me", &held).await), "ada customer 0");
+}

@@ -36,7 +36,8 @@ use crate::{
 ///
 /// A token that names an unknown key, and whose claims would be acceptable, causes another fetch, at most once a minute:
 /// issuers may sign with a new key at any time. Until a fetch has ended that began after the key was first named, such
-/// requests are answered with 503 and `Retry-After`, and afterwards with 401. A set that lists no keys, and still does a
+/// requests are answered with 503 and `Retry-After`, and afterwards with 401 for ten minutes. Of more than 256 unknown keys
+/// in that time, the further ones are answered with 401 at once. A set that lists no keys, and still does a
 /// minute later, is obeyed: no token is accepted any more.
 ///
 /// Keys in the set that cannot be used are left out, as [`KeyRing::from_jwks`] does. The URL must use https, or http to

@@ -88,11 +88,12 @@ impl UnknownKeys {
 impl State {
     fn ask(&mut self, id: &str, now: Instant) -> Answer {
         let hash = self.hasher.hash_one(id);
-        if let Some(seen) = self.seen.get(&hash) {
+        let is_old = |seen: &Seen| now.duration_since(seen.at) >= FORGOTTEN_AFTER;
+        if let Some(seen) = self.seen.get(&hash).filter(|seen| !is_old(seen)) {
             return if self.ended <= seen.begun { Answer::MayCome } else { Answer::Looked };
         }
         if self.seen.len() >= MAX_SEEN {
-            self.seen.retain(|_, seen| now.duration_since(seen.at) < FORGOTTEN_AFTER);
+            self.seen.retain(|_, seen| !is_old(seen));
         }
         if self.seen.len() >= MAX_SEEN {
             return Answer::Refused;
@@ -104,7 +105,8 @@ impl State {
 
 /// The most ids that are remembered. Further ones are refused at once.
 const MAX_SEEN: usize = 256;
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
+/// When an id that was looked for in vain is looked for again: the issuer may have published it since.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(10 * 60);
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use crate::{
     layers::future::BoxFuture,
     reject::Refusal,
     request::{AccessCookie, Head, RefreshCookie, RefreshToken, is_preflight, is_top_level_navigation},
-    session::{self, Grant, RefreshError, SessionEvent, Sessions},
+    session::{self, EitherToken, Grant, RefreshError, SessionEvent, Sessions},
     store::SessionId,
     token::{Claims, TokenErrorKind},
 };
@@ -130,7 +130,11 @@ where
             report_ambiguous(sessions, &tokens);
             Plan::Refuse(Refusal::Token(TokenErrorKind::Ambiguous.into()))
         }
-        RefreshCookie::Valid(token) if kind == TokenErrorKind::Ambiguous => {
+        // An access cookie of another session was ignored: should that of the refresh token have ended, it counts.
+        RefreshCookie::Valid(token)
+            if kind == TokenErrorKind::Ambiguous
+                || kind == TokenErrorKind::Missing && has_cookies(sessions, request) =>
+        {
             ask_which_is_live(sessions, request, vec![token], own_origin)
         }
         RefreshCookie::Valid(token) => ask_to_refresh(sessions, token, None, own_origin),
@@ -143,6 +147,15 @@ where
         }
         RefreshCookie::Absent | RefreshCookie::Expired => Plan::Forward(None),
     }
+}
+
+/// Returns `true` if the request has valid access cookies, none of which counts.
+fn has_cookies<C>(sessions: &Sessions<C>, request: &mut impl Head) -> bool
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    let cookies = sessions.inner().authenticator.access_cookies(request);
+    cookies.is_none_or(|cookies| !cookies.is_empty())
 }
 
 /// Raises the event of more cookies than are verified, for the sessions of those that were.
@@ -204,9 +217,14 @@ fn ask_which_is_live<C>(
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    let Some(cookies) = sessions.inner().authenticator.access_cookies(request) else {
-        report_ambiguous(sessions, &tokens);
-        return Plan::Forward(None);
+    let cookies = match sessions.inner().authenticator.access_cookies(request) {
+        Some(cookies) => cookies,
+        // The refresh tokens alone say which sessions these are.
+        None if !tokens.is_empty() && !sessions.inner().authenticator.is_apart() => Vec::new(),
+        None => {
+            report_ambiguous(sessions, &tokens);
+            return Plan::Forward(None);
+        }
     };
     Plan::Ask(Box::pin(only_live(sessions.clone(), tokens, cookies, may_clear)))
 }
@@ -250,6 +268,9 @@ where
 
 /// Lets a request with cookies of several sessions proceed as the user of the only one that is live: with its access
 /// cookie or, without a valid one, by exchanging its refresh token.
+///
+/// Which sessions these are, the refresh tokens say. The access cookies count as well where refresh tokens have a path of
+/// their own, and where no session of a refresh token is live.
 async fn only_live<C>(
     sessions: Sessions<C>,
     tokens: Vec<RefreshToken>,
@@ -259,15 +280,27 @@ async fn only_live<C>(
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    if tokens.is_empty() {
-        let ended = RefreshError::Refused { kind: TokenErrorKind::Revoked, clear: false };
-        let cookie = sessions.only_live(cookies).await?.ok_or(ended)?;
-        return Ok(with(&sessions, cookie).await);
+    let clear = may_clear && !tokens.is_empty();
+    let ended = RefreshError::Refused { kind: TokenErrorKind::Revoked, clear };
+    let is_named = |cookie: &AccessCookie<C>| {
+        tokens.iter().any(|token| cookie.claims.session_id() == Some(&*token.session_id))
+    };
+    let (mut own, others): (Vec<_>, Vec<_>) = cookies.into_iter().partition(is_named);
+    let mut first: Vec<_> = tokens.into_iter().map(EitherToken::Refresh).collect();
+    let mut second: Vec<_> = others.into_iter().map(EitherToken::Access).collect();
+    if sessions.inner().authenticator.is_apart() {
+        first.append(&mut second);
     }
-    let ended = RefreshError::Refused { kind: TokenErrorKind::Revoked, clear: may_clear };
-    let token = sessions.only_live(tokens).await?.ok_or(ended)?;
-    let own = |cookie: &AccessCookie<C>| cookie.claims.session_id() == Some(&*token.session_id);
-    match cookies.into_iter().find(own) {
+    let live = match sessions.only_live(first).await? {
+        Some(live) => live,
+        None => sessions.only_live(second).await?.ok_or(ended)?,
+    };
+    let token = match live {
+        EitherToken::Access(cookie) => return Ok(with(&sessions, cookie).await),
+        EitherToken::Refresh(token) => token,
+    };
+    own.retain(|cookie| cookie.claims.session_id() == Some(&*token.session_id));
+    match own.pop() {
         Some(cookie) if sessions.inner().refreshes_early && is_due(&sessions, &cookie.claims) => {
             match refresh(sessions, token, Some(cookie.claims.clone()), may_clear).await? {
                 Proceed::Unchanged { .. } => Ok(Proceed::With(Box::new(cookie))),
