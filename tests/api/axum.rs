@@ -8,7 +8,10 @@ use axum::{
     Json, Router,
     body::Body,
     extract::State,
-    http::{Request, StatusCode, request::Parts},
+    http::{
+        Request, StatusCode,
+        request::{Parts, Parts as Head},
+    },
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -441,4 +444,53 @@ async fn signed_out_is_also_a_response_part() {
     assert_eq!(response.headers().get_all("set-cookie").iter().count(), 3);
     assert_eq!(response.headers()["cache-control"], "no-store");
     assert_eq!(text(response).await, "see you");
+}
+
+/// The program that leads the README.
+#[cfg(feature = "sqlite")]
+#[path = "../../examples/axum.rs"]
+#[allow(dead_code, reason = "its `main` opens a file and a port")]
+mod program;
+
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "current_thread")]
+async fn the_program_of_the_readme_is_the_example_and_answers_as_a_web_application_does() {
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains(include_str!("../../examples/axum.rs")), "copy examples/axum.rs into the README");
+
+    let sessions =
+        Sessions::builder(KeyRing::hs256(SECRET).unwrap(), MemoryStore::new()).with_audience("shop");
+    let browser = Browser::new(program::app(sessions.build().unwrap()));
+    let get = async |path: &str| {
+        let Ok(response) = browser.get(path).send().await;
+        (response.status().as_u16(), text(response).await)
+    };
+    assert_eq!(get("/").await, (200, "hello".to_owned()));
+    assert_eq!(get("/nothing").await.0, 404, "an unknown path is not a matter of signing in");
+    assert_eq!(get("/api/nothing").await.0, 404);
+    assert_eq!(get("/api/me").await.0, 401);
+    let Ok(response) = browser.post("/api/login").json(&json!({ "name": "Ada" })).send().await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(get("/api/me").await, (200, r#"{"name":"Ada","sub":"ada"}"#.to_owned()));
+    let Ok(response) = browser.post("/api/refresh").send().await;
+    assert_eq!(response.status(), 200);
+    let Ok(response) = browser.post("/api/logout").send().await;
+    assert!(response.status().is_success());
+    assert_eq!(get("/api/me").await.0, 401);
+}
+
+/// axum's macro takes every type named `Parts` for one that consumes the body, which the program therefore renames.
+#[axum::debug_handler(state = Sessions<User>)]
+async fn debugged_login(
+    State(sessions): State<Sessions<User>>,
+    head: Head,
+    Json(login): Json<Login>,
+) -> Result<impl IntoResponse, SessionError> {
+    let signed_in = sessions.sign_in(&head, login.name, User { name: "Ada".into() }).await?;
+    Ok((signed_in, "signed in"))
+}
+
+#[test]
+fn handlers_compile_under_the_debug_handler_macro() {
+    let _: Router<Sessions<User>> = Router::new().route("/login", post(debugged_login));
 }
