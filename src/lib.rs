@@ -12,6 +12,13 @@
 //!
 //! They are listed outermost first. [`Sessions::layer`] returns all three as one; each also works by itself.
 //!
+//! With axum (features `axum` and `sqlite`), a complete program:
+//!
+#![cfg_attr(all(feature = "axum", feature = "sqlite"), doc = "```rust,no_run")]
+#![cfg_attr(not(all(feature = "axum", feature = "sqlite")), doc = "```rust,ignore")]
+#![doc = include_str!("../examples/axum.rs")]
+//! ```
+//!
 //! # How it works
 //!
 //! 1. The JWT travels in a cookie that is `HttpOnly; Secure; SameSite=Strict`. Page script cannot read it, so
@@ -81,6 +88,25 @@
 //!
 //! Access tokens outlive sign-out: they are valid until they expire, after 15 minutes by default, unless
 //! [`with_session_check`](session::SessionsBuilder::with_session_check) or [`Sessions::is_live`] asks the store.
+//!
+//! # Logging
+//!
+//! With the feature `tracing`, which is on by default, the crate says why. Targets and field names are stable.
+//!
+//! | target | level | event |
+//! |---|---|---|
+//! | `tower_cookie_jwt::refused` | `DEBUG` | each refused request: `code`, `reason`, `method`, `path` without the query, `host`, `origin`, `sec_fetch_site`, `subject` and `session` as far as they are known, and in `mend` what to do about it |
+//! | `tower_cookie_jwt::token` | `DEBUG` | what was configured and what a token has: `claim`, `configured`, `found`; or `algorithm`, `kid` and the ids in `configured` |
+//! | `tower_cookie_jwt` and others below it | `INFO` to `ERROR` | session events (unless [`with_events`](session::SessionsBuilder::with_events) replaces them), settings that cannot work, and outages, with all their causes |
+//!
+//! ```text
+//! DEBUG tower_cookie_jwt::refused: request refused code="origin_refused" reason=the request was made by another site or
+//!   origin method=POST path=/orders host=shop.example origin=https://www.shop.example sec_fetch_site=same-site
+//!   mend=if the page at that origin is yours, add `with_trusted_origin("https://www.shop.example")`; behind a proxy that
+//!   rewrites the host, add `with_public_origin`
+//! ```
+//!
+//! No event contains a token, a key, a cookie value or an XSRF token. What someone else has chosen is escaped and cut off.
 //!
 //! # Features
 //!

@@ -4,7 +4,10 @@
 
 #[cfg(feature = "tracing")]
 mod enabled {
-    use std::fmt::Display;
+    use std::{
+        error::Error,
+        fmt::{self, Debug, Display},
+    };
 
     pub(crate) fn warn_insecure_cookies() {
         tracing::warn!(
@@ -18,8 +21,8 @@ mod enabled {
         );
     }
 
-    pub(crate) fn store_failed(doing: &str, error: &dyn Display) {
-        tracing::error!(%error, "the session store failed while {doing}");
+    pub(crate) fn store_failed(doing: &str, error: &(dyn Error + 'static)) {
+        tracing::error!(error = %Chain(error), "the session store failed while {doing}");
     }
 
     #[cfg(feature = "jwks-remote")]
@@ -47,22 +50,67 @@ mod enabled {
         tracing::info!(%key, "a key of the key set is left out");
     }
 
-    pub(crate) fn reload_failed(error: &dyn Display) {
-        tracing::error!(%error, "failed to reload claims");
+    pub(crate) fn reload_failed(error: &(dyn Error + 'static)) {
+        tracing::error!(error = %Chain(error), "failed to reload claims");
     }
 
-    pub(crate) fn cannot_issue(error: &dyn Display) {
-        tracing::error!(%error, "failed to issue a token");
+    pub(crate) fn cannot_issue(error: &(dyn Error + 'static)) {
+        tracing::error!(error = %Chain(error), "failed to issue a token");
+    }
+
+    /// A claim of a token with a valid signature is not the configured one.
+    pub(crate) fn wrong_claim<'a>(claim: &str, configured: &dyn Debug, found: impl Iterator<Item = &'a str>) {
+        if tracing::enabled!(target: TOKEN, tracing::Level::DEBUG) {
+            let found: Vec<String> =
+                found.take(4).map(|name| name.chars().take(MAX_SHOWN).collect()).collect();
+            tracing::debug!(target: TOKEN, claim, ?configured, ?found, "a claim is not the configured one");
+        }
+    }
+
+    /// No key of the ring has verified a token.
+    pub(crate) fn no_key<'a>(
+        algorithm: &dyn Display,
+        kid: Option<&str>,
+        ids: impl Iterator<Item = Option<&'a str>>,
+    ) {
+        if tracing::enabled!(target: TOKEN, tracing::Level::DEBUG) {
+            let kid: Option<String> = kid.map(|kid| kid.chars().take(MAX_SHOWN).collect());
+            let configured: Vec<Option<&str>> = ids.take(8).collect();
+            tracing::debug!(target: TOKEN, %algorithm, ?kid, ?configured, "no key verifies the token");
+        }
+    }
+
+    /// The target of events about tokens.
+    const TOKEN: &str = "tower_cookie_jwt::token";
+    /// The most characters that are shown of a text that someone else has chosen.
+    const MAX_SHOWN: usize = 100;
+
+    /// An error and all its causes.
+    struct Chain<'a>(&'a (dyn Error + 'static));
+
+    impl Display for Chain<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{}", self.0)?;
+            let mut cause = self.0.source();
+            while let Some(error) = cause {
+                write!(f, ": {error}")?;
+                cause = error.source();
+            }
+            Ok(())
+        }
     }
 }
 
 #[cfg(not(feature = "tracing"))]
 mod enabled {
-    use std::fmt::Display;
+    use std::{
+        error::Error,
+        fmt::{Debug, Display},
+    };
 
     pub(crate) const fn warn_insecure_cookies() {}
     pub(crate) const fn layer_missing(_: &str, _: &str) {}
-    pub(crate) fn store_failed(_: &str, _: &dyn Display) {}
+    pub(crate) fn store_failed(_: &str, _: &(dyn Error + 'static)) {}
     #[cfg(feature = "jwks-remote")]
     pub(crate) fn key_set_failed(_: &dyn Display) {}
     #[cfg(feature = "jwks-remote")]
@@ -70,8 +118,10 @@ mod enabled {
     pub(crate) const fn any_audience() {}
     pub(crate) fn claims_mismatch(_: &str, _: &dyn Display) {}
     pub(crate) fn key_left_out(_: &dyn Display) {}
-    pub(crate) fn reload_failed(_: &dyn Display) {}
-    pub(crate) fn cannot_issue(_: &dyn Display) {}
+    pub(crate) fn reload_failed(_: &(dyn Error + 'static)) {}
+    pub(crate) fn cannot_issue(_: &(dyn Error + 'static)) {}
+    pub(crate) fn wrong_claim<'a>(_: &str, _: &dyn Debug, _: impl Iterator<Item = &'a str>) {}
+    pub(crate) fn no_key<'a>(_: &dyn Display, _: Option<&str>, _: impl Iterator<Item = Option<&'a str>>) {}
 }
 
 pub(crate) use enabled::*;

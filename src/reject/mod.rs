@@ -35,6 +35,8 @@
 //! assert_eq!(hook.reject(&Refusal::Unavailable, &parts).body(), "refused: unavailable");
 //! ```
 
+#[cfg(feature = "tracing")]
+mod explain;
 mod hooks;
 mod login;
 mod refusal;
@@ -58,11 +60,20 @@ pub(crate) fn refuse<B>(hook: &impl Reject<B>, refusal: Refusal, request: &Parts
 
 /// Answers a refused request, and inserts the refusal into the extensions of the response.
 pub(crate) fn answer_refused<B>(hook: &impl Reject<B>, refusal: Refusal, request: &Parts) -> Response<B> {
+    explain(&refusal, request);
     let mut response = hook.reject(&refusal, request);
     response.extensions_mut().insert(refusal);
     response.extensions_mut().insert(RefusedByLayer);
     response
 }
+
+#[cfg(feature = "tracing")]
+pub(crate) fn explain(refusal: &Refusal, request: &Parts) {
+    explain::explain(refusal, request);
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) fn explain(_: &Refusal, _: &Parts) {}
 
 /// Marks a response built by a layer, since responses of handlers may also carry a [`Refusal`].
 #[derive(Clone, Copy)]

@@ -122,7 +122,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         };
         let former = serde_json::from_str(&record.claims).ok();
         let claims = reload.reload(&record.subject, former).await.map_err(|error| {
-            trace::reload_failed(&error);
+            trace::reload_failed(&*error);
             Unavailable
         })?;
         let Some(claims) = claims else {

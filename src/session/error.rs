@@ -5,6 +5,7 @@ use crate::{
     reject::Refusal,
     request::OriginError,
     token::{IssueError, TokenError, TokenErrorKind},
+    trace,
 };
 
 /// The error of an operation on sessions.
@@ -46,7 +47,7 @@ impl fmt::Display for SessionError {
             Self::Token(error) => error.fmt(f),
             Self::Unavailable => f.write_str("sessions are temporarily unavailable"),
             Self::Full => f.write_str("the session store is full"),
-            Self::Issue(_) => f.write_str("a token could not be issued"),
+            Self::Issue(error) => write!(f, "a token could not be issued: {error}"),
         }
     }
 }
@@ -54,7 +55,7 @@ impl fmt::Display for SessionError {
 impl StdError for SessionError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Issue(error) => Some(error),
+            Self::Issue(error) => error.source(),
             _ => None,
         }
     }
@@ -74,6 +75,8 @@ impl From<OriginError> for SessionError {
 
 impl From<IssueError> for SessionError {
     fn from(error: IssueError) -> Self {
+        // Applications answer it with a bare 500, so the log is where the developer sees why.
+        trace::cannot_issue(&error);
         Self::Issue(error)
     }
 }

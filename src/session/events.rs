@@ -140,6 +140,9 @@ pub enum SessionEvent<'a> {
         session: &'a SessionId,
     },
     /// All sessions of a user, or all except one, were ended.
+    ///
+    /// If the store fails on the way, some may have ended without this event, whose `count` has those of the call that
+    /// succeeded.
     #[non_exhaustive]
     AllEnded {
         /// The user.
@@ -187,7 +190,7 @@ impl<F: Fn(&SessionEvent<'_>) + Send + Sync + 'static> SessionEvents for F {
 /// The default listener: logs events with the `tracing` feature, and does nothing without it.
 ///
 /// Reuse, lost writes, wrong secrets and ambiguous cookies are logged at `WARN`, and so are responses lost three times
-/// in a row; rotations and refusals at `DEBUG`, and other events at `INFO`.
+/// in a row; rotations at `DEBUG`, and other events at `INFO`. Refused requests are logged by the layers themselves.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TraceEvents;
 
@@ -225,10 +228,8 @@ impl SessionEvents for TraceEvents {
             SessionEvent::AmbiguousCookies { sessions, subjects } => {
                 tracing::warn!(?sessions, ?subjects, "cookies of several sessions: request refused");
             }
-            SessionEvent::Refused { code, reason, subject, session, generation } => {
-                let session = session.map(SessionId::as_str);
-                tracing::debug!(code, reason, subject, session, generation, "request refused");
-            }
+            // The layers log it, with more than is known here.
+            SessionEvent::Refused { .. } => {}
             SessionEvent::LimitReached { subject, session } => {
                 tracing::info!(subject, %session, "session ended: the user has too many");
             }

@@ -44,7 +44,9 @@ impl Records {
     }
 
     pub(super) async fn read(&self, id: &SessionId) -> Result<Snapshot, Unavailable> {
-        self.store.read(id).await.map_err(self.failed("reading a session"))
+        let snapshot = self.store.read(id).await.map_err(self.failed("reading a session"))?;
+        self.rounds.catch_up(|| self.clock.now());
+        Ok(snapshot)
     }
 
     /// Reads a record, and measures by this node's clock how long the store took.
@@ -81,7 +83,7 @@ impl Records {
 
     fn failed(&self, doing: &'static str) -> impl FnOnce(BoxError) -> Unavailable {
         move |error| {
-            trace::store_failed(doing, &error);
+            trace::store_failed(doing, &*error);
             self.begin_round();
             Unavailable
         }

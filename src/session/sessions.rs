@@ -7,7 +7,7 @@ use super::{
 use crate::{
     clock::SharedClock,
     cookies::Cookies,
-    reject::Refusal,
+    reject::{Refusal, explain},
     request::{Authenticator, OriginPolicy, RefreshCookieReader, RefreshToken},
     store::{SessionId, Snapshot},
     token::{Claims, Issuer},
@@ -127,7 +127,9 @@ impl<C> Sessions<C> {
     /// Checks the origin of a sign-in or sign-out.
     pub(super) fn check_origin(&self, request: &Parts) -> Result<(), SessionError> {
         self.inner.origin.check(request).map_err(|error| {
-            self.raise_refused(&error.clone().into(), None);
+            let refusal = error.clone().into();
+            explain(&refusal, request);
+            self.raise_refused(&refusal, None);
             error.into()
         })
     }

@@ -15,6 +15,7 @@ use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
+use serde_json::Value;
 
 use super::{
     budget::Budget,
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     clock::SharedClock,
     error::ConfigError,
-    keys::{Algorithm, Epoch, KeyRing},
+    keys::{Algorithm, Epoch, Key, KeyRing},
 };
 
 /// The settings of a verifier, which do not depend on the application's type.
@@ -249,6 +250,7 @@ impl Policy {
                 return Ok(keys.epoch().of_realm(realm));
             }
         }
+        crate::trace::no_key(&algorithm, kid, keys.iter().map(Key::id));
         Err(refused)
     }
 
@@ -311,21 +313,26 @@ impl Policy {
         if let Some(issuer) = &realm.issuer
             && registered.issuer() != Some(issuer)
         {
+            crate::trace::wrong_claim("iss", issuer, registered.issuer().into_iter());
             return Err(TokenErrorKind::WrongIssuer);
         }
         if let Some(audiences) = &realm.audiences
             && !registered.audience().any(|name| audiences.iter().any(|own| **own == *name))
         {
+            crate::trace::wrong_claim("aud", audiences, registered.audience());
             return Err(TokenErrorKind::WrongAudience);
         }
-        if !self.required.is_empty() && !has_all(payload, &self.required) {
+        if !self.required.is_empty() && !self.has_required(registered, payload) {
             return Err(TokenErrorKind::MissingClaim);
         }
         let issued_at = registered.issued_at.map(|date| date.0);
-        if let Some(most) = self.max_lifetime
-            && issued_at.is_none_or(|issued_at| registered.expires_at.0.saturating_sub(issued_at) > most)
-        {
-            return Err(TokenErrorKind::LifetimeTooLong);
+        if let Some(most) = self.max_lifetime {
+            // From now, too: a date of issue in the future must not stretch it.
+            let latest = now.saturating_add(most).saturating_add(self.leeway);
+            let expires_at = registered.expires_at.0;
+            if expires_at > latest || issued_at.is_none_or(|date| expires_at.saturating_sub(date) > most) {
+                return Err(TokenErrorKind::LifetimeTooLong);
+            }
         }
         if self.checks_issued_at
             && issued_at.is_some_and(|issued_at| issued_at > now.saturating_add(self.leeway))
@@ -333,6 +340,25 @@ impl Policy {
             return Err(TokenErrorKind::NotYetValid);
         }
         self.check_dates(registered, now)
+    }
+
+    /// Returns `true` if the token has all required claims. Registered ones of another type count as absent.
+    fn has_required(&self, registered: &Registered, payload: &[u8]) -> bool {
+        let Ok(members) = serde_json::from_slice::<HashMap<Cow<'_, str>, Value>>(payload) else {
+            return false;
+        };
+        self.required.iter().all(|name| match &**name {
+            "iss" => registered.issuer().is_some(),
+            "aud" => registered.audience().next().is_some(),
+            "iat" => registered.issued_at.is_some(),
+            "auth_time" => registered.authenticated_at.is_some(),
+            "sid" => registered.session_id().is_some(),
+            "gen" => registered.generation.is_some(),
+            // A text (RFC 8693 §4.3).
+            "client_id" => members.get("client_id").is_some_and(Value::is_string),
+            name if name == &*self.scope_claim => registered.scope().is_some(),
+            name => members.get(name).is_some_and(|value| !value.is_null()),
+        })
     }
 
     /// Checks `exp` and `nbf`, the only claims whose validity changes with time.
@@ -345,12 +371,6 @@ impl Policy {
         }
         Ok(())
     }
-}
-
-/// Whether a claims set has all these members, and none of them is `null`.
-fn has_all(payload: &[u8], names: &[Box<str>]) -> bool {
-    let members: Result<HashMap<Cow<'_, str>, Option<IgnoredAny>>, _> = serde_json::from_slice(payload);
-    members.is_ok_and(|members| names.iter().all(|name| members.get(&**name).is_some_and(Option::is_some)))
 }
 
 impl fmt::Debug for Realm {

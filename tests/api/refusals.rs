@@ -12,6 +12,11 @@ use tower_cookie_jwt::{
     testing::TestClock,
     token::{TokenError, TokenErrorKind},
 };
+#[cfg(feature = "tracing")]
+use tower_cookie_jwt::{
+    keys::Key,
+    token::{Issuer, NewToken},
+};
 
 use crate::{
     handler::{CountingHandler, XSRF, forged_token, issue, keys, new_token, parts, token},
@@ -306,4 +311,96 @@ fn every_kind_of_token_error_is_a_401_with_a_documented_code() {
             "{kind:?}"
         );
     }
+}
+
+/// For the developer who wonders why: one event for each refusal, with the reason and what to do about it.
+#[cfg(feature = "tracing")]
+#[tokio::test(flavor = "current_thread")]
+async fn each_refusal_is_explained_once_in_the_log_without_a_secret() {
+    use crate::kit::log::Log;
+
+    let clock = TestClock::new();
+    let store = TestStore::new(&clock);
+    let sessions =
+        Sessions::<()>::builder(keys(), store.clone()).with_audience("shop").with_clock(clock.clone());
+    let sessions = sessions.build().expect("valid");
+    let all = sessions.layer().layer(CountingHandler::<Bytes>::new());
+    let verify = sessions.cookie_jwt_layer().layer(CountingHandler::<Bytes>::new());
+    let login = parts(Request::post("https://shop.example/login"));
+    let mut headers = HeaderMap::new();
+    sessions.sign_in(&login, "ada", ()).await.expect("signed in").append_to(&mut headers);
+    let cookies = cookies_of(&headers);
+    let token = cookies.split_once('=').expect("a pair").1.split(';').next().expect("a value").to_owned();
+    let get = || Request::get("https://shop.example/orders?secret=hidden");
+    let post = || Request::post("https://shop.example/orders?secret=hidden").header("cookie", &cookies);
+    let other_key = KeyRing::new(Key::hs256([9; 32]).expect("a secret").with_id("other")).expect("a ring");
+    let other_key = Issuer::new(other_key).with_audience("shop");
+    let issue = |issuer: &Issuer| {
+        let token = issuer.issue(&NewToken::access("ada", Duration::from_secs(900)), &()).expect("it signs");
+        Request::get("https://shop.example/orders").header("authorization", format!("Bearer {token}"))
+    };
+    let of_desk = Issuer::new(keys()).with_audience("desk").with_clock(clock.clone());
+    let other_key = other_key.with_clock(clock.clone());
+    let table = [
+        (
+            "token_missing",
+            get(),
+            &["no cookie came with the request", "host=shop.example", "method=GET", "path=/orders"][..],
+        ),
+        ("token_missing", get().header("cookie", "theme=dark"), &["none is named `__Host-access`"]),
+        ("token_missing", get().header("authorization", "Basic YWRhOmhpZGRlbg=="), &["has no bearer token"]),
+        ("token_invalid", issue(&of_desk), &["compare `aud`", "configured=[\"shop\"]", "found=[\"desk\"]"]),
+        ("token_invalid", issue(&other_key), &["the same keys", "kid=Some(\"other\")"]),
+        ("xsrf_missing", post(), &["in the header `X-XSRF-TOKEN`", "subject=ada", "session="]),
+        (
+            "xsrf_mismatch",
+            post().header("x-xsrf-token", "hidden-hidden-hidden-hid"),
+            &["a stale `XSRF-TOKEN` cookie"],
+        ),
+        (
+            "origin_refused",
+            post().header("origin", "https://page.example").header("sec-fetch-site", "cross-site"),
+            &[
+                "add `with_trusted_origin(\"https://page.example\")`",
+                "`with_public_origin`",
+                "sec_fetch_site=cross-site",
+            ],
+        ),
+    ];
+    let explained = async |name: &str, request: request::Builder, parts: &[&str]| {
+        let log = Log::default();
+        let capture = log.capture_debug();
+        let service =
+            if name == "token_expired" { verify.clone().boxed_clone() } else { all.clone().boxed_clone() };
+        let response = service.oneshot(request.body(()).expect("valid")).await.expect("infallible");
+        assert!(!response.status().is_success(), "{name}");
+        drop(capture);
+        let text = log.text();
+        assert_eq!(text.matches("tower_cookie_jwt::refused: request refused").count(), 1, "{name}: {text}");
+        assert!(text.contains(&format!("code=\"{name}\"")), "{name}: {text}");
+        for part in parts {
+            assert!(text.contains(part), "{name}, {part}: {text}");
+        }
+        let secrets = ["hidden", &token[token.len() - 20..], "YWRh"];
+        assert!(secrets.iter().all(|secret| !text.contains(secret)), "{name}: {text}");
+    };
+    for (name, request, parts) in table {
+        explained(name, request, parts).await;
+    }
+    clock.advance(Duration::from_secs(3600));
+    explained("token_expired", get().header("cookie", &cookies), &["add `RefreshLayer`"]).await;
+    store.set_down(true);
+    explained(
+        "unavailable",
+        get().header("cookie", &cookies),
+        &["ERROR", "the store is down", "an event before this one"],
+    )
+    .await;
+
+    let log = Log::default();
+    let capture = log.capture_debug();
+    let foreign = parts(Request::post("https://shop.example/login").header("origin", "https://page.example"));
+    let _ = sessions.sign_in(&foreign, "ada", ()).await.map(drop).expect_err("another origin");
+    drop(capture);
+    assert!(log.text().contains("with_trusted_origin(\"https://page.example\")"), "{}", log.text());
 }

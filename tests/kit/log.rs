@@ -15,6 +15,13 @@ impl Log {
         tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone()).finish().set_default()
     }
 
+    /// Captures events at `DEBUG`, too.
+    pub(crate) fn capture_debug(&self) -> impl Drop + use<> {
+        let log = self.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone());
+        subscriber.with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG).finish().set_default()
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned()
     }
