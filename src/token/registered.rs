@@ -137,7 +137,7 @@ fn append_scope(texts: &mut String, scope: &Texts<'_>) -> Span {
         Texts::One(list) => append(texts, list),
         Texts::Several(names) => {
             let start = texts.len();
-            for name in names.iter().filter(|name| !name.contains(' ')) {
+            for name in names.iter().filter(|name| is_one_scope(name)) {
                 if texts.len() > start {
                     texts.push(' ');
                 }
@@ -146,6 +146,10 @@ fn append_scope(texts: &mut String, scope: &Texts<'_>) -> Span {
             Span { start, end: texts.len() }
         }
     }
+}
+
+fn is_one_scope(name: &str) -> bool {
+    !name.is_empty() && !name.contains(' ')
 }
 
 impl Default for Spans {
@@ -175,12 +179,20 @@ pub(super) struct ParsedClaims<'de> {
 }
 
 impl ParsedClaims<'_> {
-    /// Returns at least the total length of all strings in bytes.
+    /// Returns the total length in bytes of all strings as they are kept: exactly, so that there is no room to give back.
     pub(super) fn text_len(&self) -> usize {
         let Self { issuer, subject, token_id, session_id, scope, xsrf_token, audience, .. } = self;
         let texts = [issuer, subject, token_id, session_id, xsrf_token].into_iter().flatten();
-        let lists = [audience, scope].into_iter().flatten().flat_map(Texts::each);
-        texts.chain(lists).map(|text| text.len() + 1).sum()
+        let names = audience.as_ref().map_or(&[][..], Texts::each);
+        let scope = match scope {
+            Some(Texts::Several(names)) => {
+                let kept = names.iter().filter(|name| is_one_scope(name));
+                kept.fold(0, |len, name| len + name.len() + usize::from(len > 0))
+            }
+            Some(Texts::One(list)) => list.len(),
+            None => 0,
+        };
+        texts.chain(names).map(|text| text.len()).sum::<usize>() + scope
     }
 }
 
