@@ -167,6 +167,7 @@ pub use self::{
 ///
 /// | page | subject |
 /// |---|---|
+/// | [`troubleshooting`](recipes::troubleshooting) | why a request is refused, by its `code` |
 /// | [`axios`](recipes::axios), [`angular`](recipes::angular), [`fetch`](recipes::fetch) | page script: 401, 503 and the XSRF token |
 /// | [`issuers`](recipes::issuers) | tokens of Keycloak, Auth0, Entra ID, Cognito and others |
 /// | [`native`](recipes::native) | mobile and other native clients, with bearer tokens |
@@ -206,6 +207,8 @@ pub mod recipes {
     pub mod proxy {}
     #[doc = include_str!("../docs/subdomains.md")]
     pub mod subdomains {}
+    #[doc = include_str!("../docs/recipes/troubleshooting.md")]
+    pub mod troubleshooting {}
     #[cfg(any(not(doctest), feature = "axum"))]
     #[doc = include_str!("../docs/recipes/websocket.md")]
     pub mod websocket {}

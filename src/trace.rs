@@ -21,6 +21,14 @@ mod enabled {
         );
     }
 
+    #[cfg(any(feature = "axum", feature = "tonic"))]
+    pub(crate) fn layer_for_another_type(who: &str) {
+        tracing::error!(
+            "{who} has an outer `CookieJwtLayer`, but that inserts claims of another type: take those, or add a layer of \
+             this type"
+        );
+    }
+
     pub(crate) fn store_failed(doing: &str, error: &(dyn Error + 'static)) {
         tracing::error!(error = %Chain(error), "the session store failed while {doing}");
     }
@@ -110,6 +118,8 @@ mod enabled {
 
     pub(crate) const fn warn_insecure_cookies() {}
     pub(crate) const fn layer_missing(_: &str, _: &str) {}
+    #[cfg(any(feature = "axum", feature = "tonic"))]
+    pub(crate) const fn layer_for_another_type(_: &str) {}
     pub(crate) fn store_failed(_: &str, _: &(dyn Error + 'static)) {}
     #[cfg(feature = "jwks-remote")]
     pub(crate) fn key_set_failed(_: &dyn Display) {}

@@ -114,9 +114,12 @@ impl AuthState {
             (Some(_), Some(claims)) => Ok(claims),
             (Some(AuthOutcome::Refused(error)), None) => Err(NoClaims::Anonymous(error.clone())),
             (Some(AuthOutcome::Exempt), None) => Err(NoClaims::Anonymous(TokenErrorKind::Missing.into())),
-            (Some(AuthOutcome::User(..)) | None, _) => {
+            (found, _) => {
                 let wanted = format!("{who} that takes `{}`", std::any::type_name::<Claims<C>>());
-                trace::layer_missing(&wanted, "CookieJwtLayer");
+                match found {
+                    Some(_) => trace::layer_for_another_type(&wanted),
+                    None => trace::layer_missing(&wanted, "CookieJwtLayer"),
+                }
                 Err(NoClaims::LayerMissing)
             }
         }

@@ -16,8 +16,10 @@ use http::{HeaderName, request::Parts};
 
 /// The sessions of an application: signs users in and out, and creates the layers.
 ///
-/// `C` is the type of the application's custom claims. The value is cheap to clone, and the type of the store is
-/// erased.
+/// `C` is the type of the application's custom claims. It serializes to a JSON object and deserializes from it, without
+/// fields of the reserved names `iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `auth_time`, `sid`, `gen`, `scope` and
+/// `xsrfToken`, which are methods of [`Claims`]. With the cookie's name it must fit into 4096 bytes as a token. The value
+/// is cheap to clone, and the type of the store is erased.
 ///
 /// # Examples
 ///

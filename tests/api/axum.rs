@@ -365,6 +365,8 @@ async fn a_missing_layer_is_a_500_whose_log_names_it() {
             assert!(log.contains("ERROR") && log.contains("CookieJwtLayer"), "{case}, {path}: {log:?}");
             let wanted = if path == "/xsrf" { "XsrfToken" } else { "Claims<" };
             assert!(log.contains(wanted), "{case}, {path}: {log:?}");
+            let is_other = log.contains("claims of another type");
+            assert_eq!(is_other, case == "claims of another type", "{case}, {path}: {log:?}");
         }
     }
     let response = ask(&extractors(), "/result", Some(&good)).await;
