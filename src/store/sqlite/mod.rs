@@ -205,7 +205,9 @@ impl RefreshStore for SqliteStore {
         if rows.len() > PAGE {
             return self.list_in_pages(subject, now).await;
         }
-        rows.iter().map(from_row).collect()
+        let mut listed = rows.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
+        listed.sort_by(SessionRecord::by_sign_in);
+        Ok(listed)
     }
 
     async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, SqliteStoreError> {

@@ -123,9 +123,9 @@ pub(super) const SELECT: &str = select!("WHERE id = ?");
 
 pub(super) const EXISTS: &str = "SELECT 1 FROM sessions WHERE id = ?";
 
-pub(super) const LIST: &str = select!(
-    "WHERE subject = ? AND min(idle_expires_at, absolute_expires_at) > ? ORDER BY created_at, id LIMIT ?"
-);
+/// Not sorted: for a limited order, SQLite opens a temporary B-tree, which takes several times as long as the rest.
+pub(super) const LIST: &str =
+    select!("WHERE subject = ? AND min(idle_expires_at, absolute_expires_at) > ? LIMIT ?");
 
 /// The ids alone: of half a million sessions, these take less than a second.
 pub(super) const LIST_IDS: &str = "
