@@ -200,7 +200,7 @@ impl RefreshStore for SqliteStore {
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, SqliteStoreError> {
         let now = ends(self.clock.now());
-        let first = sqlx::query(LIST).bind(subject).bind(now).bind(PAGE as i64 + 1);
+        let first = sqlx::query(LIST).bind(subject).bind(now);
         let rows = first.fetch_all(&self.reader).await?;
         if rows.len() > PAGE {
             return self.list_in_pages(subject, now).await;
@@ -268,3 +268,13 @@ const SWEEP_SIZE: i32 = 100;
 const PAGE: usize = 1_000;
 /// The number of sessions of a subject that one statement removes, while which no other writer gets its turn.
 const BATCH: u64 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_page_shows_whether_there_is_another() {
+        assert!(LIST.ends_with(&format!("LIMIT {}", PAGE + 1)), "{LIST}");
+    }
+}
