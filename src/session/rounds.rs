@@ -1,7 +1,6 @@
 //! Rounds of confirmations: what this process knows of the store's records ends with a failure of the store.
 
 use std::{
-    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -36,8 +35,9 @@ impl Rounds {
         }))
     }
 
-    pub(super) fn present(&self) -> NonZeroU32 {
-        NonZeroU32::new(self.0.round.load(Ordering::Relaxed)).unwrap_or(NonZeroU32::MIN)
+    /// Returns the number of the round, from 1 on.
+    pub(super) fn present(&self) -> u32 {
+        self.0.round.load(Ordering::Relaxed)
     }
 
     /// Begins a round, because the store has failed or has lost writes.
@@ -84,18 +84,18 @@ mod tests {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let round = |at: u64| {
             rounds.next(start + Duration::from_secs(at));
-            rounds.present().get()
+            rounds.present()
         };
         assert_eq!([0, 1, 29, 30, 31, 90].map(round), [2, 2, 2, 3, 3, 4]);
         // A failure in between is not forgotten, and begins a round as soon as it may.
         let catch_up = |at: u64| {
             rounds.catch_up(|| start + Duration::from_secs(at));
-            rounds.present().get()
+            rounds.present()
         };
         assert_eq!([119, 120].map(catch_up), [4, 4], "none since");
         assert_eq!((round(121), round(122)), (5, 5));
         assert_eq!([150, 151, 152, 200].map(catch_up), [5, 6, 6, 6]);
         rounds.next(start - Duration::from_secs(3600));
-        assert_eq!(rounds.present().get(), 7, "the clock was set back");
+        assert_eq!(rounds.present(), 7, "the clock was set back");
     }
 }

@@ -1,7 +1,6 @@
 use std::{
     any::Any,
     fmt,
-    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -99,12 +98,12 @@ impl<C> Claims<C> {
     ///
     /// What is known in one round does not count in the next, since the store may have lost writes. It is shared by all
     /// claims of the same token for as long as the token is cached.
-    pub(crate) fn is_confirmed(&self, round: NonZeroU32) -> bool {
-        self.verified.confirmed_in.load(Ordering::Relaxed) == round.get()
+    pub(crate) fn is_confirmed(&self, round: u32) -> bool {
+        self.verified.confirmed_in.load(Ordering::Relaxed) == round
     }
 
-    pub(crate) fn set_confirmed(&self, round: NonZeroU32) {
-        self.verified.confirmed_in.store(round.get(), Ordering::Relaxed);
+    pub(crate) fn set_confirmed(&self, round: u32) {
+        self.verified.confirmed_in.store(round, Ordering::Relaxed);
     }
 
     /// Whether the client has presented this token, in whatever way.
