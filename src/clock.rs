@@ -77,6 +77,11 @@ pub(crate) fn since_epoch(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// Returns whole milliseconds, which an atomic integer has room for.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Returns the time `since_epoch` after the Unix epoch, or the end of the year 9999 if that is earlier.
 pub(crate) fn from_epoch(since_epoch: Duration) -> SystemTime {
     later(UNIX_EPOCH, since_epoch)

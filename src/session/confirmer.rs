@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::clock::since_epoch;
+use crate::clock::{millis, since_epoch};
 
 /// A small, bounded, lock-free cache of confirmed generations.
 ///
@@ -120,10 +120,6 @@ impl fmt::Debug for Confirmer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Confirmer")
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The bits of a slot that hold its state; the others hold the fingerprint.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::clock::since_epoch;
+use crate::clock::{millis, since_epoch};
 
 /// The present round. Clones share it.
 ///
@@ -66,10 +66,6 @@ impl Rounds {
             self.0.round.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 const SHORTEST: Duration = Duration::from_secs(30);
