@@ -32,3 +32,8 @@ impl fmt::Display for ConfigError {
 }
 
 impl StdError for ConfigError {}
+
+/// Returns enough of a text to recognize it in a message, escaped, since someone else may have chosen it.
+pub(crate) fn excerpt(text: &str) -> String {
+    text.chars().take(64).flat_map(char::escape_debug).collect()
+}

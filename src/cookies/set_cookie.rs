@@ -7,7 +7,7 @@ use http::{
 };
 
 use crate::{
-    error::ConfigError,
+    error::{ConfigError, excerpt},
     token::{IssueError, IssueErrorKind},
 };
 
@@ -162,11 +162,6 @@ pub(crate) fn check_name(name: &str) -> Result<(), ConfigError> {
         )));
     }
     Ok(())
-}
-
-/// Returns enough of a configured value to recognize it in an error message.
-fn excerpt(text: &str) -> String {
-    text.chars().take(64).flat_map(char::escape_debug).collect()
 }
 
 /// Returns `true` for a `tchar` of RFC 9110 §5.6.2.

@@ -12,7 +12,7 @@ use super::{
     key::Key,
     ring::{KeyRing, MAX_SIGNATURE_CHECKS},
 };
-use crate::error::ConfigError;
+use crate::error::{ConfigError, excerpt};
 
 /// The relevant members of a JWK. Does not implement `Debug`, because they may be private.
 #[derive(Deserialize, ZeroizeOnDrop)]
@@ -170,8 +170,7 @@ pub(crate) struct LeftOut {
 
 impl LeftOut {
     fn new(id: Option<&str>, reason: impl fmt::Display) -> Self {
-        let short = |id: &str| id.escape_debug().take(MAX_SHOWN_ID).collect::<String>().into();
-        Self { id: id.map(short), reason: reason.to_string().into() }
+        Self { id: id.map(|id| excerpt(id).into()), reason: reason.to_string().into() }
     }
 }
 
@@ -274,8 +273,6 @@ pub(crate) fn nothing_usable(left_out: &[LeftOut]) -> ConfigError {
 
 /// The most keys of a set that are read: checking each takes time, and no issuer needs as many.
 const MAX_KEYS: usize = 256;
-/// The most characters of an id that the log shows.
-const MAX_SHOWN_ID: usize = 64;
 /// The most keys of a set that are remembered as left out.
 const MAX_LEFT_OUT: usize = 64;
 /// The most keys that an error lists.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::registered::RESERVED;
+use crate::error::excerpt;
 
 /// A field that keeps claims from being deserialized as the application's type. Says nothing of its value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,8 +28,7 @@ impl Mismatch {
     pub(super) fn of(error: &serde_json::Error, reading: Option<&str>) -> Self {
         let text = error.to_string();
         let named = |start: &str| text.strip_prefix(start)?.split('`').next();
-        let short =
-            |name: &str| Some(name.escape_debug().take(MAX_SHOWN).collect::<String>().into_boxed_str());
+        let short = |name: &str| Some(excerpt(name).into());
         match reading {
             Some(claim) if named("unknown field `") == Some(claim) => {
                 Self { field: short(claim), fault: Fault::Unknown }
@@ -96,7 +96,5 @@ impl Mismatches {
     }
 }
 
-/// The most characters of a name that the log shows.
-const MAX_SHOWN: usize = 64;
 /// The most mismatches that are told: a type has few fields, but an issuer may add any.
 const MAX_TOLD: usize = 16;
