@@ -101,8 +101,8 @@ impl KeyRing {
     /// Creates a key ring that verifies with the keys of a JWK Set, such as an authorization server publishes.
     ///
     /// Unusable keys are left out, and the log says so (RFC 7517 §5): those for other purposes (`use=enc`), of
-    /// unsupported types, too weak or incomplete. Shared secrets and private keys are left out as well, since a secret
-    /// in a published set is no longer secret. Copies of a key count once; of different keys with the same id and
+    /// unsupported types, too weak or incomplete. Shared secrets and private keys are left out as well, since
+    /// publishing them has made them worthless. Copies of a key count once. If different keys share an id and an
     /// algorithm, the first four are used. Of a very long set, the first 256 keys are read.
     ///
     /// An RSA key without `alg` is used for `RS256`; see [`from_jwks_with_rsa`](Self::from_jwks_with_rsa).

@@ -134,7 +134,7 @@ fn host(request: &Parts) -> Option<String> {
     authority.or_else(|| shown(&request.headers, &HOST))
 }
 
-/// A header's only value, escaped and short.
+/// A header's first value, escaped and short.
 fn shown(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let value = headers.get(name)?;
     Some(Short(&String::from_utf8_lossy(value.as_bytes())).to_string())

@@ -78,7 +78,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// any.
     ///
     /// It may come after a [`sign_out_everywhere`](Self::sign_out_everywhere) at the same time, whose documentation has
-    /// a way to end its session all the same if the password has changed.
+    /// a way to end its session nevertheless if the password has changed.
     ///
     /// # Errors
     ///

@@ -179,7 +179,7 @@ pub(super) struct ParsedClaims<'de> {
 }
 
 impl ParsedClaims<'_> {
-    /// Returns the total length in bytes of all strings as they are kept: exactly, so that there is no room to give back.
+    /// Returns the exact total length in bytes of all strings as they are kept, so that the buffer never has to shrink.
     pub(super) fn text_len(&self) -> usize {
         let Self { issuer, subject, token_id, session_id, scope, xsrf_token, audience, .. } = self;
         let texts = [issuer, subject, token_id, session_id, xsrf_token].into_iter().flatten();

@@ -136,7 +136,7 @@ impl<C> VerifierBuilder<C> {
 
     /// Requires `aud` to be or to contain exactly one of these audiences, for an application with several names.
     ///
-    /// Defaults as [`with_audience`](Self::with_audience) does.
+    /// The default is that of [`with_audience`](Self::with_audience).
     pub fn with_audiences<T: Into<String>>(mut self, audiences: impl IntoIterator<Item = T>) -> Self {
         self.policy.realms[0].audiences = Some(boxed(audiences));
         self

@@ -130,7 +130,7 @@ impl Pair {
 }
 
 /// The one difference that remains: rust-crypto computes the last of an RSA key's numbers itself, and takes no notice of
-/// the one that the key comes with. The signatures are right all the same.
+/// the one that the key comes with. The signatures are valid nevertheless.
 fn is_explained(line: &str) -> bool {
     line.contains("private PEM the last bit changed") && (line.starts_with("RS") || line.starts_with("PS"))
 }

@@ -88,8 +88,8 @@ fn the_key_of_one_issuer_never_vouches_for_another() {
     }
     let claims = json!({ "aud": "shop", "sub": "ada", "exp": 4_102_444_800_u64 });
     for claims in [claims.to_string(), r#"{"iss":["https://one.example"],"exp":4102444800}"#.to_owned()] {
-        let nobody = forge::hs256(&secret(1), r#"{"alg":"HS256","kid":"same"}"#, &claims);
-        assert_eq!(verdict(&nobody), Err(TokenErrorKind::WrongIssuer), "{claims}");
+        let stranger = forge::hs256(&secret(1), r#"{"alg":"HS256","kid":"same"}"#, &claims);
+        assert_eq!(verdict(&stranger), Err(TokenErrorKind::WrongIssuer), "{claims}");
     }
     // What has been remembered ends with the keys of its issuer, and only with those.
     second.replace(ring(3));

@@ -89,7 +89,7 @@ impl Discovery {
     {
         let [openid, oauth] = &self.places;
         let (place, document) = match fetch(client, openid, ACCEPT, MAX_METADATA).await {
-            // An authorization server that is no OpenID provider has its metadata elsewhere.
+            // A server that is not an OpenID provider publishes its metadata under the name that RFC 8414 gives.
             Err(Failure::Status(StatusCode::NOT_FOUND)) => {
                 (oauth, fetch(client, oauth, ACCEPT, MAX_METADATA).await)
             }
@@ -116,7 +116,7 @@ impl Discovery {
     }
 }
 
-/// Checks that nobody on the way can change what is at the URL.
+/// Checks that what is fetched from the URL cannot be changed in transit.
 pub(super) fn check_url(url: &Uri, allows_http: bool) -> Result<(), &'static str> {
     if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err("the URL contains a user name or password; remove it, as public keys need none");

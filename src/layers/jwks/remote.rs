@@ -40,7 +40,7 @@ use crate::{
 /// in that time, the further ones are answered with 401 at once. A set that lists no keys, and still does a
 /// minute later, is obeyed: no token is accepted any more.
 ///
-/// Keys in the set that cannot be used are left out, as [`KeyRing::from_jwks`] does. The URL must use https, or http to
+/// Unusable keys are left out, as with [`KeyRing::from_jwks`]. The URL must use https, or http to
 /// loopback. A redirect counts as a failure unless the client follows it.
 ///
 /// Requires the feature `jwks-remote` and the Tokio runtime.
@@ -387,5 +387,5 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Replaces a maximum age that overflows the clock.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 const MAX_SET: usize = 256 * 1024;
-/// The most keys of which the log is told that they are left out.
+/// The most keys that are logged as left out.
 const MAX_LOGGED: usize = 256;

@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 
 /// Decides whether a token with an unknown key has to wait for a fetch.
 ///
-/// A token may name a key that the issuer has begun to use since the last fetch. It is neither refused nor made to wait:
-/// the client is told to try again, until a fetch that has begun later has told whether the key exists.
+/// A token may name a key that the issuer has begun to use since the last fetch. Such a token is neither refused nor made
+/// to wait: the client is told to try again until a fetch that began afterwards has shown whether the key exists.
 #[derive(Debug, Default)]
 pub(super) struct UnknownKeys {
     state: Mutex<State>,
@@ -21,7 +21,7 @@ pub(super) struct UnknownKeys {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By the hash of the id, seeded, so that the memory is bounded and nobody can choose ids that collide.
+    /// Keyed by a seeded hash of the id: entries have a fixed size, and an attacker cannot choose ids that collide.
     seen: HashMap<u64, Seen>,
     hasher: RandomState,
     /// How many fetches have begun.
@@ -37,7 +37,7 @@ enum Answer {
     MayCome,
     /// It has been looked for in vain.
     Looked,
-    /// Too many ids are unknown to wait for this one. A fetch may bring it all the same.
+    /// Too many ids are unknown to keep track of this one. A fetch may still bring it.
     Refused,
 }
 
