@@ -151,8 +151,10 @@ async fn signed_in(place: &Place, number: usize) -> LegitimateClient {
 async fn reached(what: &str, ledger: &Ledger, browsers: &[LegitimateClient], generations: &[u32]) {
     let all =
         || browsers.iter().zip(generations).all(|(browser, generation)| browser.generation() >= *generation);
-    eventually(what, || all() || !ledger.complaints().is_empty()).await;
+    let in_time = eventually(|| all() || !ledger.complaints().is_empty()).await;
     assert_eq!(ledger.complaints(), Vec::<String>::new(), "{what}");
+    let reached: Vec<_> = browsers.iter().map(LegitimateClient::generation).collect();
+    assert!(in_time, "{what} takes too long: {reached:?} of {generations:?}; {}", story(ledger));
 }
 
 fn story(ledger: &Ledger) -> String {

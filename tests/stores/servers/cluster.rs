@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Redis, free_port, wait_until};
+use super::{Redis, wait_until};
 
 pub(crate) struct RedisCluster {
     masters: Vec<Redis>,
@@ -10,7 +10,7 @@ pub(crate) struct RedisCluster {
 
 impl RedisCluster {
     pub(crate) fn start() -> Self {
-        let masters: Vec<_> = (0..3).map(|_| start_master()).collect();
+        let masters: Vec<_> = (0..3).map(|_| Redis::start_master()).collect();
         let addresses: Vec<_> = masters.iter().map(|master| format!("127.0.0.1:{}", master.port())).collect();
         let created = Command::new("redis-cli")
             .args(["--cluster-yes", "--cluster", "create"])
@@ -41,10 +41,4 @@ impl RedisCluster {
             })
         });
     }
-}
-
-fn start_master() -> Redis {
-    let bus = free_port().to_string();
-    let arguments = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
-    Redis::start_with(&arguments)
 }

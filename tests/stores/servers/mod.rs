@@ -2,6 +2,7 @@
 
 mod backup;
 mod cluster;
+mod port;
 mod postgres;
 mod process;
 mod redis;
@@ -9,23 +10,9 @@ mod redis;
 pub(crate) use self::{backup::Backup, cluster::RedisCluster, postgres::Postgres, redis::Redis};
 
 use std::{
-    collections::hash_map::RandomState,
-    hash::BuildHasher,
-    net::{Ipv4Addr, TcpListener},
     thread::sleep,
     time::{Duration, Instant},
 };
-
-/// A loopback port that no process listens on, nor will while a server is down for a moment: below those
-/// that the system gives to connections.
-fn free_port() -> u16 {
-    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    let first = RandomState::new().hash_one(()) % 20_000;
-    (0..20_000)
-        .map(|step| u16::try_from(10_000 + (first + step) % 20_000).expect("below 30,000"))
-        .find(is_free)
-        .expect("loopback has a free port")
-}
 
 /// Waits until the condition holds.
 ///

@@ -8,10 +8,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{free_port, process::Process, wait_until};
+use super::{port::Port, process::Process, wait_until};
 
 pub(crate) struct Postgres {
-    port: u16,
+    port: Port,
     folder: TempDir,
     process: Process,
 }
@@ -27,19 +27,19 @@ impl Postgres {
             .output()
             .expect("initdb runs");
         assert!(initialized.status.success(), "{}", String::from_utf8_lossy(&initialized.stderr));
-        let port = free_port();
-        let process = start(port, &folder);
+        let port = Port::free();
+        let process = start(port.number(), &folder);
         let postgres = Self { port, folder, process };
         postgres.wait();
         postgres
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port())
     }
 
     /// SIGKILL: the server's other processes notice and end.
@@ -61,7 +61,7 @@ impl Postgres {
 
     /// Starts it again on its port and its data.
     pub(crate) fn restart(&mut self) {
-        self.process = start(self.port, &self.folder);
+        self.process = start(self.port(), &self.folder);
         self.wait();
     }
 
@@ -129,7 +129,7 @@ impl Postgres {
     }
 
     fn wait(&self) {
-        let port = self.port.to_string();
+        let port = self.port().to_string();
         wait_until("PostgreSQL", || {
             let ready =
                 Command::new(program("pg_isready")).args(["-q", "-h", "127.0.0.1", "-p", &port]).status();

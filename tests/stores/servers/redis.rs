@@ -4,10 +4,12 @@ use std::{net::TcpStream, path::Path, process::Command};
 
 use tempfile::TempDir;
 
-use super::{free_port, process::Process, wait_until};
+use super::{port::Port, process::Process, wait_until};
 
 pub(crate) struct Redis {
-    port: u16,
+    port: Port,
+    /// That of the cluster bus.
+    _bus: Option<Port>,
     folder: TempDir,
     arguments: Vec<String>,
     process: Process,
@@ -21,21 +23,34 @@ impl Redis {
 
     /// Starts a server with further `redis-server` arguments, such as `--maxmemory 10mb`.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        Self::start_on(None, arguments)
+    }
+
+    /// Starts a master of a cluster.
+    pub(super) fn start_master() -> Self {
+        let bus = Port::free();
+        let number = bus.number().to_string();
+        let arguments =
+            ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &number];
+        Self::start_on(Some(bus), &arguments)
+    }
+
+    fn start_on(bus: Option<Port>, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let port = free_port();
-        let process = start(port, &folder, &arguments);
-        let redis = Self { port, folder, arguments, process };
+        let port = Port::free();
+        let process = start(port.number(), &folder, &arguments);
+        let redis = Self { port, _bus: bus, folder, arguments, process };
         redis.wait();
         redis
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://127.0.0.1:{}", self.port())
     }
 
     /// SIGKILL.
@@ -45,7 +60,7 @@ impl Redis {
 
     /// Starts it again on its port and its data.
     pub(crate) fn restart(&mut self) {
-        self.process = start(self.port, &self.folder, &self.arguments);
+        self.process = start(self.port(), &self.folder, &self.arguments);
         self.wait();
     }
 
@@ -56,7 +71,7 @@ impl Redis {
 
     /// Changes a setting, with `redis-cli`.
     pub(crate) fn configure(&self, name: &str, value: &str) {
-        let port = self.port.to_string();
+        let port = self.port().to_string();
         let set = Command::new("redis-cli").args(["-p", &port, "config", "set", name, value]).output();
         let answer = set.expect("redis-cli comes with redis-tools").stdout;
         assert_eq!(String::from_utf8_lossy(&answer).trim(), "OK", "{name} {value}");
@@ -68,7 +83,7 @@ impl Redis {
     }
 
     fn wait(&self) {
-        wait_until("redis-server", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+        wait_until("redis-server", || TcpStream::connect(("127.0.0.1", self.port())).is_ok());
     }
 }
 
