@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::registered::RESERVED;
+use super::registered::{RESERVED, accessor};
 use crate::error::excerpt;
 
 /// A field that keeps claims from being deserialized as the application's type. Says nothing of its value.
@@ -49,22 +49,10 @@ impl fmt::Display for Mismatch {
                 .write_str("it is not made for these claims; use a struct with a field for each, or a map");
         }
         if *fault == Fault::Missing && RESERVED.contains(&name) {
-            let how = match name {
-                "exp" => "expires_at",
-                "nbf" => "not_before",
-                "iat" => "issued_at",
-                "sub" => "subject",
-                "iss" => "issuer",
-                "aud" => "audience",
-                "jti" => "token_id",
-                "sid" => "session_id",
-                "gen" => "generation",
-                "auth_time" => "authenticated_at",
-                _ => "scope",
-            };
             return write!(
                 f,
-                "its field `{name}` is a registered claim, which is read with `Claims::{how}`; remove the field"
+                "its field `{name}` is a registered claim, which is read with `Claims::{}`; remove the field",
+                accessor(name)
             );
         }
         match fault {

@@ -45,6 +45,7 @@ mod budget;
 mod cache;
 mod claims;
 mod error;
+mod fields;
 mod issuer;
 mod jws;
 mod mismatch;
@@ -60,7 +61,7 @@ pub(crate) mod xsrf;
 pub(crate) use self::{
     budget::{Budget, Seen},
     claims::ErasedClaims,
-    issuer::{ACCESS_TYPE, Expiry, to_object},
+    issuer::{ACCESS_TYPE, Expiry, check_readable, largest_claim, to_object},
     policy::{DEFAULT_LEEWAY, VerifierId, XSRF_CLAIM},
     registered::Registered,
 };

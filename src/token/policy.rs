@@ -21,6 +21,7 @@ use super::{
     budget::Budget,
     claims::Verified,
     error::TokenErrorKind,
+    fields,
     jws::{Encoded, Header, KnownHeaders, MAX_TOKEN_LEN, decode, is_object, same_media_type, split},
     mismatch::Mismatch,
     payload::{self, Rules, Unreadable},
@@ -149,6 +150,11 @@ impl Policy {
         }
         check_xsrf_claim(&self.xsrf_claim)?;
         check_scope_claim(&self.scope_claim, &self.xsrf_claim)
+    }
+
+    /// Returns an error if the application's type can be known not to fit any claims.
+    pub(super) fn check_claims_type<C: DeserializeOwned>(&self) -> Result<(), ConfigError> {
+        fields::check::<C>(|name| fields::accessor(name, &self.scope_claim, &self.xsrf_claim))
     }
 
     fn rules(&self, realm: &Realm) -> Rules<'_> {

@@ -16,6 +16,23 @@ use crate::clock::END_OF_YEAR_9999;
 pub(crate) const RESERVED: [&str; 11] =
     ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "sid", "gen", "scope"];
 
+/// Returns the method of `Claims` that reads the registered claim of this name.
+pub(super) fn accessor(name: &str) -> &'static str {
+    match name {
+        "exp" => "expires_at",
+        "nbf" => "not_before",
+        "iat" => "issued_at",
+        "sub" => "subject",
+        "iss" => "issuer",
+        "aud" => "audience",
+        "jti" => "token_id",
+        "sid" => "session_id",
+        "gen" => "generation",
+        "auth_time" => "authenticated_at",
+        _ => "scope",
+    }
+}
+
 /// The registered claims of a token, including those that this crate adds.
 #[derive(Clone, Default)]
 #[repr(C)]

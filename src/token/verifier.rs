@@ -268,11 +268,15 @@ impl<C> VerifierBuilder<C> {
     /// # Errors
     ///
     /// Returns a [`ConfigError`] that says how to fix it if no token could be accepted (an empty issuer, audience or list
-    /// of types), if tokens for other applications would be accepted unintentionally (a remote key set without an
+    /// of types, or a claims type that is not an object or has a field with the name of a registered claim), if tokens for other applications would be accepted unintentionally (a remote key set without an
     /// audience, several issuers of which one has no name or no audience), or if the name of the XSRF claim or of the
     /// scope claim is empty or that of another registered claim.
-    pub fn build(self) -> Result<Verifier<C>, ConfigError> {
+    pub fn build(self) -> Result<Verifier<C>, ConfigError>
+    where
+        C: DeserializeOwned,
+    {
         self.policy.check_settings()?;
+        self.policy.check_claims_type::<C>()?;
         Ok(Verifier::with_policy(self.policy, self.cache_bytes))
     }
 }
