@@ -33,6 +33,12 @@ mod enabled {
         tracing::error!(error = %Chain(error), "the session store failed while {doing}");
     }
 
+    pub(crate) fn answered_too_late() {
+        tracing::warn!(
+            "a refresh was answered with 503: the session may have moved on while the store was being asked"
+        );
+    }
+
     #[cfg(feature = "jwks-remote")]
     pub(crate) fn key_set_failed(error: &dyn Display) {
         tracing::warn!(%error, "failed to fetch the key set; the last good one stays in use");
@@ -121,6 +127,7 @@ mod enabled {
     #[cfg(any(feature = "axum", feature = "tonic"))]
     pub(crate) const fn layer_for_another_type(_: &str) {}
     pub(crate) fn store_failed(_: &str, _: &(dyn Error + 'static)) {}
+    pub(crate) const fn answered_too_late() {}
     #[cfg(feature = "jwks-remote")]
     pub(crate) fn key_set_failed(_: &dyn Display) {}
     #[cfg(feature = "jwks-remote")]

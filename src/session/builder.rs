@@ -319,7 +319,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
     /// # Errors
     ///
     /// Returns a [`ConfigError`] that says how to fix it if the settings contradict each other or cannot work: for
-    /// example, if there is no audience, the keys cannot sign, a lifetime is under a second, the grace period is zero,
+    /// example, if there is no audience, the keys cannot sign, the claims type has a field of a reserved name, a lifetime is under a second, the grace period is zero,
     /// [`LostResponse::Within`] is shorter than the grace period, browsers would drop a cookie, or cookies for local
     /// development over http belong to a public origin with https.
     pub fn build(self) -> Result<Sessions<C>, ConfigError> {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     store::{SessionRecord, Snapshot, Stamps, Update},
-    token::{Claims, IssueError, IssueErrorKind, Source, to_object, xsrf},
+    token::{Claims, Source, check_readable, to_object, xsrf},
     trace,
 };
 
@@ -62,6 +62,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let object = to_object(custom)?;
         inner.issuer.check_names(&object)?;
         let json = Value::Object(object).to_string();
+        // What cannot be read back would end the session at its next refresh.
+        check_readable::<C>(&json)?;
         let fresh = fresh_xsrf.then(xsrf::generate);
         for _ in 0..MAX_ROUNDS {
             let Snapshot { record, now: store_now } = inner.records.read(&id).await?;
@@ -89,7 +91,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             };
             return Ok(UpdatedClaims { cookies, xsrf_token: written.xsrf_token });
         }
-        Err(SessionError::Unavailable)
+        Err(Unavailable::contended().into())
     }
 
     /// Returns `true` if the claims must be reloaded without a rotation.
@@ -123,16 +125,14 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let former = serde_json::from_str(&record.claims).ok();
         let claims = reload.reload(&record.subject, former).await.map_err(|error| {
             trace::reload_failed(&*error);
-            Unavailable
+            Unavailable(error)
         })?;
         let Some(claims) = claims else {
             return Ok(None);
         };
         let json = Value::Object(to_object(&claims).map_err(cannot_issue)?).to_string();
-        if serde_json::from_str::<C>(&json).is_err() {
-            // If they were stored, every request would have to reload them.
-            return Err(cannot_issue(IssueError::new(IssueErrorKind::NotReadable)));
-        }
+        // If others were stored, every request would have to reload them.
+        check_readable::<C>(&json).map_err(cannot_issue)?;
         Ok(Some(json))
     }
 }

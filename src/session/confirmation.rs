@@ -115,7 +115,7 @@ impl<C> PendingSighting<C> {
                 }
             }
             Ok(false) => {}
-            Err(Unavailable) => {
+            Err(Unavailable(_)) => {
                 let inner = self.sessions.inner();
                 inner.confirmer.pause(inner.clock.now());
             }

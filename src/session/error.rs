@@ -16,8 +16,9 @@ pub enum SessionError {
     Origin(OriginError),
     /// The session has ended, or the claims belong to no session; answered with 401.
     Token(TokenError),
-    /// The store or the reload of claims failed; answered with 503. The cause is logged.
-    Unavailable,
+    /// The store or the reload of claims failed; answered with 503. The cause is logged, and is the
+    /// [`source`](StdError::source) of this error.
+    Unavailable(Box<dyn StdError + Send + Sync>),
     /// The store has no room for another session; answered with 503.
     Full,
     /// A token could not be issued, which is a mistake of the application; answered with 500.
@@ -34,7 +35,7 @@ impl SessionError {
         match self {
             Self::Origin(error) => Some(Refusal::Origin(error.clone())),
             Self::Token(error) => Some(Refusal::Token(error.clone())),
-            Self::Unavailable | Self::Full => Some(Refusal::Unavailable),
+            Self::Unavailable(_) | Self::Full => Some(Refusal::Unavailable),
             Self::Issue(_) => None,
         }
     }
@@ -45,7 +46,7 @@ impl fmt::Display for SessionError {
         match self {
             Self::Origin(error) => error.fmt(f),
             Self::Token(error) => error.fmt(f),
-            Self::Unavailable => f.write_str("sessions are temporarily unavailable"),
+            Self::Unavailable(_) => f.write_str("sessions are temporarily unavailable"),
             Self::Full => f.write_str("the session store is full"),
             Self::Issue(error) => write!(f, "a token could not be issued: {error}"),
         }
@@ -55,15 +56,16 @@ impl fmt::Display for SessionError {
 impl StdError for SessionError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
+            Self::Unavailable(cause) => Some(&**cause),
             Self::Issue(error) => error.source(),
-            _ => None,
+            Self::Origin(_) | Self::Token(_) | Self::Full => None,
         }
     }
 }
 
 impl From<Unavailable> for SessionError {
-    fn from(_: Unavailable) -> Self {
-        Self::Unavailable
+    fn from(Unavailable(cause): Unavailable) -> Self {
+        Self::Unavailable(cause)
     }
 }
 

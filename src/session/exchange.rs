@@ -78,6 +78,12 @@ impl RefreshError {
     /// The stored claims cannot be deserialized as the application's type, and no `ReloadClaims` is configured.
     const UNREADABLE: Self = Self::Refused { kind: TokenErrorKind::ClaimsMismatch, clear: false };
 
+    /// The session has moved on, or may have, while the store was being asked.
+    fn too_late() -> Self {
+        trace::answered_too_late();
+        Self::Unavailable
+    }
+
     pub(crate) fn refusal(self) -> Refusal {
         match self {
             Self::Refused { kind, .. } => Refusal::Token(kind.into()),
@@ -124,7 +130,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
                 return Ok(issued);
             }
         }
-        Err(RefreshError::Unavailable)
+        Err(Unavailable::contended().into())
     }
 
     /// Exchanges a refresh token, starting in round `first`.
@@ -143,7 +149,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
                 return Ok(grant);
             }
         }
-        Err(RefreshError::Unavailable)
+        Err(Unavailable::contended().into())
     }
 
     fn check_secret(&self, record: &SessionRecord, token: &RefreshToken) -> Result<(), RefreshError> {
@@ -169,7 +175,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         }
         match decision {
             Decision::Refuse => Err(RefreshError::ENDED),
-            Decision::TooLate => Err(RefreshError::Unavailable),
+            Decision::TooLate => Err(RefreshError::too_late()),
             Decision::Revoke => {
                 let end = End::Reused { presented: token.generation };
                 self.inner().records.end(record, end).await?;
@@ -230,9 +236,9 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             Ok(Update::Done(_)) => Ok(Some(grant)),
             Ok(Update::Gone) => Err(RefreshError::ENDED),
             Ok(Update::Conflict) if must_be_written => Ok(None),
-            Err(Unavailable) if must_be_written => Err(RefreshError::Unavailable),
+            Err(unavailable) if must_be_written => Err(unavailable.into()),
             // A touch that is lost is not repeated.
-            Ok(Update::Conflict) | Err(Unavailable) => Ok(Some(grant)),
+            Ok(Update::Conflict) | Err(_) => Ok(Some(grant)),
         }
     }
 
@@ -253,7 +259,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             Err(error) if error.kind() == TokenErrorKind::ClaimsMismatch => Ok(None),
             Err(error) => {
                 trace::cannot_issue(&error);
-                Err(Unavailable)
+                Err(Unavailable(error.into()))
             }
         }
     }
@@ -309,7 +315,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             let admitted = match admission {
                 Admission::Ended => return Err(RefreshError::ENDED),
                 Admission::Superseded => return Ok(None),
-                Admission::Withhold => return Err(RefreshError::Unavailable),
+                Admission::Withhold => return Err(RefreshError::too_late()),
                 Admission::Cookies { with_refresh } => {
                     issued = self.as_it_is_now(issued, &record)?;
                     if !with_refresh {
@@ -340,7 +346,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
                 return Ok(Some(issued));
             }
         }
-        Err(RefreshError::Unavailable)
+        Err(RefreshError::too_late())
     }
 
     /// The record as written; `None` when another writer has won.
@@ -381,11 +387,11 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         match decide(token.generation, &record, store_now, waited, inner.rules) {
             // `exchange` carries out both decisions and returns the reason.
             Decision::Refuse | Decision::Revoke => {
-                return Err(self.exchange(token).await.err().unwrap_or(RefreshError::Unavailable));
+                return Err(self.exchange(token).await.err().unwrap_or_else(RefreshError::too_late));
             }
             // A narrowing begins no generation, and one ahead of the record is left to the exchange.
             Decision::TooLate | Decision::AnswerAgain { late: true } | Decision::CatchUp => {
-                return Err(RefreshError::Unavailable);
+                return Err(RefreshError::too_late());
             }
             Decision::Rotate | Decision::RenewAccess | Decision::AnswerAgain { late: false } => {}
         }
@@ -410,7 +416,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let event = WriteEvent::Narrowed { presented: token.generation };
         match inner.records.update_raising(write, event).await? {
             Update::Done(_) => {}
-            Update::Conflict => return Err(RefreshError::Unavailable),
+            Update::Conflict => return Err(Unavailable::contended().into()),
             Update::Gone => return Err(RefreshError::ENDED),
         }
         let expires_at = unix_seconds(access_expiry(&inner.lifetimes, now, record.absolute_expires_at));

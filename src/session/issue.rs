@@ -15,7 +15,7 @@ use crate::{
     keys::crypto::random,
     request::{REFRESH_TYPE, RefreshToken, SessionSecret},
     store::{SessionId, SessionRecord},
-    token::{ACCESS_TYPE, Expiry, IssueError, NewToken, Scopes},
+    token::{ACCESS_TYPE, Expiry, IssueError, NewToken, Scopes, largest_claim},
     trace,
 };
 
@@ -111,7 +111,13 @@ impl<C> Sessions<C> {
         let expires_at = access_expiry(&inner.lifetimes, now, record.absolute_expires_at);
         // Not the idle expiry: it advances without a new refresh cookie, so only the record keeps it.
         let age = until(record.absolute_expires_at, now);
-        let access = inner.cookies.access.set(&token, until(expires_at, now))?;
+        let access =
+            inner.cookies.access.set(&token, until(expires_at, now)).map_err(|error| match largest_claim(
+                &record.claims,
+            ) {
+                Some(claim) => error.with_detail(claim),
+                None => error,
+            })?;
         // Lives as long as the refresh cookie, because clients also need it once the access token has expired.
         let xsrf = match &inner.cookies.xsrf {
             Some(spec) => Some(spec.set(&record.xsrf_token, age)?),
@@ -191,7 +197,7 @@ impl<C> Sessions<C> {
 /// Logs an issue error, which is a mistake of the application, and hides it from the client.
 pub(super) fn cannot_issue(error: IssueError) -> Unavailable {
     trace::cannot_issue(&error);
-    Unavailable
+    Unavailable(error.into())
 }
 
 fn until(end: SystemTime, now: SystemTime) -> Duration {

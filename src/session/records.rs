@@ -1,9 +1,9 @@
 //! Access to the session records in the store.
 //!
-//! Store errors are logged here, for the operator, and become [`Unavailable`], which tells clients nothing about the
-//! cause.
+//! Store errors are logged here, for the operator, and become [`Unavailable`]. It keeps the cause for the application,
+//! and answers tell clients nothing about it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use super::{events::Listener, rotation::Write, rounds::Rounds};
 use crate::{
@@ -21,9 +21,29 @@ pub(crate) struct Records {
     clock: SharedClock,
 }
 
-/// The store or the reload of claims failed; the cause has been logged.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Unavailable;
+/// The store or the reload of claims failed, or a token could not be issued; the cause has been logged.
+#[derive(Debug)]
+pub(crate) struct Unavailable(pub(super) BoxError);
+
+impl Unavailable {
+    /// Other writers won each time.
+    pub(super) fn contended() -> Self {
+        trace::store_failed("changing a session", &Contended);
+        Self(Contended.into())
+    }
+}
+
+/// A session was changed by other requests at each attempt to change it.
+#[derive(Debug)]
+struct Contended;
+
+impl fmt::Display for Contended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the session was changed by other requests at each attempt")
+    }
+}
+
+impl StdError for Contended {}
 
 impl Records {
     pub(super) fn new(store: Box<dyn ErasedStore>, events: Listener, clock: SharedClock) -> Self {
@@ -85,7 +105,7 @@ impl Records {
         move |error| {
             trace::store_failed(doing, &*error);
             self.begin_round();
-            Unavailable
+            Unavailable(error)
         }
     }
 }

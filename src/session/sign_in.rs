@@ -13,7 +13,7 @@ use super::{
 use crate::{
     request::SessionSecret,
     store::{NewRecord, SessionRecord},
-    token::{IssueError, IssueErrorKind, Scopes, to_object, xsrf},
+    token::{IssueError, IssueErrorKind, Scopes, check_readable, to_object, xsrf},
 };
 
 /// A sign-in with its claims, scopes and label, for [`Sessions::sign_in_with`].
@@ -114,6 +114,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             NewRecord::new(inner.records.new_id(&sign_in.subject), sign_in.subject, secret.hash());
         session.scope = sign_in.scope.as_str().into();
         session.claims = serde_json::Value::Object(claims).to_string().into();
+        check_readable::<C>(&session.claims)?;
         session.xsrf_token = xsrf::generate().into();
         session.label = label;
         session.idle = inner.lifetimes.idle;

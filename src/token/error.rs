@@ -96,6 +96,8 @@ impl StdError for TokenError {}
 #[derive(Debug)]
 pub struct IssueError {
     kind: IssueErrorKind,
+    /// Which field it is about, in words.
+    detail: Option<Box<str>>,
     source: Option<serde_json::Error>,
 }
 
@@ -128,11 +130,17 @@ impl IssueError {
     }
 
     pub(crate) const fn new(kind: IssueErrorKind) -> Self {
-        Self { kind, source: None }
+        Self { kind, detail: None, source: None }
     }
 
     pub(crate) const fn not_an_object(source: Option<serde_json::Error>) -> Self {
-        Self { kind: IssueErrorKind::ClaimsNotAnObject, source }
+        Self { kind: IssueErrorKind::ClaimsNotAnObject, detail: None, source }
+    }
+
+    /// Adds which field it is about, in words that follow a colon.
+    pub(crate) fn with_detail(mut self, detail: impl fmt::Display) -> Self {
+        self.detail = Some(detail.to_string().into());
+        self
     }
 }
 
@@ -150,8 +158,8 @@ impl fmt::Display for IssueError {
                 )
             }
             IssueErrorKind::NotReadable => f.write_str(
-                "the token could not be read back: the application's claims must deserialize from what they \
-                 serialize to",
+                "the application's claims do not deserialize from what they serialize to, so the token could not be \
+                 read",
             ),
             IssueErrorKind::InvalidExpiry => {
                 f.write_str("the expiry must be in the future and before the year 10000")
@@ -160,7 +168,8 @@ impl fmt::Display for IssueError {
                 f,
                 "the cookie has {len} bytes, but browsers reject cookies over 4096 bytes; put less into the claims"
             ),
-        }
+        }?;
+        self.detail.as_ref().map_or(Ok(()), |detail| write!(f, ": {detail}"))
     }
 }
 

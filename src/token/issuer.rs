@@ -1,20 +1,23 @@
 use std::{
+    any::type_name,
     fmt,
     time::{Duration, SystemTime},
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Serialize, Serializer, de::DeserializeOwned, ser::SerializeMap};
 use serde_json::{Map, Value};
 
 use super::{
     error::{IssueError, IssueErrorKind},
+    payload,
     policy::XSRF_CLAIM,
     registered::RESERVED,
     scope::Scopes,
 };
 use crate::{
     clock::{Clock, END_OF_YEAR_9999, SharedClock, later, unix_seconds},
+    error::excerpt,
     keys::{Epoch, KeyRing},
 };
 
@@ -326,6 +329,24 @@ pub(crate) fn to_object<C: Serialize>(custom: &C) -> Result<Map<String, Value>, 
         Ok(_) => Err(IssueError::not_an_object(None)),
         Err(error) => Err(IssueError::not_an_object(Some(error))),
     }
+}
+
+/// Checks that an object of the application's claims can be read back as the application's type.
+pub(crate) fn check_readable<C: DeserializeOwned>(json: &str) -> Result<(), IssueError> {
+    payload::check_custom::<C>(json).map_err(|mismatch| {
+        IssueError::new(IssueErrorKind::NotReadable)
+            .with_detail(format_args!("of `{}`, {mismatch}", type_name::<C>()))
+    })
+}
+
+/// Returns the name of the claim that takes up the most space.
+pub(crate) fn largest_claim(json: &str) -> Option<String> {
+    let claims: Map<String, Value> = serde_json::from_str(json).ok()?;
+    let len = |value: &Value| value.to_string().len();
+    claims
+        .iter()
+        .max_by_key(|(_, value)| len(value))
+        .map(|(name, value)| format!("the largest claim is `{}` with {} bytes", excerpt(name), len(value)))
 }
 
 impl fmt::Debug for NewToken {

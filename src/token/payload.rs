@@ -11,7 +11,7 @@ use std::{fmt, str, sync::Arc};
 use serde::{
     Deserialize, Deserializer,
     de::{
-        self, DeserializeSeed, IgnoredAny, MapAccess, Visitor,
+        self, DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor,
         value::{CowStrDeserializer, MapAccessDeserializer},
     },
     forward_to_deserialize_any,
@@ -80,6 +80,28 @@ pub(super) fn read<'de, C: Deserialize<'de>>(
         }),
         Err(_) => Err(Unreadable::Malformed),
     }
+}
+
+/// Checks that an object of the application's claims deserializes as the application's type.
+pub(super) fn check_custom<C: DeserializeOwned>(json: &str) -> Result<(), Mismatch> {
+    let rules = Rules {
+        xsrf_claim: "",
+        scope_claim: "",
+        compares_issuer: false,
+        compares_audience: false,
+        of_sessions: false,
+    };
+    let (mut parsed, mut last) = (ParsedClaims::default(), None);
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let own = Own {
+        deserializer: &mut deserializer,
+        parsed: &mut parsed,
+        rules,
+        types: Types::AsTheyCome,
+        last: &mut last,
+    };
+    let read = C::deserialize(own);
+    read.map(drop).map_err(|error| Mismatch::of(&error, last.as_deref()))
 }
 
 fn read_in_one_pass<'de, C: Deserialize<'de>>(

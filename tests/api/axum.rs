@@ -418,7 +418,7 @@ async fn session_errors_convert_into_responses() {
     for (case, error, status, code, retry) in [
         ("origin", origin, 403, Some("origin_refused"), None),
         ("ended", SessionError::Token(TokenErrorKind::Revoked.into()), 401, Some("session_revoked"), None),
-        ("store down", SessionError::Unavailable, 503, Some("unavailable"), Some("5")),
+        ("store down", SessionError::Unavailable("no answer".into()), 503, Some("unavailable"), Some("5")),
         ("store full", SessionError::Full, 503, Some("unavailable"), Some("5")),
         ("a mistake of the application", SessionError::Issue(issue), 500, None, None),
     ] {

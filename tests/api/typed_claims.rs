@@ -234,6 +234,126 @@ async fn sessions_refuse_an_application_claim_with_a_registered_name() {
     }
 }
 
+/// Better than claims that are never read: the field of a registered name never reaches the type.
+#[test]
+fn a_claims_type_that_could_never_be_read_is_a_config_error_that_names_the_field() {
+    #[derive(Serialize, Deserialize)]
+    struct WithSub {
+        sub: String,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct WithGen {
+        name: String,
+        #[serde(rename = "gen", default)]
+        generation: Option<u32>,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct WithXsrf {
+        #[serde(rename = "xsrfToken")]
+        token: Option<String>,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Wrapped(WithSub);
+    #[derive(Serialize, Deserialize)]
+    struct WithScopes {
+        scope: Option<String>,
+        scp: Option<String>,
+    }
+    fn of_sessions<C: Serialize + DeserializeOwned + Send + Sync + 'static>() -> String {
+        let built = builder::<C>(&TestClock::new()).build();
+        built.map(drop).expect_err("it never fits").to_string()
+    }
+    fn of_a_verifier<C: DeserializeOwned>() -> String {
+        Verifier::<C>::builder(forge::ring()).build().map(drop).expect_err("it never fits").to_string()
+    }
+    for (complaint, field, reading) in [
+        (of_sessions::<WithSub>(), "`sub`", "Claims::subject"),
+        (of_a_verifier::<WithSub>(), "`sub`", "Claims::subject"),
+        (of_sessions::<Wrapped>(), "`sub`", "Claims::subject"),
+        (of_sessions::<Option<WithSub>>(), "`sub`", "Claims::subject"),
+        (of_sessions::<WithGen>(), "`gen`", "Claims::generation"),
+        (of_a_verifier::<WithXsrf>(), "`xsrfToken`", "Claims::xsrf_token"),
+        (of_sessions::<WithScopes>(), "`scope`", "Claims::scope"),
+    ] {
+        assert!(complaint.contains(field) && complaint.contains(reading), "{complaint}");
+        assert!(complaint.contains("remove or rename"), "{complaint}");
+    }
+    for complaint in [of_sessions::<String>(), of_sessions::<Vec<User>>(), of_a_verifier::<(u8, u8)>()] {
+        assert!(complaint.contains("not a JSON object") && complaint.contains("struct"), "{complaint}");
+    }
+    let renamed = Verifier::<WithScopes>::builder(forge::ring()).with_scope_claim("scp").build();
+    assert!(renamed.expect_err("the claim of the scopes").to_string().contains("`scp`"));
+    let renamed = Verifier::<WithXsrf>::builder(forge::ring()).with_xsrf_claim("csrf").build();
+    assert!(renamed.is_ok(), "a name that is not registered with these settings");
+}
+
+#[cfg(feature = "tracing")]
+#[tokio::test(flavor = "current_thread")]
+async fn claims_that_cannot_be_issued_name_the_field_and_the_way_out_also_in_the_log() {
+    #[derive(Debug, Serialize, Deserialize)]
+    struct OneWay {
+        #[serde(skip_serializing)]
+        name: String,
+        age: u8,
+    }
+    let log = crate::kit::log::Log::default();
+    let capture = log.capture();
+    let (parts, ()) =
+        http::Request::post("https://shop.example/login").body(()).expect("a request").into_parts();
+
+    let sessions = builder::<OneWay>(&TestClock::new()).build().expect("only the values show it");
+    let one_way = OneWay { name: "Ada".into(), age: 36 };
+    assert_eq!(one_way.name, "Ada", "a required field");
+    let unreadable = sessions.sign_in(&parts, "ada", one_way).await.expect_err("it does not read back");
+    let unreadable = unreadable.to_string();
+    assert!(unreadable.contains("`name` is not in the token; make it an `Option`"), "{unreadable}");
+    assert!(unreadable.contains("OneWay"), "{unreadable}");
+
+    let sessions = builder::<Value>(&TestClock::new()).build().expect("sessions");
+    let large = json!({ "name": "Ada", "history": "x".repeat(4000) });
+    let large = sessions.sign_in(&parts, "ada", large).await.expect_err("no cookie holds it").to_string();
+    assert!(large.contains("4096 bytes") && large.contains("put less into the claims"), "{large}");
+    assert!(large.contains("the largest claim is `history` with 4002 bytes"), "{large}");
+
+    let collision = sessions.sign_in(&parts, "ada", json!({ "scope": "orders" })).await;
+    let collision = collision.expect_err("it is reserved").to_string();
+    assert!(collision.contains("`scope`") && collision.contains("rename the field"), "{collision}");
+
+    drop(capture);
+    let log = log.text();
+    for told in ["`name` is not in the token", "`history` with 4002 bytes", "claim `scope` has the name"] {
+        assert!(log.contains("ERROR") && log.contains(told), "{told}: {log}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn claims_that_do_not_read_back_are_not_stored_by_an_update() {
+    #[derive(Serialize, Deserialize)]
+    struct Sometimes {
+        #[serde(skip_serializing_if = "String::is_empty")]
+        name: String,
+    }
+    let sessions = builder::<Sometimes>(&TestClock::new()).build().expect("sessions");
+    let jar = Jar::signed_in(&sessions, Sometimes { name: "Ada".into() }).await;
+    let layer = sessions.layer();
+    let service = layer.layer(service_fn({
+        let sessions = sessions.clone();
+        move |request: Request<()>| {
+            let sessions = sessions.clone();
+            async move {
+                let claims = request.extensions().get::<Claims<Sometimes>>().expect("signed in");
+                let updated = sessions.update_claims(claims, &Sometimes { name: String::new() }).await;
+                Ok::<_, Infallible>(Response::new(
+                    updated.map(drop).expect_err("it fits no more").to_string(),
+                ))
+            }
+        }
+    }));
+    let request = Request::get("/").header(COOKIE, jar.header()).body(()).expect("a request");
+    let answer = service.oneshot(request).await.expect("infallible").into_body();
+    assert!(answer.contains("`name` is not in the token"), "{answer}");
+}
+
 #[test]
 fn claims_that_are_not_an_object_are_never_issued() {
     let token = NewToken::access("ada", Duration::from_secs(60));

@@ -67,7 +67,12 @@ async fn session_errors_become_statuses() {
             Code::Unauthenticated,
             "session_revoked",
         ),
-        ("the store is down", SessionError::Unavailable, Code::Unavailable, "unavailable"),
+        (
+            "the store is down",
+            SessionError::Unavailable("no answer".into()),
+            Code::Unavailable,
+            "unavailable",
+        ),
         ("the store is full", SessionError::Full, Code::Unavailable, "unavailable"),
         (
             "a mistake of the application",
