@@ -70,6 +70,7 @@
 //! | send tokens to other servers | [`layers::bearer`] |
 //! | publish or follow JSON Web Key Sets | [`layers::jwks`] |
 //! | choose a store | [`store`] |
+//! | go to production: keys, lifetimes, deployment, monitoring | the page `guide` of the module `recipes` |
 //! | connect a client (axios, Angular, `fetch`, native), or put a proxy or CDN in front | the pages of the module `recipes` |
 //!
 //! # Threat model
@@ -167,15 +168,22 @@ pub use self::{
 ///
 /// | page | subject |
 /// |---|---|
+/// | [`guide`](recipes::guide) | from zero to production: keys, lifetimes, CORS, deployment, monitoring, a checklist |
 /// | [`troubleshooting`](recipes::troubleshooting) | why a request is refused, by its `code` |
 /// | [`axios`](recipes::axios), [`angular`](recipes::angular), [`fetch`](recipes::fetch) | page script: 401, 503 and the XSRF token |
 /// | [`issuers`](recipes::issuers) | tokens of Keycloak, Auth0, Entra ID, Cognito and others |
 /// | [`native`](recipes::native) | mobile and other native clients, with bearer tokens |
-/// | [`forms`](recipes::forms), [`htmx`](recipes::htmx) | server-rendered pages |
-/// | [`websocket`](recipes::websocket) | who may connect, and when to disconnect |
+/// | [`rendered`](recipes::rendered), [`forms`](recipes::forms), [`htmx`](recipes::htmx) | server-rendered pages |
+/// | [`websocket`](recipes::websocket), [`sse`](recipes::sse) | who may connect, and when to disconnect |
+/// | [`passkeys`](recipes::passkeys) | signing in with `webauthn-rs`, and asking for the passkey again |
+/// | [`password_change`](recipes::password_change) | changing a password, an address or a role, and closing an account |
 /// | [`proxy`](recipes::proxy), [`cdn`](recipes::cdn) | nginx, Caddy or a cache in front |
 /// | [`api_subdomain`](recipes::api_subdomain), [`subdomains`](recipes::subdomains) | several hosts: the page's side, the servers' side |
+/// | [`embedded`](recipes::embedded) | an application inside another site's frame |
+/// | [`tests`](recipes::tests) | testing an application, in the process and over HTTP |
 /// | `own_store` | a custom `RefreshStore` (feature `testing`) |
+/// | [`limits`](recipes::limits) | what the crate does not do, why, and what to do instead |
+/// | [`personal_data`](recipes::personal_data) | what is kept about users, for how long, and how to erase it |
 #[cfg(any(doc, doctest))]
 pub mod recipes {
     #[doc = include_str!("../docs/recipes/angular.md")]
@@ -187,26 +195,49 @@ pub mod recipes {
     #[cfg(any(not(doctest), feature = "axum"))]
     #[doc = include_str!("../docs/recipes/cdn.md")]
     pub mod cdn {}
+    #[doc = include_str!("../docs/recipes/embedded.md")]
+    pub mod embedded {}
     #[doc = include_str!("../docs/recipes/fetch.md")]
     pub mod fetch {}
     #[cfg(any(not(doctest), feature = "axum"))]
     #[doc = include_str!("../docs/recipes/forms.md")]
     pub mod forms {}
+    #[doc = include_str!("../docs/guide.md")]
+    pub mod guide {}
     #[cfg(any(not(doctest), feature = "axum"))]
     #[doc = include_str!("../docs/recipes/htmx.md")]
     pub mod htmx {}
     #[cfg(any(not(doctest), feature = "jwks-remote"))]
     #[doc = include_str!("../docs/recipes/issuers.md")]
     pub mod issuers {}
+    #[doc = include_str!("../docs/limits.md")]
+    pub mod limits {}
     #[doc = include_str!("../docs/recipes/native.md")]
     pub mod native {}
     #[cfg(feature = "testing")]
     #[doc = include_str!("../docs/own-store.md")]
     pub mod own_store {}
+    #[cfg(any(not(doctest), feature = "axum"))]
+    #[doc = include_str!("../docs/recipes/passkeys.md")]
+    pub mod passkeys {}
+    #[cfg(any(not(doctest), feature = "axum"))]
+    #[doc = include_str!("../docs/recipes/password-change.md")]
+    pub mod password_change {}
+    #[doc = include_str!("../docs/personal-data.md")]
+    pub mod personal_data {}
     #[doc = include_str!("../docs/recipes/proxy.md")]
     pub mod proxy {}
+    #[cfg(any(not(doctest), feature = "axum"))]
+    #[doc = include_str!("../docs/recipes/rendered.md")]
+    pub mod rendered {}
+    #[cfg(any(not(doctest), feature = "axum"))]
+    #[doc = include_str!("../docs/recipes/sse.md")]
+    pub mod sse {}
     #[doc = include_str!("../docs/subdomains.md")]
     pub mod subdomains {}
+    #[cfg(any(not(doctest), feature = "axum"))]
+    #[doc = include_str!("../docs/recipes/tests.md")]
+    pub mod tests {}
     #[doc = include_str!("../docs/recipes/troubleshooting.md")]
     pub mod troubleshooting {}
     #[cfg(any(not(doctest), feature = "axum"))]
