@@ -184,6 +184,8 @@ pub use self::{
 /// | `own_store` | a custom `RefreshStore` (feature `testing`) |
 /// | [`limits`](recipes::limits) | what the crate does not do, why, and what to do instead |
 /// | [`personal_data`](recipes::personal_data) | what is kept about users, for how long, and how to erase it |
+/// | [`migrate_from_fn`](recipes::migrate_from_fn), [`migrate_tower_sessions`](recipes::migrate_tower_sessions), [`migrate_jwt_authorizer`](recipes::migrate_jwt_authorizer), [`migrate_web_storage`](recipes::migrate_web_storage) | moving to this crate, and moving the users |
+/// | [`comparison`](recipes::comparison) | what others do and do not, and when they are the better choice |
 #[cfg(any(doc, doctest))]
 pub mod recipes {
     #[doc = include_str!("../docs/recipes/angular.md")]
@@ -197,6 +199,8 @@ pub mod recipes {
     pub mod cdn {}
     #[doc = include_str!("../docs/recipes/embedded.md")]
     pub mod embedded {}
+    #[doc = include_str!("../docs/comparison.md")]
+    pub mod comparison {}
     #[doc = include_str!("../docs/recipes/fetch.md")]
     pub mod fetch {}
     #[cfg(any(not(doctest), feature = "axum"))]
@@ -212,6 +216,18 @@ pub mod recipes {
     pub mod issuers {}
     #[doc = include_str!("../docs/limits.md")]
     pub mod limits {}
+    #[cfg(any(not(doctest), feature = "axum"))]
+    #[doc = include_str!("../docs/migrate/from-fn.md")]
+    pub mod migrate_from_fn {}
+    #[cfg(any(not(doctest), all(feature = "axum", feature = "jwks-remote")))]
+    #[doc = include_str!("../docs/migrate/jwt-authorizer.md")]
+    pub mod migrate_jwt_authorizer {}
+    #[cfg(any(not(doctest), feature = "axum"))]
+    #[doc = include_str!("../docs/migrate/tower-sessions.md")]
+    pub mod migrate_tower_sessions {}
+    #[cfg(any(not(doctest), feature = "axum"))]
+    #[doc = include_str!("../docs/migrate/web-storage.md")]
+    pub mod migrate_web_storage {}
     #[doc = include_str!("../docs/recipes/native.md")]
     pub mod native {}
     #[cfg(feature = "testing")]
