@@ -33,6 +33,13 @@ mod enabled {
         tracing::error!(error = %Chain(error), "the session store failed while {doing}");
     }
 
+    pub(crate) fn body_not_from_bytes(body: &str) {
+        tracing::error!(
+            "the rejection hook of the sessions has a body, but the layer's is `{body}`, so that the answer is a bare \
+             status: pass `sessions.rejection()` to the layer's `with_rejection` if the type is `From<Bytes>`"
+        );
+    }
+
     pub(crate) fn answered_too_late() {
         tracing::warn!(
             "a refresh was answered with 503: the session may have moved on while the store was being asked"
@@ -127,6 +134,7 @@ mod enabled {
     #[cfg(any(feature = "axum", feature = "tonic"))]
     pub(crate) const fn layer_for_another_type(_: &str) {}
     pub(crate) fn store_failed(_: &str, _: &(dyn Error + 'static)) {}
+    pub(crate) const fn body_not_from_bytes(_: &str) {}
     pub(crate) const fn answered_too_late() {}
     #[cfg(feature = "jwks-remote")]
     pub(crate) fn key_set_failed(_: &dyn Display) {}

@@ -42,13 +42,14 @@ use std::convert::Infallible;
 use axum_core::{
     body::Body,
     extract::{FromRequestParts, OptionalFromRequestParts},
-    response::{IntoResponse, IntoResponseParts, Response, ResponseParts},
+    response::{IntoResponse, IntoResponseParts, ResponseParts},
 };
-use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
+use bytes::Bytes;
+use http::{Response, StatusCode, header::CONTENT_TYPE, request::Parts};
 use serde_json::{Value, json};
 
 use crate::{
-    reject::{ProblemJson, Refusal, Reject},
+    reject::{ProblemJson, Refusal, Reject, refuse_in_handler},
     request::{AuthState, NoClaims},
     session::{SessionError, SignedIn, SignedOut, UpdatedClaims},
     token::{Claims, TokenError, TokenErrorKind},
@@ -59,24 +60,63 @@ use crate::{
 #[non_exhaustive]
 pub enum ClaimsRejection {
     /// The request has no signed-in user. Responds with 401.
-    Unauthenticated(TokenError),
+    Unauthenticated(Unauthenticated),
     /// The route is not behind a `CookieJwtLayer` for this type of claims, which is also logged. Responds with 500.
     LayerMissing,
 }
 
 impl IntoResponse for ClaimsRejection {
-    fn into_response(self) -> Response {
+    fn into_response(self) -> Response<Body> {
         match self {
-            Self::Unauthenticated(error) => refusal(&Refusal::Token(error)),
+            Self::Unauthenticated(refused) => refused.response.map(Body::from),
             Self::LayerMissing => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
+    }
+}
+
+/// A request without a signed-in user, and its answer: as
+/// [`with_rejection`](crate::session::SessionsBuilder::with_rejection) builds it, or else problem details.
+#[derive(Clone)]
+pub struct Unauthenticated {
+    error: TokenError,
+    response: Response<Bytes>,
+}
+
+impl Unauthenticated {
+    fn new(error: TokenError, request: &Parts) -> Self {
+        let response = refuse_in_handler(Refusal::Token(error.clone()), request);
+        Self { error, response }
+    }
+
+    /// Returns why there is no signed-in user.
+    pub const fn error(&self) -> &TokenError {
+        &self.error
+    }
+
+    /// Returns the kind of the [`error`](Self::error).
+    pub const fn kind(&self) -> TokenErrorKind {
+        self.error.kind()
+    }
+}
+
+impl PartialEq for Unauthenticated {
+    fn eq(&self, other: &Self) -> bool {
+        self.error == other.error
+    }
+}
+
+impl Eq for Unauthenticated {}
+
+impl std::fmt::Debug for Unauthenticated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Unauthenticated").field(&self.error).finish()
     }
 }
 
 impl std::fmt::Display for ClaimsRejection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unauthenticated(error) => error.fmt(f),
+            Self::Unauthenticated(refused) => refused.error.fmt(f),
             Self::LayerMissing => {
                 f.write_str("the route is not behind a `CookieJwtLayer` for these claims; add the layer")
             }
@@ -90,7 +130,9 @@ impl<S: Sync, C: Send + Sync + 'static> FromRequestParts<S> for Claims<C> {
     type Rejection = ClaimsRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
-        Ok(AuthState::claims(&parts.extensions, HANDLER)?.clone())
+        AuthState::claims(&parts.extensions, HANDLER)
+            .cloned()
+            .map_err(|missing| ClaimsRejection::new(missing, parts))
     }
 }
 
@@ -101,17 +143,21 @@ impl<S: Sync, C: Send + Sync + 'static> OptionalFromRequestParts<S> for Claims<C
         match AuthState::claims(&parts.extensions, HANDLER) {
             Ok(claims) => Ok(Some(claims.clone())),
             Err(NoClaims::Anonymous(_)) => Ok(None),
-            Err(missing @ NoClaims::LayerMissing) => Err(missing.into()),
+            Err(NoClaims::LayerMissing) => Err(ClaimsRejection::LayerMissing),
         }
     }
 }
 
-impl From<NoClaims> for ClaimsRejection {
-    fn from(missing: NoClaims) -> Self {
+impl ClaimsRejection {
+    fn new(missing: NoClaims, request: &Parts) -> Self {
         match missing {
-            NoClaims::Anonymous(error) => Self::Unauthenticated(error),
+            NoClaims::Anonymous(error) => Self::unauthenticated(error, request),
             NoClaims::LayerMissing => Self::LayerMissing,
         }
+    }
+
+    fn unauthenticated(error: TokenError, request: &Parts) -> Self {
+        Self::Unauthenticated(Unauthenticated::new(error, request))
     }
 }
 
@@ -164,9 +210,9 @@ impl<S: Sync> FromRequestParts<S> for XsrfToken {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
         let state = AuthState::enforced(&parts.extensions, "a handler that takes `XsrfToken`")
             .ok_or(ClaimsRejection::LayerMissing)?;
-        let claims = state.user().map_err(ClaimsRejection::Unauthenticated)?;
+        let claims = state.user().map_err(|error| ClaimsRejection::unauthenticated(error, parts))?;
         let Some(value) = claims.registered.xsrf_token() else {
-            return Err(ClaimsRejection::Unauthenticated(TokenErrorKind::Missing.into()));
+            return Err(ClaimsRejection::unauthenticated(TokenErrorKind::Missing.into(), parts));
         };
         let masked = crate::token::xsrf::mask(value).map(String::into_boxed_str);
         Ok(Self { value: value.into(), masked })
@@ -208,7 +254,7 @@ impl IntoResponseParts for SignedOut {
 
 /// Responds with 200, the cookies and the body `{"expiresAt", "xsrfToken"}`, like the refresh service.
 impl IntoResponse for SignedIn {
-    fn into_response(self) -> Response {
+    fn into_response(self) -> Response<Body> {
         let body = json!({ "expiresAt": self.expires_at_unix(), "xsrfToken": self.xsrf_token() });
         (self, json_response(&body)).into_response()
     }
@@ -216,7 +262,7 @@ impl IntoResponse for SignedIn {
 
 /// Responds with 200 and the body `{"xsrfToken"}`, and clears the access cookie.
 impl IntoResponse for UpdatedClaims {
-    fn into_response(self) -> Response {
+    fn into_response(self) -> Response<Body> {
         let body = json!({ "xsrfToken": self.xsrf_token() });
         (self, json_response(&body)).into_response()
     }
@@ -224,13 +270,15 @@ impl IntoResponse for UpdatedClaims {
 
 /// Responds with 204 and clears the cookies.
 impl IntoResponse for SignedOut {
-    fn into_response(self) -> Response {
+    fn into_response(self) -> Response<Body> {
         (self, StatusCode::NO_CONTENT).into_response()
     }
 }
 
+/// Responds with problem details, whatever rejection hook the sessions have: it is the handler that answers here. An error
+/// that is a mistake of the application responds with a bare 500.
 impl IntoResponse for SessionError {
-    fn into_response(self) -> Response {
+    fn into_response(self) -> Response<Body> {
         match self.refusal() {
             Some(reason) => refusal(&reason),
             None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -238,13 +286,14 @@ impl IntoResponse for SessionError {
     }
 }
 
+/// Responds with problem details.
 impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
+    fn into_response(self) -> Response<Body> {
         refusal(&self)
     }
 }
 
-fn refusal(refusal: &Refusal) -> Response {
+fn refusal(refusal: &Refusal) -> Response<Body> {
     // `ProblemJson` does not use the request.
     let (parts, ()) = http::Request::new(()).into_parts();
     let mut response: Response<Body> = ProblemJson.reject(refusal, &parts);
@@ -252,7 +301,7 @@ fn refusal(refusal: &Refusal) -> Response {
     response
 }
 
-fn json_response(body: &Value) -> Response {
+fn json_response(body: &Value) -> Response<Body> {
     ([(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 

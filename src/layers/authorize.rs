@@ -1,8 +1,8 @@
 //! Checks what a signed-in user may do: [`RequireLayer`].
 //!
 //! The layer belongs inside a `CookieJwtLayer`, on routes that require more than a signed-in user: a scope, a role,
-//! or a recent sign-in. It refuses requests with 403 `insufficient_scope`, or with 401 if the user has to sign in
-//! again (RFC 9470).
+//! or a recent sign-in. It refuses requests with 403 (`insufficient_scope`, or `access_denied` by a predicate), or with
+//! 401 if the user has to sign in again (RFC 9470).
 //!
 //! # Examples
 //!
@@ -88,7 +88,7 @@ enum Demand<C> {
 type Predicate<C> = dyn Fn(&Claims<C>) -> bool + Send + Sync;
 
 impl<C> RequireLayer<C> {
-    /// Creates a layer that refuses requests with 403 unless `predicate` holds for their claims.
+    /// Creates a layer that refuses requests with 403 `access_denied` unless `predicate` holds for their claims.
     ///
     /// Use it to require a role, for example.
     pub fn new(predicate: impl Fn(&Claims<C>) -> bool + Send + Sync + 'static) -> Self {
@@ -117,7 +117,7 @@ impl<C> RequireLayer<C> {
 }
 
 impl<C, R> RequireLayer<C, R> {
-    /// Also refuses requests with 403 unless `predicate` holds for their claims.
+    /// Also refuses requests with 403 `access_denied` unless `predicate` holds for their claims.
     pub fn and(mut self, predicate: impl Fn(&Claims<C>) -> bool + Send + Sync + 'static) -> Self {
         self.demands.list.push(Demand::Predicate(Arc::new(predicate)));
         self
@@ -167,7 +167,7 @@ impl<C> Demand<C> {
             Self::Scope(scopes) if scopes.iter().all(|scope| claims.has_scope(scope)) => Ok(()),
             Self::Scope(scopes) => Err(InsufficientScope::of(scopes.as_str()).into()),
             Self::Predicate(predicate) if predicate(claims) => Ok(()),
-            Self::Predicate(_) => Err(InsufficientScope::new().into()),
+            Self::Predicate(_) => Err(Refusal::AccessDenied),
             Self::RecentSignIn(max_age) => {
                 let recent = claims.authenticated_at().is_some_and(|signed_in| {
                     since_epoch(now).saturating_sub(since_epoch(signed_in)) <= *max_age

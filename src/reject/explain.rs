@@ -72,11 +72,8 @@ fn mend<'a>(refusal: &Refusal, request: &Parts, cookie: Option<&'a str>) -> Cow<
             XsrfErrorKind::LayerMissing => "put a `CookieJwtLayer` around the `XsrfLayer`",
         }
         .into(),
-        Refusal::Scope(error) => match error.scope() {
-            Some(_) => "grant the scope, with `SignIn::with_scope` or at the issuer",
-            None => "the predicate of a `RequireLayer` has refused the claims",
-        }
-        .into(),
+        Refusal::Scope(_) => "grant the scope, with `SignIn::with_scope` or at the issuer".into(),
+        Refusal::AccessDenied => "the predicate of a `RequireLayer` has refused the claims".into(),
         Refusal::StepUp(_) => "have the user sign in again, and return to this request afterwards".into(),
         Refusal::Unavailable => "an event before this one says what is unavailable; the client may try again".into(),
     }

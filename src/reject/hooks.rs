@@ -14,6 +14,12 @@ use super::refusal::Refusal;
 ///
 /// Closures that take `(&Refusal, &Parts)` implement this trait. With [`reject_fn`], their arguments need no type
 /// annotations.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot answer refused requests with a body of the type `{B}`",
+    label = "not a rejection hook for this body",
+    note = "a closure needs annotated arguments, as in `|refusal: &Refusal, request: &Parts| …`, or `reject_fn` around it",
+    note = "`DefaultReject` needs a body that is `Default`, `ProblemJson` one that is `From<Bytes>`"
+)]
 pub trait Reject<B> {
     /// Builds the response to `request`, which was refused because of `refusal`.
     fn reject(&self, refusal: &Refusal, request: &Parts) -> Response<B>;
@@ -56,16 +62,6 @@ where
 impl<F> fmt::Debug for RejectFn<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RejectFn")
-    }
-}
-
-/// The default hook: responds with the status, the headers that belong to it, and an empty body.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct DefaultReject;
-
-impl<B: Default> Reject<B> for DefaultReject {
-    fn reject(&self, refusal: &Refusal, _: &Parts) -> Response<B> {
-        answer(refusal, B::default())
     }
 }
 
@@ -119,7 +115,8 @@ impl<B: Default> Reject<B> for GrpcStatus {
     }
 }
 
-fn answer<B>(refusal: &Refusal, body: B) -> Response<B> {
+/// Builds the response with the status and the headers that belong to it.
+pub(super) fn answer<B>(refusal: &Refusal, body: B) -> Response<B> {
     let mut response = Response::new(body);
     *response.status_mut() = refusal.status();
     refusal.write_headers(response.headers_mut());

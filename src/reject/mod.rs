@@ -40,14 +40,18 @@ mod explain;
 mod hooks;
 mod login;
 mod refusal;
+mod shared;
 
 pub use self::{
-    hooks::{DefaultReject, GrpcStatus, ProblemJson, Reject, RejectFn, reject_fn},
+    hooks::{GrpcStatus, ProblemJson, Reject, RejectFn, reject_fn},
     login::RedirectToLogin,
     refusal::Refusal,
+    shared::{DefaultReject, SharedReject},
 };
 pub use super::request::{OriginError, OriginErrorKind};
 
+#[cfg(feature = "axum")]
+use bytes::Bytes;
 use http::{Response, request::Parts};
 
 use crate::request::AuthState;
@@ -56,6 +60,15 @@ use crate::request::AuthState;
 pub(crate) fn refuse<B>(hook: &impl Reject<B>, refusal: Refusal, request: &Parts) -> Response<B> {
     AuthState::report_refusal(&request.extensions, refusal.code(), &refusal);
     answer_refused(hook, refusal, request)
+}
+
+/// Answers a request that an extractor refuses, as the sessions have it answered or else with problem details.
+#[cfg(feature = "axum")]
+pub(crate) fn refuse_in_handler(refusal: Refusal, request: &Parts) -> Response<Bytes> {
+    match SharedReject::of(&request.extensions) {
+        Some(hook) => refuse(hook, refusal, request),
+        None => refuse(&ProblemJson, refusal, request),
+    }
 }
 
 /// Answers a refused request, and inserts the refusal into the extensions of the response.

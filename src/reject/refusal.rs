@@ -25,6 +25,8 @@ pub enum Refusal {
     Origin(OriginError),
     /// The token is valid but was not granted what the request requires; answered with 403.
     Scope(InsufficientScope),
+    /// The token is valid, but a predicate of the application has refused its claims; answered with 403.
+    AccessDenied,
     /// The token is valid, but the user must sign in again because the sign-in is too old; answered with 401.
     StepUp(StaleSignIn),
     /// The session store, the claims source or the issuer's key set cannot be reached; answered with 503.
@@ -36,7 +38,7 @@ impl Refusal {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Token(_) | Self::StepUp(_) => StatusCode::UNAUTHORIZED,
-            Self::Xsrf(_) | Self::Origin(_) | Self::Scope(_) => StatusCode::FORBIDDEN,
+            Self::Xsrf(_) | Self::Origin(_) | Self::Scope(_) | Self::AccessDenied => StatusCode::FORBIDDEN,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -57,6 +59,7 @@ impl Refusal {
             },
             Self::Origin(_) => "origin_refused",
             Self::Scope(_) => "insufficient_scope",
+            Self::AccessDenied => "access_denied",
             Self::StepUp(_) => "insufficient_user_authentication",
             Self::Unavailable => "unavailable",
         }
@@ -77,7 +80,9 @@ impl Refusal {
                 Some(HeaderValue::from_static("Bearer"))
             }
             Self::Token(_) => Some(HeaderValue::from_static("Bearer error=\"invalid_token\"")),
-            Self::Scope(error) => Some(scope_challenge(error.scope())),
+            Self::Scope(error) => Some(scope_challenge(Some(error.scope()))),
+            // RFC 6750 §3.1 has no other code for higher privileges than the token provides.
+            Self::AccessDenied => Some(scope_challenge(None)),
             Self::StepUp(error) => Some(step_up_challenge(error)),
             Self::Xsrf(_) | Self::Origin(_) | Self::Unavailable => None,
         }
@@ -101,6 +106,7 @@ impl fmt::Display for Refusal {
             Self::Xsrf(error) => error.fmt(f),
             Self::Origin(error) => error.fmt(f),
             Self::Scope(error) => error.fmt(f),
+            Self::AccessDenied => f.write_str("the user may not do this"),
             Self::StepUp(error) => error.fmt(f),
             Self::Unavailable => f.write_str("authentication is temporarily unavailable"),
         }

@@ -1,6 +1,7 @@
 //! The one extension that the layers share: who makes a request, as far as they know.
 
 use std::{
+    any::Any,
     fmt,
     sync::{
         Arc,
@@ -152,6 +153,11 @@ impl AuthState {
             session: user.and_then(|user| user.session_id()),
             generation: user.and_then(|user| user.generation),
         });
+    }
+
+    /// Returns the rejection hook of the request's sessions, if they have one.
+    pub(crate) fn rejection(extensions: &Extensions) -> Option<&(dyn Any + Send + Sync)> {
+        Some(extensions.get::<Self>()?.sources.rejection.as_ref()?.as_any())
     }
 
     /// Returns all users in whose name the request is made, with the sources of their tokens.

@@ -25,6 +25,6 @@ pub(crate) use self::{
     head::{Found, Head, XSRF_HEADER, is_handshake, is_preflight, is_top_level_navigation, is_unsafe},
     origin::{FetchMetadata, OriginPolicy, is_loopback, normalize, without_default_port},
     refresh_token::{REFRESH_TYPE, RefreshCookie, RefreshCookieReader, RefreshToken, SessionSecret},
-    report::{RefusalListener, Report},
+    report::{ErasedRejection, RefusalListener, Report},
     sources::Sources,
 };

@@ -3,10 +3,15 @@ use http::{
     header::{AUTHORIZATION, COOKIE},
 };
 
-use super::{cookies::cookie_values_in, head::Found, report::RefusalListener};
+use super::{
+    cookies::cookie_values_in,
+    head::Found,
+    report::{ErasedRejection, RefusalListener},
+};
 use crate::token::Source;
 
-/// The places to look for a request's token, in order, the name of its cookie, and who hears of refusals.
+/// The places to look for a request's token, in order, the name of its cookie, and who hears of refusals and answers
+/// them.
 ///
 /// The first candidate decides: if it does not verify, the request is refused, whatever the other places hold.
 /// `Authorization: Basic` is not a candidate.
@@ -16,6 +21,8 @@ pub(crate) struct Sources {
     pub(crate) cookie: Box<str>,
     /// Here rather than in each layer, because it comes with every request that has been looked at.
     pub(crate) listener: Option<RefusalListener>,
+    /// Answers refused requests, where nothing more specific is configured. Here for the same reason.
+    pub(crate) rejection: Option<ErasedRejection>,
 }
 
 impl Sources {
@@ -24,6 +31,7 @@ impl Sources {
             order: vec![Source::Bearer, Source::AccessTokenHeader, Source::Cookie],
             cookie: cookie.into(),
             listener: None,
+            rejection: None,
         }
     }
 

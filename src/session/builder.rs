@@ -1,5 +1,6 @@
 use std::{fmt, marker::PhantomData, time::Duration};
 
+use bytes::Bytes;
 use http::HeaderName;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -16,7 +17,10 @@ use crate::{
     cookies::CookiePolicy,
     error::ConfigError,
     keys::KeyRing,
-    request::{Authenticator, OriginPolicy, REFRESH_TYPE, RefreshCookieReader, Sources, XSRF_HEADER},
+    reject::{ProblemJson, Reject, SharedReject},
+    request::{
+        Authenticator, ErasedRejection, OriginPolicy, REFRESH_TYPE, RefreshCookieReader, Sources, XSRF_HEADER,
+    },
     store::{DEFAULT_ABSOLUTE, DEFAULT_IDLE, ErasedStore, RefreshStore},
     token::{ACCESS_TYPE, DEFAULT_LEEWAY, Issuer, Verifier, XSRF_CLAIM},
 };
@@ -44,6 +48,7 @@ pub struct SessionsBuilder<C> {
     reload: Option<Box<dyn ErasedReload<C>>>,
     reload_timeout: Duration,
     events: Listener,
+    rejection: Option<SharedReject>,
     cache_bytes: Option<usize>,
     clock: SharedClock,
     claims: PhantomData<fn() -> C>,
@@ -77,6 +82,7 @@ impl<C> SessionsBuilder<C> {
             reload: None,
             reload_timeout: DEFAULT_RELOAD_TIMEOUT,
             events: Listener::new(TraceEvents),
+            rejection: None,
             cache_bytes: None,
             clock: SharedClock::default(),
             claims: PhantomData,
@@ -289,9 +295,47 @@ impl<C> SessionsBuilder<C> {
 
     /// Sets the listener for session events.
     ///
+    /// A closure needs the type of its argument: `|event: &SessionEvent<'_>| …`.
+    ///
     /// Defaults to [`TraceEvents`], which a custom listener replaces.
     pub fn with_events(mut self, events: impl SessionEvents) -> Self {
         self.events = Listener::new(events);
+        self
+    }
+
+    /// Sets the hook that builds the response to refused requests, wherever they are refused: by the layers of these
+    /// sessions and a [`RequireLayer`](crate::RequireLayer) inside them, by the refresh service, and by the extractors
+    /// of the feature `axum`. A layer's own `with_rejection` takes precedence. A closure is wrapped in
+    /// [`reject_fn`](crate::reject::reject_fn), or has the types of its arguments.
+    ///
+    /// A [`SessionError`](super::SessionError) that a handler returns is not a refused request, and is answered with
+    /// problem details.
+    ///
+    /// Defaults to a bare status from the layers ([`DefaultReject`](crate::reject::DefaultReject), which says which body
+    /// types this works with), and to problem details ([`ProblemJson`](crate::reject::ProblemJson)) from the refresh
+    /// service and the extractors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::Response;
+    /// use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions, reject::reject_fn};
+    ///
+    /// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+    /// let sessions = Sessions::<()>::builder(keys, MemoryStore::new())
+    ///     .with_audience("shop")
+    ///     .with_rejection(reject_fn(|refusal, request| {
+    ///         let body = format!("{}: {}\n", request.uri.path(), refusal.code());
+    ///         let mut response = Response::new(Bytes::from(body));
+    ///         *response.status_mut() = refusal.status();
+    ///         response
+    ///     }))
+    ///     .build()?;
+    /// # Ok::<(), tower_cookie_jwt::ConfigError>(())
+    /// ```
+    pub fn with_rejection(mut self, reject: impl Reject<Bytes> + Send + Sync + 'static) -> Self {
+        self.rejection = Some(SharedReject::new(reject));
         self
     }
 
@@ -366,6 +410,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
         let companion = has_companion.then(|| refresh_reader.clone());
         let mut sources = Sources::new(cookies.access.name.clone());
         sources.listener = Some(self.events.to_refusals());
+        sources.rejection = self.rejection.clone().map(ErasedRejection::new);
         let authenticator = Authenticator::new(access.build()?, sources)
             .with_companion(companion, cookies.refresh.path != cookies.access.path);
 
@@ -376,6 +421,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             refresh_reader,
             issuer: issuer.with_clock(self.clock.clone()),
             records: Records::new(self.store, self.events, self.clock.clone()),
+            rejection: self.rejection.unwrap_or_else(|| SharedReject::new(ProblemJson)),
             cookies,
             origin: self.origin,
             xsrf_header: self.xsrf_header,

@@ -155,7 +155,7 @@ pub enum SessionEvent<'a> {
 /// Listens to session events, for example to write an audit log or to notify the user.
 ///
 /// The listener is called while a request is being served, so slow work belongs on another task or thread. Closures
-/// that take `&SessionEvent` implement this trait.
+/// that take `&SessionEvent` implement this trait, if the type of their argument is annotated.
 ///
 /// # Examples
 ///
@@ -176,6 +176,10 @@ pub enum SessionEvent<'a> {
 ///     .build()?;
 /// # Ok::<(), tower_cookie_jwt::ConfigError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not listen to session events",
+    note = "a closure needs an annotated argument, as in `|event: &SessionEvent<'_>| …`, and must be `Send + Sync + 'static`"
+)]
 pub trait SessionEvents: Send + Sync + 'static {
     /// Handles an event.
     fn on_event(&self, event: &SessionEvent<'_>);

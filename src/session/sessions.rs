@@ -7,7 +7,7 @@ use super::{
 use crate::{
     clock::SharedClock,
     cookies::Cookies,
-    reject::{Refusal, explain},
+    reject::{Refusal, SharedReject, explain},
     request::{Authenticator, OriginPolicy, RefreshCookieReader, RefreshToken},
     store::{SessionId, Snapshot},
     token::{Claims, Issuer},
@@ -66,6 +66,7 @@ pub(crate) struct Inner<C> {
     pub(crate) refresh_reader: RefreshCookieReader,
     pub(crate) issuer: Issuer,
     pub(super) records: Records,
+    pub(crate) rejection: SharedReject,
     pub(crate) cookies: Cookies,
     pub(crate) origin: OriginPolicy,
     pub(crate) xsrf_header: HeaderName,
@@ -98,6 +99,15 @@ impl<C> Sessions<C> {
 
     pub(crate) fn inner(&self) -> &Inner<C> {
         &self.inner
+    }
+
+    /// Returns the hook that answers refused requests: that of
+    /// [`with_rejection`](super::SessionsBuilder::with_rejection), or problem details if none is set.
+    ///
+    /// It is for layers whose body type the default does not know; see
+    /// [`DefaultReject`](crate::reject::DefaultReject).
+    pub fn rejection(&self) -> SharedReject {
+        self.inner.rejection.clone()
     }
 
     /// Returns the live sessions of a user, oldest first.

@@ -139,25 +139,20 @@ impl fmt::Display for InvalidScope {
 
 impl std::error::Error for InvalidScope {}
 
-/// The error returned when a token does not meet a requirement, such as a scope or a role.
+/// The error returned when a token does not have a required scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InsufficientScope {
-    scope: Option<Box<str>>,
+    scope: Box<str>,
 }
 
 impl InsufficientScope {
-    /// Creates the error for a requirement that is not a scope, such as a role.
-    pub(crate) const fn new() -> Self {
-        Self { scope: None }
-    }
-
     pub(crate) fn of(scope: &str) -> Self {
-        Self { scope: Some(scope.into()) }
+        Self { scope: scope.into() }
     }
 
-    /// Returns the required scope, or `None` if the requirement was not a scope.
-    pub fn scope(&self) -> Option<&str> {
-        self.scope.as_deref()
+    /// Returns the required scope, or several separated by spaces.
+    pub fn scope(&self) -> &str {
+        &self.scope
     }
 }
 

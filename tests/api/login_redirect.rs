@@ -168,7 +168,7 @@ async fn refusals_that_signing_in_cannot_resolve_get_the_usual_response() {
     let browser = shop.browser_over(shop.sessions.layer().with_rejection(to_login()).layer(pages));
     shop.sign_in(&browser).await;
     let forbidden = open(&browser, "/admin").await;
-    assert_eq!((forbidden.status().as_u16(), &*code(&forbidden)), (403, "insufficient_scope"));
+    assert_eq!((forbidden.status().as_u16(), &*code(&forbidden)), (403, "access_denied"));
 
     let Ok(foreign) = browser
         .post("/orders")

@@ -36,6 +36,8 @@ mod readiness;
 mod refresh_layer;
 mod refresh_service;
 mod refusals;
+#[cfg(feature = "axum")]
+mod rejection;
 #[cfg(feature = "jwks-remote")]
 mod remote_jwks;
 mod require;

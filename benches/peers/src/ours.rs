@@ -67,7 +67,7 @@ pub(crate) fn verifier(algorithm: Algorithm, cache: Cache) -> Verifier<User> {
 }
 
 /// Builds a verifier with this cache.
-pub(crate) fn caching<C>(builder: VerifierBuilder<C>, cache: Cache) -> Verifier<C> {
+pub(crate) fn caching<C: for<'de> serde::Deserialize<'de>>(builder: VerifierBuilder<C>, cache: Cache) -> Verifier<C> {
     let builder = match cache.bytes() {
         None => builder,
         Some(bytes) => builder.with_cache_bytes(bytes),

@@ -26,7 +26,7 @@ use crate::{
         body::{CollectError, JsonBody, collect},
         future::BoxFuture,
     },
-    reject::{ProblemJson, Refusal, answer_refused},
+    reject::{Refusal, answer_refused},
     request::{RefreshCookie, RefreshToken, cookie_values},
     session::{Narrowing, RefreshError, Sessions},
     token::{Budget, Scopes, TokenErrorKind},
@@ -35,7 +35,8 @@ use crate::{
 /// Service that exchanges the refresh cookie for new tokens.
 ///
 /// Mount it at `POST /api/refresh`, outside the layers. It responds with 200, the body `{"expiresAt", "xsrfToken"}`
-/// and the new cookies, or with problem details (RFC 9457): 401 if there is no refresh cookie of a live session, 403
+/// and the new cookies, or with problem details (RFC 9457), unless the sessions have a
+/// [rejection hook](crate::session::SessionsBuilder::with_rejection): 401 if there is no refresh cookie of a live session, 403
 /// if the request comes from another origin, 503 while the store is unavailable.
 ///
 /// A form field `scope` requests an access token with fewer scopes (RFC 6749 §6). That token is only in the response
@@ -193,7 +194,7 @@ fn refused<C>(
     token: Option<&RefreshToken>,
 ) -> Response<JsonBody> {
     sessions.raise_refused(&refusal, token);
-    answer_refused(&ProblemJson, refusal, parts)
+    answer_refused(&sessions.inner().rejection, refusal, parts)
 }
 
 fn not_refreshed<C>(
