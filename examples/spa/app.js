@@ -3,7 +3,7 @@
 // It never sees a JWT: those are in HttpOnly cookies, which the browser sends automatically. It only has
 // the XSRF token, which it repeats in a header to prove that it made the request.
 
-import { badge, byId, clock, element, parseJson, readStored, setText, store, terms } from "./dom.js";
+import { byId, clock, element, fact, parseJson, readStored, setText, store, tag, terms } from "./dom.js";
 import { gistOf, parseTrace, showExplanation, statusText } from "./explain.js";
 import { makeScenarios } from "./scenarios.js";
 import { graceMs, noteEnd, noteSession, noteTrace, restoreTimeline, tick } from "./timeline.js";
@@ -14,8 +14,8 @@ const TOKEN_KEY = "xsrfToken";
 const DEMO_USER = { username: "ada", password: "correct horse battery staple" };
 
 const REQUEST_TIMEOUT_MS = 15_000;
-const LOG_ENTRIES = 100;
-const LOG_BODY_CHARS = 180;
+const LOG_ENTRIES = 50;
+const LOG_BODY_CHARS = 1_000;
 const LONG_GRACE_MS = 5_000;
 /** Set-Cookie is missing because script cannot read it. */
 const TELLING_HEADERS = ["WWW-Authenticate", "Retry-After", "Cache-Control"];
@@ -24,13 +24,13 @@ const SCENARIO_BUTTONS = ["scenario-tabs", "scenario-lost", "scenario-thief", "e
 /** What each refusal means to the user. */
 const REFUSALS = {
   token_missing: "You are signed out: the request carried no session.",
-  token_expired: "Your session has expired. Please sign in again.",
-  token_invalid: "The server does not accept this session. Please sign in again.",
+  token_expired: "Your session has expired. Sign in again.",
+  token_invalid: "The server does not accept this session. Sign in again.",
   token_ambiguous: "The request had cookies of two sessions. Clear this site's cookies and sign in again.",
   xsrf_missing: "Refused: the request had no X-XSRF-TOKEN header.",
   xsrf_mismatch: "Refused: the XSRF token belongs to another session, perhaps from another tab. Try again.",
   origin_refused: "Refused: the server does not accept requests from this origin.",
-  session_revoked: "This session was ended, here or on another device. Please sign in again.",
+  session_revoked: "This session was ended, here or on another device. Sign in again.",
 };
 
 const state = {
@@ -43,9 +43,13 @@ const state = {
   lead: null,
   /** Whether a scenario is running. */
   acting: false,
+  /** The section of the pressed button, until its action is in the queue. */
+  pressed: null,
   /** Actions run one after another. */
   queue: Promise.resolve(),
 };
+
+const message = byId("message");
 
 const dateTime = (seconds) => new Date(seconds * 1000).toLocaleString();
 
@@ -120,8 +124,8 @@ const isOver = ({ status, code }) => status === 401 || code === "session_revoked
 function reasonOf({ status, code, body, headers }) {
   const still = state.signedIn ? " You are still signed in." : "";
   if (isUnreachable(status)) return `No response from the server. Check the connection and try again.${still}`;
-  if (status === 503) return `The server is unavailable. Please try again ${when(headers["Retry-After"])}.${still}`;
-  if (status >= 500) return `The server failed (${status}). Please try again.`;
+  if (status === 503) return `The server is unavailable. Try again ${when(headers["Retry-After"])}.${still}`;
+  if (status >= 500) return `The server failed (${status}). Try again.`;
   return REFUSALS[code] ?? body?.detail ?? `Unexpected response from the server (${status}).`;
 }
 
@@ -130,14 +134,18 @@ const isUnreachable = (status) => status === 0;
 const when = (retryAfter) => (/^\d+$/.test(retryAfter ?? "") ? `in ${retryAfter} s` : "in a moment");
 
 function enqueue(action) {
-  const begin = () => {
+  const section = state.pressed;
+  state.pressed = null;
+  const begin = async () => {
     state.lead = null;
-    return action();
+    if (section?.checkVisibility()) moveMessage(section);
+    await action();
+    if (section) message.scrollIntoView({ block: "nearest" });
   };
   state.queue = state.queue.then(begin).catch((error) => {
     // Only bugs of this page get here; the queue must survive them.
     console.error(error);
-    say("Something went wrong. Please reload the page.", "error");
+    say("This page has failed. Reload it.", "error");
   });
 }
 
@@ -150,7 +158,7 @@ function act(action) {
     const outcome = await action();
     if (!state.signedIn) return;
     const me = outcome.unreachable ? null : await loadMe();
-    // If only /api/me failed, the action still succeeded; the log shows the failure.
+    // Even if /api/me failed, the action succeeded.
     if (state.signedIn) say(outcome.text + (me?.rotation ?? ""), outcome.kind);
   });
 }
@@ -211,10 +219,10 @@ async function orderWithoutHeader(item) {
   const answer = await call("POST", "/api/orders", { json: { item } });
   if (answer.ok) {
     addOrder(answer.body);
-    return { text: "The server accepted an order without the header: XSRF protection is off.", kind: "error" };
+    return { text: "The order was accepted: XSRF protection is off.", kind: "error" };
   }
   if (answer.code !== "xsrf_missing") return outcomeOf(answer);
-  return { text: `The order was refused, as intended (${statusText(answer)}). So is a forged request.`, kind: "refused" };
+  return { text: `The order was refused, as intended (${statusText(answer)}), like a forged request.`, kind: "refused" };
 }
 
 async function endOne(session) {
@@ -285,12 +293,27 @@ function endSession(text, kind) {
   noteEnd(kind === "ok" ? "sign-out" : "ended");
   if (state.lead) showExplanation(state.lead);
   showSignedIn(false);
-  say(text, kind);
+  // A scenario explains the end itself, next to its button.
+  if (state.acting) return;
   byId("username").focus();
+  say(text, kind);
+}
+
+/**
+ * Moves the message before there is an answer, as screen readers may miss the text of a live region that was just
+ * inserted. A copy of the old text stays, so that nothing below it moves.
+ */
+function moveMessage(section) {
+  const place = section.querySelector(".answer");
+  message.dataset.kind = "waiting";
+  if (message.parentNode === place) return;
+  if (message.textContent) message.before(element("p", { className: "past", text: message.textContent }));
+  message.textContent = "";
+  place.append(message);
 }
 
 function say(text, kind) {
-  const message = byId("message");
+  message.previousElementSibling?.remove();
   message.dataset.kind = kind;
   message.textContent = text;
 }
@@ -300,6 +323,10 @@ function showSignedIn(signedIn) {
   byId("signed-out").hidden = signedIn;
   byId("signed-in").hidden = !signedIn;
   byId("signed-in-more").hidden = !signedIn;
+  if (!state.acting) {
+    for (const place of document.querySelectorAll(".answer")) place.replaceChildren();
+    moveMessage(byId(signedIn ? "signed-in" : "signed-out"));
+  }
   allowScenarios();
   // One user's data must not remain for the next.
   byId("me").replaceChildren();
@@ -350,12 +377,12 @@ function showSessions(sessions) {
 function sessionRow(session) {
   const label = session.label || "Unnamed device";
   const title = element("p", { text: `${label} ` });
-  if (session.current) title.append(badge("this device", "ok"));
+  if (session.current) title.append(tag("this device", "ok"));
   const times = `Since ${dateTime(session.created)}, last seen ${dateTime(session.lastSeen)}`;
   const end = element("button", { type: "button", className: "danger end-session", text: "End" });
   // Every row has an "End" button, so the label names the session.
   end.setAttribute("aria-label", `End session: ${label}${session.current ? " (this device)" : `, ${times}`}`);
-  end.addEventListener("click", () => act(() => endOne(session)));
+  on(end, "click", () => act(() => endOne(session)));
   const data = { session: session.id, current: Boolean(session.current) };
   return element("li", { data }, element("div", {}, title, element("p", { className: "hint", text: times })), end);
 }
@@ -375,7 +402,7 @@ function showCountdown() {
   setText(
     byId("expiry-note"),
     expired
-      ? "Expired, but you are still signed in: your next request refreshes the session. Try any button."
+      ? "Expired, but still signed in: the next request refreshes the session."
       : "Expiry does not sign you out: the next request refreshes the session.",
   );
 }
@@ -384,26 +411,20 @@ function logRequest(entry) {
   const { method, path, status, ok, code = "", headerSent, trace } = entry;
   const time = new Date().toLocaleTimeString();
   const rotated = trace.rotatedTo !== null;
-  const badges = element(
-    "p",
-    { className: "badges" },
-    badge(statusText(entry), ok ? "ok" : "bad"),
-    badge(headerSent ? "X-XSRF-TOKEN sent" : "no X-XSRF-TOKEN", headerSent ? "header" : ""),
-    badge(gistOf(entry)),
-  );
-  if (rotated) badges.append(badge(`rotated ${trace.rotatedTo - 1} → ${trace.rotatedTo}`, "rotated"));
+  const facts = element("p", { className: "facts" }, tag(statusText(entry), ok ? "ok" : "bad"));
+  if (rotated) facts.append(tag(`rotated ${trace.rotatedTo - 1} → ${trace.rotatedTo}`));
+  facts.append(fact(gistOf(entry)), fact(headerSent ? "X-XSRF-TOKEN sent" : "no X-XSRF-TOKEN"));
   const show = element("button", { type: "button", className: "explain", text: "Explain" });
   show.setAttribute("aria-label", `Explain ${method} ${path} at ${time}`);
   show.addEventListener("click", () => {
     showExplanation(entry, state.seen);
     byId("explain-title").focus();
   });
-  const mono = (text) => element("code", { text });
   const data = { method, path, status, code, xsrf: headerSent ? "sent" : "absent", rotated, events: trace.events.join(" ") };
-  const head = element("p", { className: "request" }, mono(`${method} ${path}`), element("time", { text: time }));
-  const body = element("div", { className: "request" }, element("p", { className: "body" }, mono(loggedBody(entry))), show);
+  const head = element("p", { className: "request" }, element("code", { text: `${method} ${path}` }), element("time", { text: time }));
+  const body = element("code", { className: "body", text: loggedBody(entry) });
   const log = byId("log");
-  log.prepend(element("li", { data }, head, badges, body));
+  log.prepend(element("li", { data }, head, facts, body, show));
   while (log.children.length > LOG_ENTRIES) log.lastElementChild.remove();
   byId("log-empty").hidden = true;
 }
@@ -411,8 +432,9 @@ function logRequest(entry) {
 function loggedBody({ status, text, body }) {
   if (isUnreachable(status)) return "(none)";
   if (text === "") return "(empty)";
-  const shown = body === null ? text : JSON.stringify(body, hideSecrets);
-  return shown.length > LOG_BODY_CHARS ? `${shown.slice(0, LOG_BODY_CHARS)}…` : shown;
+  const shown = body === null ? text : JSON.stringify(body, hideSecrets, 1);
+  const more = shown.length - LOG_BODY_CHARS;
+  return more > 0 ? `${shown.slice(0, LOG_BODY_CHARS)} (and ${more} more characters)` : shown;
 }
 
 const hideSecrets = (key, value) => (/token|password|secret/i.test(key) ? "(hidden)" : value);
@@ -422,19 +444,23 @@ function clearLog() {
   byId("log-empty").hidden = false;
 }
 
-const onClick = (id, listener) => byId(id).addEventListener("click", listener);
-
-const onSubmit = (id, listener) =>
-  byId(id).addEventListener("submit", (event) => {
+function on(node, type, listener) {
+  node.addEventListener(type, (event) => {
     event.preventDefault();
+    state.pressed = node.closest("section");
     listener();
   });
+}
+
+const onClick = (id, listener) => on(byId(id), "click", listener);
+const onSubmit = (id, listener) => on(byId(id), "submit", listener);
 
 const runScenario = makeScenarios({ call, explain: lead, me: async () => (await loadMe()).answer });
 
 async function actScenario(name) {
   state.acting = true;
   allowScenarios();
+  say("Running the scenario.", "waiting");
   try {
     const { text, kind } = await runScenario(name);
     say(text, kind);
@@ -442,7 +468,7 @@ async function actScenario(name) {
     state.acting = false;
     allowScenarios();
     // Disabling the button has removed the focus.
-    if (state.signedIn) byId(`scenario-${name}`).focus();
+    byId(state.signedIn ? `scenario-${name}` : "scenario-title").focus({ preventScroll: true });
   }
 }
 
@@ -450,7 +476,7 @@ async function actScenario(name) {
 async function expireNow() {
   const answer = await call("POST", "/api/demo/expire");
   if (answer.ok) noteExpiry(0);
-  const { text, kind } = outcomeOf(answer, "The access cookie is gone. Your next request refreshes the session.");
+  const { text, kind } = outcomeOf(answer, "The access cookie is deleted. The next request refreshes the session.");
   say(text, kind);
 }
 
@@ -495,8 +521,7 @@ function start() {
   showSignedIn(mayBeSignedIn);
   showCountdown();
   // Without a token, a request would only put a 401 on the console.
-  if (mayBeSignedIn) enqueue(() => loadAll("Welcome back."));
-  else say("Sign in to start. No requests yet.", "info");
+  if (mayBeSignedIn) enqueue(() => loadAll("Still signed in."));
 }
 
 start();

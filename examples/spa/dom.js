@@ -13,7 +13,9 @@ export function element(tag, { className, text, data = {}, ...properties } = {},
   return node;
 }
 
-export const badge = (text, kind = "") => element("span", { className: `badge ${kind}`, text });
+/** A fact about a request, of which the important ones are tags in a signal colour. */
+export const fact = (text) => element("span", { text });
+export const tag = (text, kind = "") => element("span", { className: `tag ${kind}`, text });
 
 /** Keeps equal text: screen readers would otherwise repeat live regions every second. */
 export function setText(node, text) {

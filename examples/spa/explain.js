@@ -1,7 +1,7 @@
 // Explains which layer acted on a request and why, from the Demo-Trace header, which only this demo sends.
 // It contains the names of cookies and events, but no values.
 
-import { badge, byId, element, terms } from "./dom.js";
+import { byId, element, fact, tag, terms } from "./dom.js";
 
 /** Routes outside the layers, which must work without a session. */
 const OUTSIDE = {
@@ -12,7 +12,7 @@ const OUTSIDE = {
 
 const demoRoute = () => ["Demo route", "Outside the layers. No real application has it."];
 
-const REUSE = "Reuse detected: this token's successor has been in use for longer than the grace period, so there is a copy. The session is revoked and the cookies are cleared.";
+const REUSE = "Reuse detected: this token's successor has been in use for longer than the grace period, so a copy exists. The session is revoked, and the cookies are cleared.";
 
 /** `a=b; c=d e`: each value is a list of words. */
 export function parseTrace(header) {
@@ -66,7 +66,7 @@ function refreshText({ status, trace: { reuse, rotatedTo, set } }) {
   if (status === 503) return "The store is down, and a refresh was needed. Nothing is cleared.";
   if (reuse) return REUSE;
   if (rotatedTo !== null) return `The refresh token is valid and its generation has settled: rotated to generation ${rotatedTo}.`;
-  if (set.includes("refresh")) return "The refresh token is of the previous generation, as the response with the new pair may have been lost: sent the same pair again, without a second rotation.";
+  if (set.includes("refresh")) return "The refresh token is of the previous generation; the response with the new pair may have been lost. Sent the same pair again, without a second rotation.";
   if (set.includes("access")) return "The generation has not settled yet: issued a new access token and kept the refresh token.";
   return "There is no refresh token of a live session.";
 }
@@ -86,11 +86,11 @@ function refreshLayer(entry) {
 function cookieJwtLayer({ code, status, trace }) {
   if (status === 401) return ["refused", code === "token_missing" ? "No token: not signed in." : "No valid token, and no live session to refresh it."];
   const token = trace.set.includes("access") ? "The new token" : "The token in the cookie";
-  return ["passed", `${token} verifies (signature, type, expiry): the claims are inserted into the request's extensions.`];
+  return ["passed", `${token} is valid (signature, type, expiry): its claims are in the request's extensions.`];
 }
 
 function xsrfLayer({ code, method, headerSent }) {
-  if (code === "xsrf_missing") return ["refused", `X-XSRF-TOKEN is missing. Cookies alone do not prove that this page sent the ${method}: any site can make a browser send it.`];
+  if (code === "xsrf_missing") return ["refused", `X-XSRF-TOKEN is missing. Cookies do not prove that this page sent the ${method}: any site can make a browser send it.`];
   if (code === "xsrf_mismatch") return ["refused", "X-XSRF-TOKEN does not match the xsrfToken claim of this token."];
   if (code === "origin_refused") return ["refused", "The request comes from another origin."];
   return ["passed", headerSent ? "Same origin, and X-XSRF-TOKEN equals the xsrfToken claim in the signed token." : `${method} is a safe method: no proof is needed.`];
@@ -128,9 +128,9 @@ export function showExplanation(entry, me) {
   const cookies = trace.sent.filter((name) => name !== "XSRF-TOKEN").join(" + ") || "none";
   byId("explain-request").replaceChildren(
     element("code", { text: `${method} ${path}` }),
-    badge(statusText(entry), ok ? "ok" : "bad"),
-    badge(`cookies: ${cookies}`),
-    badge(`X-XSRF-TOKEN: ${headerSent ? "sent" : "none"}`, headerSent ? "header" : ""),
+    tag(statusText(entry), ok ? "ok" : "bad"),
+    fact(`cookies: ${cookies}`),
+    fact(`X-XSRF-TOKEN: ${headerSent ? "sent" : "none"}`),
   );
   byId("explain-steps").replaceChildren(...stepsOf(entry).map(stepRow));
   const rows = headerRows(entry);
@@ -146,6 +146,6 @@ const stepRow = ({ layer, name, verdict, text }) =>
   element(
     "li",
     { data: { layer, verdict } },
-    element("span", { className: "mark", text: MARKS[verdict], ariaHidden: "true" }),
+    element("span", { className: "lamp", text: MARKS[verdict], ariaHidden: "true" }),
     element("div", {}, element("p", {}, element("strong", { text: `${name} ` }), element("span", { text: verdict })), element("p", { className: "hint", text })),
   );

@@ -40,7 +40,7 @@ export function makeScenarios({ call, me, explain }) {
     if (rotations !== 1) throw new Failed(`${rotations} rotations, not one. ${MEDDLED}`);
     return {
       outcome: "both-succeeded",
-      text: `Both tabs got a response with one rotation (generation ${before} → ${after}). The slower one received the same pair: no fork, no sign-out.`,
+      text: `Both tabs got a response, with one rotation (generation ${before} → ${after}): the slower one received the same pair.`,
     };
   }
 
@@ -58,7 +58,7 @@ export function makeScenarios({ call, me, explain }) {
     noteGeneration(after, "rotation", "first response lost");
     return {
       outcome: "continued",
-      text: `The retry received generation ${after}, the same whose response was lost. This works however late the retry is.`,
+      text: `The retry received generation ${after}, the one whose response was lost, however late it is.`,
     };
   }
 
@@ -81,7 +81,7 @@ export function makeScenarios({ call, me, explain }) {
     compare(before, loot.generation);
     return {
       outcome: "session-ended",
-      text: `Detected: ${loot.name}'s token was used twice, so the session is revoked. You are signed out, and the thief gets ${again.body?.status} too.`,
+      text: `Theft detected: ${loot.name}'s old token was used again, so the session is revoked. You are signed out, and the thief gets ${again.body?.status}.`,
     };
   }
 
@@ -138,7 +138,6 @@ function addStep(text) {
 function begin(name) {
   Object.assign(byId("scenario").dataset, { scenario: name, state: "running", outcome: "", before: "", after: "" });
   byId("scenario-steps").replaceChildren();
-  setText(byId("scenario-outcome"), "");
 }
 
 function compare(before, after) {
@@ -146,7 +145,6 @@ function compare(before, after) {
 }
 
 function finish(state, outcome, text) {
-  setText(byId("scenario-outcome"), text);
   Object.assign(byId("scenario").dataset, { outcome, state });
   return { text, kind: state === "done" ? "ok" : "error" };
 }

@@ -3,7 +3,7 @@
 import { byId, element, parseJson, readStored, setText, store } from "./dom.js";
 
 const KEY = "timeline";
-const SHOWN = 7;
+const SHOWN = 6;
 const SVG = "http://www.w3.org/2000/svg";
 
 const ORIGINS = {
@@ -109,7 +109,7 @@ function draw() {
   const rows = shown.map(generationRow);
   if (line.end) rows.push(endRow(line.end));
   byId("timeline").replaceChildren(...rows);
-  byId("timeline-empty").hidden = rows.length > 0;
+  byId("generations").hidden = rows.length === 0;
   tick();
 }
 
@@ -125,7 +125,7 @@ const row = (data, label, what, hint, state) =>
     "li",
     { data },
     ring(label),
-    element("div", {}, ...Object.entries({ what, hint, state }).map(([className, text]) => element("p", { className, text }))),
+    element("div", {}, ...Object.entries({ what, state, hint }).map(([className, text]) => element("p", { className, text }))),
   );
 
 /** A circle that fills during the grace period. */
@@ -165,6 +165,6 @@ export function tick() {
 function stateText(one, replaced, settled, left) {
   if (replaced) return "replaced";
   if (line.end) return "ended";
-  if (left === null) return "issued, not yet confirmed";
-  return settled ? "settled: the next refresh rotates" : `settles in ${Math.ceil(left / 1000)} s`;
+  if (left === null) return "not yet confirmed";
+  return settled ? "settled" : `settles in ${Math.ceil(left / 1000)} s`;
 }
