@@ -12,7 +12,10 @@ const USER = "ada";
 const PASSWORD = "correct horse battery staple";
 const WIDE = { viewport: { width: 1280, height: 900 } };
 const NARROW = { viewport: { width: 375, height: 800 } };
+const SIZES = [["1280 px", WIDE], ["375 px", NARROW]];
 const WEIGHT_LIMIT = 60_000;
+/** How far the message may be from the pressed button, in pixels. */
+const NEAR = 120;
 
 export default async function page(checks, browser) {
   // The lifetime must exceed the time that a sign-in and the requests after it take on a busy machine, because the
@@ -40,7 +43,11 @@ export default async function page(checks, browser) {
     await looks(check);
     await forEverybody(check);
   };
-  await Promise.all([inTurn(), scenarios(checkOn(slow))]);
+  const onSlow = async () => {
+    await scenarios(checkOn(slow));
+    await answers(checkOn(slow));
+  };
+  await Promise.all([inTurn(), onSlow()]);
   await embedding(checks, browser, server);
   server.stop();
   slow.stop();
@@ -186,7 +193,7 @@ async function noticed(other) {
 }
 
 async function looks(check) {
-  for (const [width, size] of [["1280 px", WIDE], ["375 px", NARROW]]) {
+  for (const [width, size] of SIZES) {
     for (const colorScheme of ["light", "dark"]) {
       await check(`at ${width}, ${colorScheme}, nothing is cut off and all text is readable`, async (page) => {
         const inspect = async (state) => {
@@ -209,6 +216,44 @@ async function looks(check) {
         await inspect("signed-in");
       }, { ...size, colorScheme });
     }
+  }
+
+  for (const [width, size] of SIZES) {
+    await check(`at ${width}, the form comes first, and the generations appear with a session`, async (page) => {
+      const { top, follows } = await page.evaluate(() => {
+        const form = document.querySelector("section:has(#login-form)");
+        const order = form.compareDocumentPosition(document.querySelector("#timeline"));
+        return { top: form.getBoundingClientRect().top, follows: Boolean(order & Node.DOCUMENT_POSITION_FOLLOWING) };
+      });
+      assert.ok(follows, "the timeline comes after the form");
+      assert.ok(top < 250, `the form begins at ${top} px`);
+      const submit = await page.locator("#sign-in").boundingBox();
+      assert.ok(submit.y + submit.height < 600, `the form ends at ${submit.y + submit.height} px`);
+      assert.ok(!(await page.isVisible("#timeline")), "no empty timeline");
+      await signIn(page);
+      assert.ok(await page.isVisible("#timeline li"));
+    }, size);
+
+    await check(`at ${width}, the request log wraps its lines`, async (page) => {
+      await signIn(page);
+      await page.fill("#item", "tea".repeat(26));
+      await page.click("#order-with");
+      await page.waitForSelector("#log li[data-status='201']");
+      await page.click("#order-without");
+      await page.waitForSelector("#log li[data-status='403']");
+      const cut = await page.evaluate(() =>
+        [...document.querySelectorAll("#log, #log *")]
+          .filter((node) => {
+            const { textOverflow, overflowX, overflowY, whiteSpace } = getComputedStyle(node);
+            const hides = [overflowX, overflowY].some((overflow) => overflow !== "visible");
+            // Inline elements have no width of their own.
+            const wide = node.clientWidth > 0 && node.scrollWidth > node.clientWidth;
+            return wide || hides || textOverflow === "ellipsis" || whiteSpace === "nowrap" || node.textContent.includes("…");
+          })
+          .map((node) => node.outerHTML.slice(0, 80)),
+      );
+      assert.deepEqual(cut, []);
+    }, size);
   }
 
   await check("the page weighs less than 60 kB, all of it from its own origin", async (page) => {
@@ -328,6 +373,84 @@ async function scenarios(check) {
     assert.deepEqual(errors.filter((error) => isRefusal(error) !== 401), []);
   });
 }
+
+async function answers(check) {
+  for (const [width, size] of SIZES) {
+    await check(`at ${width}, the answer appears next to the pressed button, which stays in place`, async (page) => {
+      await fill(page, USER, "wrong");
+      await answered(page, "sign-in", "error");
+      await page.fill("#password", PASSWORD);
+      await answered(page, "sign-in", "ok");
+      await answered(page, "reload", "ok");
+      await page.waitForSelector("#countdown[data-expired=true]");
+      await answered(page, "order-with", "ok"); // rotates, so that the timeline above grows
+      await answered(page, "order-without", "refused");
+      await answered(page, "reload-orders", "ok");
+      await answered(page, "expire", "ok");
+      await answered(page, "refresh", "ok");
+      await answered(page, "sign-out", "ok");
+    }, size);
+
+    await check(`at ${width}, a scenario ends in view of its button, which stays in place`, async (page) => {
+      await signIn(page);
+      await answered(page, "scenario-tabs", "ok");
+      await answered(page, "scenario-lost", "ok");
+      await answered(page, "scenario-thief", "ok", { ends: true });
+      assert.ok(!(await page.isVisible("#sign-out")), "the session has ended");
+    }, size);
+  }
+
+  await check("there is one live region for messages, and it is the same one all the time", async (page) => {
+    const live = () => page.locator("[role=status], [role=alert], [aria-live]").evaluateAll((nodes) => nodes.map(({ id }) => id));
+    assert.deepEqual(await live(), ["message"]);
+    const region = await page.$("#message");
+    await signIn(page);
+    await page.click("#order-with");
+    await page.waitForSelector("#message[data-kind=ok]");
+    assert.deepEqual(await live(), ["message"]);
+    assert.ok(await region.evaluate((node) => node === document.querySelector("#message")));
+  });
+}
+
+/**
+ * Presses a button in the middle of the screen. Asserts that the message then is in view, near the button, and covers
+ * nothing, and that the button has not moved, unless it has disappeared or the session `ends`.
+ */
+async function answered(page, id, kind, { ends = false } = {}) {
+  const button = page.locator(`#${id}`);
+  await button.evaluate((node) => node.scrollIntoView({ block: "center" }));
+  const before = await button.boundingBox();
+  await button.click();
+  await page.waitForSelector(`#message[data-kind=${kind}]`, { timeout: 60_000 });
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  const message = await page.locator("#message").boundingBox();
+  assert.ok(message.y >= 0 && message.y + message.height <= page.viewportSize().height, `${id}: the message is not in view`);
+  const after = (await button.isVisible()) ? await button.boundingBox() : null;
+  const { y, height } = after ?? before;
+  const distance = Math.max(message.y - y - height, y - message.y - message.height);
+  assert.ok(distance <= NEAR, `${id}: the message is ${distance} px away`);
+  if (after && !ends) assert.ok(Math.abs(after.y - before.y) <= 1, `${id} has moved by ${after.y - before.y} px`);
+  assert.deepEqual(await covered(page), [], `${id}: covered by the message`);
+}
+
+/** Returns the headings, controls and texts that the message overlaps, wherever the page is scrolled to. */
+const covered = (page) =>
+  page.evaluate(() => {
+    const message = document.querySelector("#message");
+    const start = scrollY;
+    const found = new Set();
+    for (const target of [start, ...[...document.querySelectorAll("h2")].map((node) => node.getBoundingClientRect().top + start)]) {
+      scrollTo(0, target);
+      const box = message.getBoundingClientRect();
+      for (const node of document.querySelectorAll("h1, h2, h3, p, li, dl, label, input, button")) {
+        if (node === message || !node.checkVisibility()) continue;
+        const { left, right, top, bottom } = node.getBoundingClientRect();
+        if (left < box.right && right > box.left && top < box.bottom && bottom > box.top) found.add(node.outerHTML.slice(0, 80));
+      }
+    }
+    scrollTo(0, start);
+    return [...found];
+  });
 
 /** Records every text of the countdown from now on, because polling may miss some on a busy machine. */
 function recordCountdown(page) {
