@@ -222,7 +222,7 @@ async function orderWithoutHeader(item) {
     return { text: "The order was accepted: XSRF protection is off.", kind: "error" };
   }
   if (answer.code !== "xsrf_missing") return outcomeOf(answer);
-  return { text: `The order was refused, as intended (${statusText(answer)}), like a forged request.`, kind: "refused" };
+  return { text: `Refused, as intended (${statusText(answer)}): a forged request has no header either.`, kind: "refused" };
 }
 
 async function endOne(session) {
@@ -476,7 +476,7 @@ async function actScenario(name) {
 async function expireNow() {
   const answer = await call("POST", "/api/demo/expire");
   if (answer.ok) noteExpiry(0);
-  const { text, kind } = outcomeOf(answer, "The access cookie is deleted. The next request refreshes the session.");
+  const { text, kind } = outcomeOf(answer, "Deleted the access cookie. The next request refreshes the session.");
   say(text, kind);
 }
 

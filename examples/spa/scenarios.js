@@ -58,7 +58,7 @@ export function makeScenarios({ call, me, explain }) {
     noteGeneration(after, "rotation", "first response lost");
     return {
       outcome: "continued",
-      text: `The retry received generation ${after}, the one whose response was lost, however late it is.`,
+      text: `The retry received generation ${after}, whose response was lost. A retry works however late it is.`,
     };
   }
 
@@ -66,7 +66,7 @@ export function makeScenarios({ call, me, explain }) {
     const { generation: before, session } = await settled();
     const demo = (path) => call("POST", `/api/demo/${path}`, { json: { session } });
     await step("Give a copy of the refresh token to a thief", () => expectOk(demo("steal")));
-    const loot = await step("The thief refreshes with the copy and reads as you", async () => {
+    const loot = await step("The thief refreshes with the copy and reads your data", async () => {
       const { body } = await expectOk(demo("thief"));
       if (body.status !== 200 || body.generation !== before + 1) throw new Failed(MEDDLED);
       noteGeneration(body.generation, "thief", "you still have the previous one", true);
@@ -74,7 +74,7 @@ export function makeScenarios({ call, me, explain }) {
     });
     await wait("Wait longer than the grace period", graceMs() + MARGIN_MS);
     await expire();
-    const answer = await step("You return with the token that the thief used", () => call("GET", "/api/me"), "refused");
+    const answer = await step("You send the token that the thief has used", () => call("GET", "/api/me"), "refused");
     explain(answer);
     if (!answer.trace.reuse) throw new Failed(`The theft was not detected. ${MEDDLED}`);
     const again = await step("The thief tries again", () => demo("thief"), "refused");
