@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     request::{RefusalListener, Report},
@@ -152,6 +152,58 @@ pub enum SessionEvent<'a> {
     },
 }
 
+/// A call that the store has answered or failed.
+///
+/// Calls whose request was given up are not among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreCall {
+    /// What the store was asked for.
+    pub operation: StoreOperation,
+    /// How long it took, by the monotonic clock of this process.
+    pub elapsed: Duration,
+    /// Whether it failed; the log has the cause.
+    pub failed: bool,
+}
+
+/// An operation of the store, in a [`StoreCall`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreOperation {
+    /// Creates a session.
+    Create,
+    /// Reads a session.
+    Read,
+    /// Replaces a session's record unless another writer was first.
+    Update,
+    /// Ends a session.
+    Remove,
+    /// Lists the sessions of a user.
+    List,
+    /// Ends the sessions of a user.
+    RemoveAll,
+}
+
+impl StoreOperation {
+    /// Returns the name of the method of [`RefreshStore`](crate::store::RefreshStore), such as `remove_all`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Read => "read",
+            Self::Update => "update",
+            Self::Remove => "remove",
+            Self::List => "list",
+            Self::RemoveAll => "remove_all",
+        }
+    }
+}
+
+impl fmt::Display for StoreOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Listens to session events, for example to write an audit log or to notify the user.
 ///
 /// The listener is called while a request is being served, so slow work belongs on another task or thread. Closures
@@ -183,6 +235,14 @@ pub enum SessionEvent<'a> {
 pub trait SessionEvents: Send + Sync + 'static {
     /// Handles an event.
     fn on_event(&self, event: &SessionEvent<'_>);
+
+    /// Handles a call of the store, for metrics of its failures and latency. There is about one for each refresh, sign-in
+    /// and sign-out, and one for each first use of an access token.
+    ///
+    /// Defaults to doing nothing, and closures do nothing.
+    fn on_store_call(&self, call: &StoreCall) {
+        let _ = call;
+    }
 }
 
 impl<F: Fn(&SessionEvent<'_>) + Send + Sync + 'static> SessionEvents for F {
@@ -194,7 +254,7 @@ impl<F: Fn(&SessionEvent<'_>) + Send + Sync + 'static> SessionEvents for F {
 /// The default listener: logs events with the `tracing` feature, and does nothing without it.
 ///
 /// Reuse, lost writes, wrong secrets and ambiguous cookies are logged at `WARN`, and so are responses lost three times
-/// in a row; rotations at `DEBUG`, and other events at `INFO`. Refused requests are logged by the layers themselves.
+/// in a row; rotations at `DEBUG`, calls of the store at `TRACE`, and other events at `INFO`. Refused requests are logged by the layers themselves.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TraceEvents;
 
@@ -248,6 +308,12 @@ impl SessionEvents for TraceEvents {
 
     #[cfg(not(feature = "tracing"))]
     fn on_event(&self, _: &SessionEvent<'_>) {}
+
+    #[cfg(feature = "tracing")]
+    fn on_store_call(&self, call: &StoreCall) {
+        let StoreCall { operation, elapsed, failed } = call;
+        tracing::trace!(%operation, ?elapsed, failed, "the store was called");
+    }
 }
 
 /// A type-erased listener, shared by the writes that raise events.
@@ -261,6 +327,10 @@ impl Listener {
 
     pub(super) fn raise(&self, event: SessionEvent<'_>) {
         self.0.on_event(&event);
+    }
+
+    pub(super) fn called(&self, call: StoreCall) {
+        self.0.on_store_call(&call);
     }
 
     /// Returns a listener to what the layers refuse.

@@ -70,7 +70,7 @@ pub use self::{
     answers::{SessionInfo, SignedIn, SignedOut, UpdatedClaims},
     builder::SessionsBuilder,
     error::SessionError,
-    events::{SessionEvent, SessionEvents, TraceEvents},
+    events::{SessionEvent, SessionEvents, StoreCall, StoreOperation, TraceEvents},
     reload::ReloadClaims,
     rotation::LostResponse,
     sessions::Sessions,

@@ -3,9 +3,18 @@
 //! Store errors are logged here, for the operator, and become [`Unavailable`]. It keeps the cause for the application,
 //! and answers tell clients nothing about it.
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::{events::Listener, rotation::Write, rounds::Rounds};
+use super::{
+    events::{Listener, StoreCall, StoreOperation},
+    rotation::Write,
+    rounds::Rounds,
+};
 use crate::{
     clock::SharedClock,
     store::{BoxError, Created, ErasedStore, NewRecord, SessionId, SessionRecord, Snapshot, Update},
@@ -56,7 +65,7 @@ impl Records {
 
     /// Creates a session and returns its record, or `None` if the store is full.
     pub(super) async fn create(&self, session: NewRecord) -> Result<Option<SessionRecord>, Unavailable> {
-        let created = self.store.create(session).await.map_err(self.failed("creating a session"))?;
+        let created = self.call(StoreOperation::Create, self.store.create(session)).await?;
         Ok(match created {
             Created::Done(record) => Some(record),
             Created::Full => None,
@@ -64,7 +73,7 @@ impl Records {
     }
 
     pub(super) async fn read(&self, id: &SessionId) -> Result<Snapshot, Unavailable> {
-        let snapshot = self.store.read(id).await.map_err(self.failed("reading a session"))?;
+        let snapshot = self.call(StoreOperation::Read, self.store.read(id)).await?;
         self.rounds.catch_up(|| self.clock.now());
         Ok(snapshot)
     }
@@ -77,15 +86,15 @@ impl Records {
     }
 
     pub(super) async fn update(&self, write: &Write) -> Result<Update, Unavailable> {
-        self.store.update(&write.record, write.stamps).await.map_err(self.failed("writing a session"))
+        self.call(StoreOperation::Update, self.store.update(&write.record, write.stamps)).await
     }
 
     pub(super) async fn remove(&self, id: &SessionId) -> Result<bool, Unavailable> {
-        self.store.remove(id).await.map_err(self.failed("ending a session"))
+        self.call(StoreOperation::Remove, self.store.remove(id)).await
     }
 
     pub(super) async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, Unavailable> {
-        self.store.list(subject).await.map_err(self.failed("listing sessions"))
+        self.call(StoreOperation::List, self.store.list(subject)).await
     }
 
     pub(super) async fn remove_all(
@@ -93,7 +102,7 @@ impl Records {
         subject: &str,
         keep: Option<&SessionId>,
     ) -> Result<u64, Unavailable> {
-        self.store.remove_all(subject, keep).await.map_err(self.failed("ending sessions"))
+        self.call(StoreOperation::RemoveAll, self.store.remove_all(subject, keep)).await
     }
 
     /// Forgets what this process knows to be written, because the store has lost writes.
@@ -101,18 +110,38 @@ impl Records {
         self.rounds.next(self.clock.now());
     }
 
-    fn failed(&self, doing: &'static str) -> impl FnOnce(BoxError) -> Unavailable {
-        move |error| {
-            trace::store_failed(doing, &*error);
+    /// Waits for a call of the store, tells the listener, and logs its failure.
+    async fn call<T>(
+        &self,
+        operation: StoreOperation,
+        call: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<T, Unavailable> {
+        let begun = Instant::now();
+        let answer = call.await;
+        let (elapsed, failed) = (begun.elapsed(), answer.is_err());
+        self.events.called(StoreCall { operation, elapsed, failed });
+        answer.map_err(|error| {
+            trace::store_failed(doing(operation), &*error);
             self.begin_round();
             Unavailable(error)
-        }
+        })
     }
 }
 
 impl fmt::Debug for Records {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Records")
+    }
+}
+
+const fn doing(operation: StoreOperation) -> &'static str {
+    match operation {
+        StoreOperation::Create => "creating a session",
+        StoreOperation::Read => "reading a session",
+        StoreOperation::Update => "writing a session",
+        StoreOperation::Remove => "ending a session",
+        StoreOperation::List => "listing sessions",
+        StoreOperation::RemoveAll => "ending sessions",
     }
 }
 

@@ -12,7 +12,10 @@ use std::{
 use bytes::Bytes;
 use http::Response;
 use tower::{Layer, service_fn};
-use tower_cookie_jwt::reject::ProblemJson;
+use tower_cookie_jwt::{
+    reject::ProblemJson,
+    session::{SessionEvent, SessionEvents, StoreCall},
+};
 
 use crate::shop::*;
 
@@ -48,6 +51,43 @@ async fn the_first_use_of_an_access_token_confirms_its_generation_once() {
         shop.clock.advance(ACCESS_GONE);
         assert_eq!(cookies(&get(&browser, "/me").await), PAIR);
     }
+}
+
+/// Notes the calls of the store, as a recorder of metrics does.
+#[derive(Clone, Default)]
+struct Calls(Arc<std::sync::Mutex<Vec<(&'static str, bool)>>>);
+
+impl SessionEvents for Calls {
+    fn on_event(&self, _: &SessionEvent<'_>) {}
+
+    fn on_store_call(&self, call: &StoreCall) {
+        assert!(call.elapsed < SECOND, "{call:?}: the store is in memory");
+        self.0.lock().unwrap().push((call.operation.as_str(), call.failed));
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_listener_hears_of_each_call_of_the_store_and_whether_it_failed() {
+    let calls = Calls::default();
+    let heard = || std::mem::take(&mut *calls.0.lock().unwrap());
+    let shop = Shop::with(|builder| builder.with_events(calls.clone()));
+    let browser = shop.browser();
+    shop.sign_in(&browser).await;
+    assert_eq!(heard(), [("list", false), ("create", false)]);
+    get(&browser, "/me").await;
+    assert_eq!(heard(), [("read", false), ("update", false)], "confirmed");
+    get(&browser, "/me").await;
+    assert_eq!(heard(), [], "an accepted request calls nothing");
+    shop.clock.advance(ACCESS_GONE);
+    shop.store.set_down(true);
+    assert_eq!(get(&browser, "/me").await.status(), 503);
+    assert_eq!(heard(), [("read", true)]);
+    shop.store.set_down(false);
+    assert_eq!(get(&browser, "/me").await.status(), 200);
+    assert_eq!(heard(), [("read", false), ("update", false), ("read", false)], "and the second look");
+    shop.store.set_down(true);
+    let error = shop.sessions.list("ada").await.expect_err("the store is down");
+    assert!(std::error::Error::source(&error).is_some(), "the error keeps its cause: {error:?}");
 }
 
 #[tokio::test(flavor = "current_thread")]
