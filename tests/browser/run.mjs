@@ -13,7 +13,7 @@ import { close, launch } from "./lib/browser.mjs";
  * Lanes run concurrently, because their groups mostly wait for tokens to expire. The other groups run afterwards:
  * the attacks keep the machine so busy that a request could take longer than a grace period of one second.
  */
-const LANES = [["page", "cookies", "uploads", "jars"], ["clients", "tabs", "live"], ["recipes", "proxy"]];
+const LANES = [["page", "cookies", "uploads", "jars"], ["clients", "tabs", "live"], ["recipes", "proxy", "frames"]];
 const AFTERWARDS = ["attacks"];
 
 process.setMaxListeners(0); // each server adds a listener for the exit of this process

@@ -19,10 +19,13 @@ export const launch = (more = []) => chromium.launch({ ...options, args: [...arg
  * Runs `body` in a separate browser whose user allows third-party cookies. Otherwise Chromium sends no cookies with
  * what another site's page loads, whatever their `SameSite` attribute, which would hide attacks.
  */
-export async function inCarelessProfile(body) {
+export const inCarelessProfile = (body) => inProfileThat({ blocks: false }, body);
+
+/** Runs `body` in a separate browser whose user allows or blocks third-party cookies. */
+export async function inProfileThat({ blocks }, body) {
   const folder = mkdtempSync(join(tmpdir(), "browser-tests-"));
   mkdirSync(join(folder, "Default"));
-  const preferences = { profile: { cookie_controls_mode: 0, block_third_party_cookies: false } };
+  const preferences = { profile: { cookie_controls_mode: blocks ? 1 : 0, block_third_party_cookies: blocks } };
   writeFileSync(join(folder, "Default", "Preferences"), JSON.stringify(preferences));
   const context = await chromium.launchPersistentContext(folder, options);
   try {

@@ -5,6 +5,7 @@
 //! | `CLIENTS` | the folder with the client applications |
 //! | `ACCESS_SECS`, `GRACE_SECS` | lifetimes; there is no leeway |
 //! | `SAME_SITE` | `Strict`, `Lax`, `None` |
+//! | `PARTITIONED=1` | cookies of their own for each site around a frame |
 //! | `XSRF_COOKIE=0` | no readable cookie: the token is only in the sign-in response |
 //! | `INSECURE_HTTP=1` | no `Secure`, no prefixes |
 //! | `TRUSTED_ORIGIN` | an origin whose pages may make unsafe requests |
@@ -76,6 +77,9 @@ fn cookies() -> Result<CookiePolicy, BoxError> {
         Some("None") => cookies.with_same_site(SameSite::None),
         Some(other) => return Err(format!("SAME_SITE is Strict, Lax or None, not `{other}`").into()),
     };
+    if is("PARTITIONED", "1")? {
+        cookies = cookies.with_partitioned();
+    }
     if is("XSRF_COOKIE", "0")? {
         cookies = cookies.without_xsrf_cookie();
     }
