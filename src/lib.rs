@@ -126,6 +126,8 @@
 //!
 //! At least one of the crypto features is required. The minimum supported Rust version is 1.88.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
 compile_error!(
     "tower-cookie-jwt needs cryptography: enable its feature `aws-lc-rs` (the default) or `rust-crypto`"
@@ -180,6 +182,7 @@ pub use self::{
 /// | [`proxy`](recipes::proxy), [`cdn`](recipes::cdn) | nginx, Caddy or a cache in front |
 /// | [`api_subdomain`](recipes::api_subdomain), [`subdomains`](recipes::subdomains) | several hosts: the page's side, the servers' side |
 /// | [`embedded`](recipes::embedded) | an application inside another site's frame |
+/// | [`monitoring`](recipes::monitoring) | metrics with Prometheus or OpenTelemetry, and what to watch for |
 /// | [`tests`](recipes::tests) | testing an application, in the process and over HTTP |
 /// | `own_store` | a custom `RefreshStore` (feature `testing`) |
 /// | [`limits`](recipes::limits) | what the crate does not do, why, and what to do instead |
@@ -228,6 +231,8 @@ pub mod recipes {
     #[cfg(any(not(doctest), feature = "axum"))]
     #[doc = include_str!("../docs/migrate/web-storage.md")]
     pub mod migrate_web_storage {}
+    #[doc = include_str!("../docs/recipes/monitoring.md")]
+    pub mod monitoring {}
     #[doc = include_str!("../docs/recipes/native.md")]
     pub mod native {}
     #[cfg(feature = "testing")]

@@ -84,6 +84,19 @@ pub(crate) enum Presence {
 /// Layer that verifies a request's token and inserts its [`Claims`](crate::Claims) into the extensions.
 ///
 /// See the [module docs](crate::layers::authenticate) for an example.
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::{CookieJwtLayer, KeyRing, Verifier, reject::ProblemJson};
+///
+/// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// let layer = CookieJwtLayer::new(Verifier::<()>::builder(keys).with_audience("shop").build()?)
+///     .with_cookie_name("token")?
+///     .with_exempt(|request| request.uri.path() == "/healthz")
+///     .with_rejection(ProblemJson);
+/// # Ok::<(), tower_cookie_jwt::ConfigError>(())
+/// ```
 #[must_use]
 pub struct CookieJwtLayer<C, R = DefaultReject> {
     /// Shared, because services are cloned for every request.

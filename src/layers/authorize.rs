@@ -67,6 +67,20 @@ use crate::{
 /// Layer that refuses requests of signed-in users who lack a scope, a role or a recent sign-in.
 ///
 /// See the [module docs](crate::layers::authorize) for an example.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_cookie_jwt::{Claims, RequireLayer};
+///
+/// struct User { roles: Vec<String> }
+///
+/// let clerks = RequireLayer::new(|claims: &Claims<User>| claims.custom().roles.iter().any(|role| role == "clerk"))
+///     .and_scope("orders:write")?
+///     .and_recent_sign_in(Duration::from_secs(600));
+/// # Ok::<(), tower_cookie_jwt::token::InvalidScope>(())
+/// ```
 #[must_use]
 pub struct RequireLayer<C, R = DefaultReject> {
     demands: Demands<C>,

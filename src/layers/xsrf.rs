@@ -86,6 +86,17 @@ use crate::{
 /// Layer that refuses requests which another site makes in the user's name.
 ///
 /// See the [module docs](crate::layers::xsrf) for an example.
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::XsrfLayer;
+///
+/// let layer = XsrfLayer::new()
+///     .with_public_origin("https://shop.example")?
+///     .with_trusted_origin("https://app.shop.example")?;
+/// # Ok::<(), tower_cookie_jwt::ConfigError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct XsrfLayer<R = DefaultReject> {

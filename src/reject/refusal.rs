@@ -14,6 +14,16 @@ use crate::{
 ///
 /// All layers use this type, so one [`Reject`](super::Reject) hook serves them all. The refusal is inserted into the
 /// extensions of the response, where outer layers can read it.
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::{reject::Refusal, token::TokenErrorKind};
+///
+/// let refusal = Refusal::Token(TokenErrorKind::Expired.into());
+/// assert_eq!((refusal.status().as_u16(), refusal.code()), (401, "token_expired"));
+/// assert_eq!(Refusal::AccessDenied.code(), "access_denied");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {

@@ -13,6 +13,23 @@ use crate::{
 ///
 /// With the `axum` feature it is a response part; otherwise call [`append_to`](Self::append_to). The XSRF token is
 /// for the page's script; send it in the response body.
+///
+/// # Examples
+///
+/// ```
+/// use http::{Request, Response};
+/// use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// # let sessions = Sessions::<()>::builder(keys, MemoryStore::new()).with_audience("shop").build()?;
+/// let (request, ()) = Request::post("https://shop.example/login").body(())?.into_parts();
+/// let signed_in = sessions.sign_in(&request, "ada", ()).await?;
+/// let mut response = Response::new(format!(r#"{{"xsrfToken":"{}"}}"#, signed_in.xsrf_token()));
+/// signed_in.append_to(response.headers_mut());
+/// assert_eq!(response.headers().get_all("set-cookie").iter().count(), 3);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 #[must_use = "the user is signed in once the cookies are on the response"]
 pub struct SignedIn {
@@ -60,6 +77,26 @@ impl fmt::Debug for SignedIn {
 /// The result of changing a session's claims: clears the access cookie, which carries the previous ones.
 ///
 /// On the next request the session is refreshed, and the response sets an access cookie with the new claims.
+///
+/// # Examples
+///
+/// ```
+/// use http::{HeaderMap, Request};
+/// use serde::{Deserialize, Serialize};
+/// use tower_cookie_jwt::{Claims, Sessions, session::SessionError};
+///
+/// #[derive(Clone, Serialize, Deserialize)]
+/// struct User { name: String }
+///
+/// /// Responds with the headers of a renamed user.
+/// async fn rename<B>(sessions: &Sessions<User>, request: &Request<B>, name: &str) -> Result<HeaderMap, SessionError> {
+///     let claims = request.extensions().get::<Claims<User>>().expect("the layer requires claims");
+///     let updated = sessions.update_claims(claims, &User { name: name.into() }).await?;
+///     let mut headers = HeaderMap::new();
+///     updated.append_to(&mut headers);
+///     Ok(headers)
+/// }
+/// ```
 #[derive(Clone)]
 #[must_use = "the browser keeps its former claims until its access token has expired"]
 pub struct UpdatedClaims {
@@ -94,6 +131,22 @@ impl fmt::Debug for UpdatedClaims {
 ///
 /// Access tokens of the session are valid until they expire, unless `with_session_check` is set or the handler calls
 /// `Sessions::is_live`.
+///
+/// # Examples
+///
+/// ```
+/// use http::{Request, Response};
+/// use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// # let sessions = Sessions::<()>::builder(keys, MemoryStore::new()).with_audience("shop").build()?;
+/// let (request, ()) = Request::post("https://shop.example/logout").body(())?.into_parts();
+/// let mut response = Response::new(());
+/// sessions.sign_out(&request).await?.with_clear_site_data().append_to(response.headers_mut());
+/// assert!(response.headers()["set-cookie"].to_str()?.contains("Max-Age=0"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "the browser keeps its cookies until they are cleared on the response"]
 pub struct SignedOut {
@@ -128,6 +181,24 @@ impl SignedOut {
 ///
 /// Serializes as an object with the members `id`, `createdAt`, `lastSeenAt`, `expiresAt` and `label`, with times in
 /// whole seconds since the epoch.
+///
+/// # Examples
+///
+/// ```
+/// use http::Request;
+/// use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// # let sessions = Sessions::<()>::builder(keys, MemoryStore::new()).with_audience("shop").build()?;
+/// let (request, ()) = Request::post("https://shop.example/login").body(())?.into_parts();
+/// let signed_in = sessions.sign_in(&request, "ada", ()).await?;
+/// for session in sessions.list("ada").await? {
+///     let here = if session.id == *signed_in.session_id() { " (this device)" } else { "" };
+///     println!("{}{here}, last used {:?}", session.label, session.last_seen_at);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]

@@ -28,6 +28,23 @@ use crate::{
 /// Builds [`Sessions`].
 ///
 /// See [`Sessions::builder`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions, reject::ProblemJson};
+///
+/// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// let sessions = Sessions::<()>::builder(keys, MemoryStore::new())
+///     .with_issuer("https://shop.example")
+///     .with_audience("shop")
+///     .with_public_origin("https://shop.example")?
+///     .with_access_lifetime(Duration::from_secs(300))
+///     .with_rejection(ProblemJson)
+///     .build()?;
+/// # Ok::<(), tower_cookie_jwt::ConfigError>(())
+/// ```
 #[must_use]
 pub struct SessionsBuilder<C> {
     keys: KeyRing,

@@ -9,6 +9,19 @@ use crate::{
 };
 
 /// The error of an operation on sessions.
+///
+/// # Examples
+///
+/// ```
+/// use std::error::Error;
+/// use http::StatusCode;
+/// use tower_cookie_jwt::session::SessionError;
+///
+/// let error = SessionError::Unavailable("connection refused".into());
+/// assert_eq!(error.to_string(), "sessions are temporarily unavailable"); // may be shown to the user
+/// assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("connection refused")); // for the log
+/// assert_eq!(error.refusal().map(|refusal| refusal.status()), Some(StatusCode::SERVICE_UNAVAILABLE));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SessionError {

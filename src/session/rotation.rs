@@ -25,6 +25,20 @@ pub(crate) struct Rules {
 }
 
 /// How long the response to a refresh may have been lost, so that the refresh token before it still counts.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions, session::LostResponse};
+///
+/// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// let sessions = Sessions::<()>::builder(keys, MemoryStore::new())
+///     .with_audience("shop")
+///     .with_lost_response(LostResponse::Within(Duration::from_secs(3600)))
+///     .build()?;
+/// # Ok::<(), tower_cookie_jwt::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LostResponse {

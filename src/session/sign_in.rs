@@ -17,6 +17,22 @@ use crate::{
 };
 
 /// A sign-in with its claims, scopes and label, for [`Sessions::sign_in_with`].
+///
+/// # Examples
+///
+/// ```
+/// use http::Request;
+/// use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions, session::SignIn, token::Scopes};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// # let sessions = Sessions::<()>::builder(keys, MemoryStore::new()).with_audience("shop").build()?;
+/// let (request, ()) = Request::post("https://shop.example/login").body(())?.into_parts();
+/// let sign_in = SignIn::new("ada", ()).with_scope(Scopes::new("orders:read orders:write")?).with_label("Kiosk 7");
+/// let signed_in = sessions.sign_in_with(&request, sign_in).await?;
+/// assert_eq!(&*sessions.list("ada").await?[0].label, "Kiosk 7");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct SignIn<C> {

@@ -57,6 +57,19 @@ pub struct Issuer {
 /// The contents of a new token except the application's custom claims.
 ///
 /// The `Debug` output contains neither the token id nor the XSRF token.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use tower_cookie_jwt::token::{NewToken, Scopes};
+///
+/// let token = NewToken::access("ada", Duration::from_secs(900))
+///     .with_scope(Scopes::new("orders:read")?)
+///     .with_authenticated_at(SystemTime::now())
+///     .with_token_id("01JD8Y3V9E");
+/// # Ok::<(), tower_cookie_jwt::token::InvalidScope>(())
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct NewToken {

@@ -76,6 +76,20 @@ use crate::error::ConfigError;
 /// Layer that sets `Authorization: Bearer` on the requests of a client.
 ///
 /// See the [module docs](crate::layers::bearer) for an example.
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::{KeyRing, SetBearerLayer, layers::bearer::ServiceToken, token::Issuer};
+///
+/// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// let token = ServiceToken::new(Issuer::new(keys).with_audience("stock"), "shop");
+/// let layer = SetBearerLayer::service(token, ["https://stock.shop.example"])?;
+///
+/// // A list that would send tokens in the clear is a mistake:
+/// assert!(SetBearerLayer::caller(["http://stock.shop.example"]).is_err());
+/// # Ok::<(), tower_cookie_jwt::ConfigError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct SetBearerLayer {

@@ -78,6 +78,23 @@ use crate::{
 /// Layer that refreshes the session of requests whose access token is missing or expired.
 ///
 /// See the [module docs](crate::layers::refresh) for an example.
+///
+/// # Examples
+///
+/// ```
+/// use tower::ServiceBuilder;
+/// use tower_cookie_jwt::{KeyRing, MemoryStore, RequireLayer, Sessions};
+///
+/// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// let sessions = Sessions::<()>::builder(keys, MemoryStore::new()).with_audience("shop").build()?;
+/// // `sessions.layer()`, with a layer of the application in between:
+/// let layers = ServiceBuilder::new()
+///     .layer(sessions.refresh_layer())
+///     .layer(sessions.cookie_jwt_layer())
+///     .layer(RequireLayer::<()>::scope("orders:read")?)
+///     .layer(sessions.xsrf_layer());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub struct RefreshLayer<C, R = DefaultReject> {
     sessions: Sessions<C>,
