@@ -112,6 +112,10 @@ impl<C> Sessions<C> {
 
     /// Returns the live sessions of a user, oldest first.
     ///
+    /// This and the methods that end sessions by subject do not know who asks. A handler that must not serve access
+    /// tokens of sessions that have ended asks [`is_live`](Self::is_live) first, or sets
+    /// [`with_session_check`](super::SessionsBuilder::with_session_check).
+    ///
     /// # Errors
     ///
     /// Returns [`SessionError::Unavailable`] if the store fails.
@@ -226,12 +230,18 @@ impl<C> Sessions<C> {
 
     /// Ends all sessions of the user except the current one, and returns the number of sessions ended.
     ///
+    /// The current one must be live: whoever holds an access token of a session that has been signed out cannot end the
+    /// others with it.
+    ///
     /// # Errors
     ///
-    /// Returns [`SessionError::Token`] if the claims do not identify a user and a session, and
-    /// [`SessionError::Unavailable`] if the store fails.
+    /// Returns [`SessionError::Token`] if the session of the claims has ended, or if they do not identify a user and a
+    /// session, and [`SessionError::Unavailable`] if the store fails.
     pub async fn sign_out_others(&self, claims: &Claims<C>) -> Result<u64, SessionError> {
         let (id, subject) = speaks_for(claims).ok_or_else(SessionError::ended)?;
+        if !self.is_live(claims).await? {
+            return Err(SessionError::ended());
+        }
         Ok(self.inner.records.end_all(subject, Some(id)).await?)
     }
 }

@@ -214,6 +214,21 @@ async fn sign_in_and_sign_out_check_the_origin() {
     assert_eq!(live, [session], "none begun, none ended");
 }
 
+/// Whoever has stolen an access token of a session that its user has ended must not end the others with it.
+#[tokio::test(flavor = "current_thread")]
+async fn sign_out_others_needs_a_live_session_of_the_caller() {
+    let shop = Shop::new();
+    let phone = shop.browser();
+    let laptop = phone.separate();
+    let stolen = shop.sign_in(&phone).await;
+    shop.sign_in(&laptop).await;
+    let claims = claims_of(&shop, &phone).await;
+    assert!(shop.sessions.revoke("ada", stolen.as_str()).await.unwrap());
+    let refused = shop.sessions.sign_out_others(&claims).await.expect_err("its session has ended");
+    assert_eq!(refused.refusal().map(|refusal| refusal.code()), Some("session_revoked"));
+    assert_eq!(shop.sessions.list("ada").await.unwrap().len(), 1, "the laptop is still signed in");
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn sign_out_others_and_everywhere_end_the_right_sessions() {
     let shop = Shop::new();
