@@ -96,14 +96,15 @@
 //!
 //! | target | level | event |
 //! |---|---|---|
-//! | `tower_cookie_jwt::refused` | `DEBUG` | each refused request: `code`, `reason`, `method`, `path` without the query, `host`, `origin`, `sec_fetch_site`, `subject` and `session` as far as they are known, and in `mend` what to do about it |
+//! | `tower_cookie_jwt::refused` | `DEBUG` | each refused request: `code`, `reason`, `method`, `path` without the query, `host`, `origin`, `sec_fetch_site`, `subject` and `session` as far as they are known, and in `help` what to do about it |
 //! | `tower_cookie_jwt::token` | `DEBUG` | what was configured and what a token has: `claim`, `configured`, `found`; or `algorithm`, `kid` and the ids in `configured` |
-//! | `tower_cookie_jwt` and others below it | `INFO` to `ERROR` | session events (unless [`with_events`](session::SessionsBuilder::with_events) replaces them), settings that cannot work, and outages, with all their causes |
+//! | `tower_cookie_jwt::session` | `TRACE` to `WARN` | session events, unless [`with_events`](session::SessionsBuilder::with_events) replaces the listener that logs them; see [`TraceEvents`](session::TraceEvents) |
+//! | `tower_cookie_jwt` | `INFO` to `ERROR` | settings that cannot work, and outages, with all their causes |
 //!
 //! ```text
 //! DEBUG tower_cookie_jwt::refused: request refused code="origin_refused" reason=the request was made by another site or
 //!   origin method=POST path=/orders host=shop.example origin=https://www.shop.example sec_fetch_site=same-site
-//!   mend=if the page at that origin is yours, add `with_trusted_origin("https://www.shop.example")`; behind a proxy that
+//!   help=if the page at that origin is yours, add `with_trusted_origin("https://www.shop.example")`; behind a proxy that
 //!   rewrites the host, add `with_public_origin`
 //! ```
 //!

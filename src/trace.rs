@@ -11,30 +11,38 @@ mod enabled {
 
     pub(crate) fn warn_insecure_cookies() {
         tracing::warn!(
+            target: CRATE,
             "cookies are set without `Secure`: for development on localhost only, never deploy this configuration"
         );
     }
 
     pub(crate) fn layer_missing(who: &str, layer: &str) {
         tracing::error!(
-            "{who} requires an outer `{layer}`, but none ran: add one to the application's layers"
+            target: CRATE,
+            "{who} requires an outer `{layer}`, but none ran: add `sessions.layer()`, or that layer, to the route; in \
+             axum, a layer that is added later is further out"
         );
     }
 
     #[cfg(any(feature = "axum", feature = "tonic"))]
     pub(crate) fn layer_for_another_type(who: &str) {
         tracing::error!(
+            target: CRATE,
             "{who} has an outer `CookieJwtLayer`, but that inserts claims of another type: take those, or add a layer of \
              this type"
         );
     }
 
     pub(crate) fn store_failed(doing: &str, error: &(dyn Error + 'static)) {
-        tracing::error!(error = %Chain(error), "the session store failed while {doing}");
+        tracing::error!(
+            target: CRATE,
+            error = %Chain(error), "the session store failed while {doing}"
+        );
     }
 
     pub(crate) fn body_not_from_bytes(body: &str) {
         tracing::error!(
+            target: CRATE,
             "the rejection hook of the sessions has a body, but the layer's is `{body}`, so that the answer is a bare \
              status: pass `sessions.rejection()` to the layer's `with_rejection` if the type is `From<Bytes>`"
         );
@@ -42,41 +50,52 @@ mod enabled {
 
     pub(crate) fn answered_too_late() {
         tracing::warn!(
+            target: CRATE,
             "a refresh was answered with 503: the session may have moved on while the store was being asked"
         );
     }
 
     #[cfg(feature = "jwks-remote")]
     pub(crate) fn key_set_failed(error: &dyn Display) {
-        tracing::warn!(%error, "failed to fetch the key set; the last good one stays in use");
+        tracing::warn!(
+            target: CRATE,
+            %error, "failed to fetch the key set; the last good one stays in use"
+        );
     }
 
     #[cfg(feature = "jwks-remote")]
     pub(crate) fn key_set_empty(url: &dyn Display) {
-        tracing::warn!(%url, "the key set lists no keys any more: no token is accepted");
+        tracing::warn!(
+            target: CRATE,
+            %url, "the key set lists no keys any more: no token is accepted"
+        );
     }
 
     pub(crate) fn any_audience() {
         tracing::warn!(
+            target: CRATE,
             "a verifier with the keys of a remote set accepts tokens for any application: name this one with \
              `Verifier::builder(keys).with_audience(…)`"
         );
     }
 
     pub(crate) fn claims_mismatch(claims_type: &str, mismatch: &dyn Display) {
-        tracing::warn!("valid tokens cannot be read as the claims type `{claims_type}`: {mismatch}");
+        tracing::warn!(
+            target: CRATE,
+            "valid tokens cannot be read as the claims type `{claims_type}`: {mismatch}"
+        );
     }
 
     pub(crate) fn key_left_out(key: &dyn Display) {
-        tracing::info!(%key, "a key of the key set is left out");
+        tracing::info!(target: CRATE, %key, "a key of the key set is left out");
     }
 
     pub(crate) fn reload_failed(error: &(dyn Error + 'static)) {
-        tracing::error!(error = %Chain(error), "failed to reload claims");
+        tracing::error!(target: CRATE, error = %Chain(error), "failed to reload claims");
     }
 
     pub(crate) fn cannot_issue(error: &(dyn Error + 'static)) {
-        tracing::error!(error = %Chain(error), "failed to issue a token");
+        tracing::error!(target: CRATE, error = %Chain(error), "failed to issue a token");
     }
 
     /// A claim of a token with a valid signature is not the configured one.
@@ -101,6 +120,8 @@ mod enabled {
         }
     }
 
+    /// The target of settings that cannot work and of outages.
+    const CRATE: &str = "tower_cookie_jwt";
     /// The target of events about tokens.
     const TOKEN: &str = "tower_cookie_jwt::token";
     /// The most characters that are shown of a text that someone else has chosen.

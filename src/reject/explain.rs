@@ -36,15 +36,22 @@ pub(super) fn explain(refusal: &Refusal, request: &Parts) {
         sec_fetch_site = shown(headers, &SEC_FETCH_SITE).map(tracing::field::display),
         subject = user.and_then(|user| user.subject()).map(|subject| tracing::field::display(Short(subject))),
         session = user.and_then(|user| user.session_id()).map(|session| tracing::field::display(Short(session))),
-        mend = %mend(refusal, request, state.and_then(AuthState::cookie_name)),
+        help = %help(refusal, request, state),
         "request refused",
     );
 }
 
 /// Returns what the developer can do about a refusal that should not have been.
-fn mend<'a>(refusal: &Refusal, request: &Parts, cookie: Option<&'a str>) -> Cow<'a, str> {
+fn help<'a>(refusal: &Refusal, request: &Parts, state: Option<&'a AuthState>) -> Cow<'a, str> {
     match refusal {
-        Refusal::Token(error) => token_mend(error.kind(), &request.headers, cookie),
+        Refusal::Token(_) if state.is_none() => {
+            "no layer has looked for a token: put `sessions.layer()` or a `CookieJwtLayer` around this one; in axum, add it \
+             later"
+                .into()
+        }
+        Refusal::Token(error) => {
+            token_help(error.kind(), &request.headers, state.and_then(AuthState::cookie_name))
+        }
         Refusal::Origin(error) => match (error.kind(), shown(&request.headers, &ORIGIN)) {
             (OriginErrorKind::Missing, _) => {
                 "browsers send `Origin` with a handshake; for other clients, add `with_handshakes_without_origin`".into()
@@ -69,7 +76,9 @@ fn mend<'a>(refusal: &Refusal, request: &Parts, cookie: Option<&'a str>) -> Cow<
                 "the token has no XSRF claim: issue it with `NewToken::with_xsrf_token`, or name the claim with \
                  `with_xsrf_claim`"
             }
-            XsrfErrorKind::LayerMissing => "put a `CookieJwtLayer` around the `XsrfLayer`",
+            XsrfErrorKind::LayerMissing => {
+                "put `sessions.layer()` or a `CookieJwtLayer` around the `XsrfLayer`; in axum, add it later"
+            },
         }
         .into(),
         Refusal::Scope(_) => "grant the scope, with `SignIn::with_scope` or at the issuer".into(),
@@ -79,7 +88,7 @@ fn mend<'a>(refusal: &Refusal, request: &Parts, cookie: Option<&'a str>) -> Cow<
     }
 }
 
-fn token_mend<'a>(kind: TokenErrorKind, headers: &HeaderMap, cookie: Option<&'a str>) -> Cow<'a, str> {
+fn token_help<'a>(kind: TokenErrorKind, headers: &HeaderMap, cookie: Option<&'a str>) -> Cow<'a, str> {
     match kind {
         TokenErrorKind::Missing if headers.contains_key(AUTHORIZATION) => {
             "the `Authorization` header has no bearer token, and no cookie has a token".into()

@@ -263,45 +263,70 @@ impl SessionEvents for TraceEvents {
     fn on_event(&self, event: &SessionEvent<'_>) {
         match event {
             SessionEvent::SignedIn { subject, session } => {
-                tracing::info!(subject, %session, "signed in");
+                tracing::info!(target: EVENTS, subject, %session, "signed in");
             }
             SessionEvent::Rotated { subject, session, generation } => {
-                tracing::debug!(subject, %session, generation, "session rotated");
+                tracing::debug!(
+                    target: EVENTS,
+                    subject, %session, generation, "session rotated"
+                );
             }
             SessionEvent::ReuseDetected { subject, session, presented, current } => {
-                tracing::warn!(subject, %session, presented, current, "refresh token reused: session revoked");
+                tracing::warn!(
+                    target: EVENTS,
+                    subject, %session, presented, current, "refresh token reused: session revoked"
+                );
             }
             SessionEvent::StoreLostWrites { subject, session, presented, stored } => {
-                tracing::warn!(subject, %session, presented, stored, "the session store has lost writes");
+                tracing::warn!(
+                    target: EVENTS,
+                    subject, %session, presented, stored, "the session store has lost writes"
+                );
             }
             SessionEvent::AnswerLost { subject, session, generation, in_a_row } if *in_a_row < 3 => {
-                tracing::info!(subject, %session, generation, in_a_row, "the response to a refresh was lost");
+                tracing::info!(
+                    target: EVENTS,
+                    subject, %session, generation, in_a_row, "the response to a refresh was lost"
+                );
             }
             SessionEvent::AnswerLost { subject, session, generation, in_a_row } => {
                 tracing::warn!(
+                    target: EVENTS,
                     subject, %session, generation, in_a_row,
                     "responses to refreshes are lost: does a proxy in between drop `Set-Cookie`?"
                 );
             }
             SessionEvent::Narrowed { subject, session, presented, generation } => {
-                tracing::info!(subject, %session, presented, generation, "access token of narrower scope issued");
+                tracing::info!(
+                    target: EVENTS,
+                    subject, %session, presented, generation, "access token of narrower scope issued"
+                );
             }
             SessionEvent::WrongSecret { subject, session, presented } => {
-                tracing::warn!(subject, %session, presented, "refresh token with a wrong secret: refused");
+                tracing::warn!(
+                    target: EVENTS,
+                    subject, %session, presented, "refresh token with a wrong secret: refused"
+                );
             }
             SessionEvent::AmbiguousCookies { sessions, subjects } => {
-                tracing::warn!(?sessions, ?subjects, "cookies of several sessions: request refused");
+                tracing::warn!(
+                    target: EVENTS,
+                    ?sessions, ?subjects, "cookies of several sessions: request refused"
+                );
             }
             // The layers log it, with more than is known here.
             SessionEvent::Refused { .. } => {}
             SessionEvent::LimitReached { subject, session } => {
-                tracing::info!(subject, %session, "session ended: the user has too many");
+                tracing::info!(
+                    target: EVENTS,
+                    subject, %session, "session ended: the user has too many"
+                );
             }
             SessionEvent::Ended { subject, session } => {
-                tracing::info!(subject, %session, "session ended");
+                tracing::info!(target: EVENTS, subject, %session, "session ended");
             }
             SessionEvent::AllEnded { subject, count } => {
-                tracing::info!(subject, count, "sessions ended");
+                tracing::info!(target: EVENTS, subject, count, "sessions ended");
             }
         }
     }
@@ -312,9 +337,13 @@ impl SessionEvents for TraceEvents {
     #[cfg(feature = "tracing")]
     fn on_store_call(&self, call: &StoreCall) {
         let StoreCall { operation, elapsed, failed } = call;
-        tracing::trace!(%operation, ?elapsed, failed, "the store was called");
+        tracing::trace!(target: EVENTS, %operation, ?elapsed, failed, "the store was called");
     }
 }
+
+/// The target of session events in the log.
+#[cfg(feature = "tracing")]
+const EVENTS: &str = "tower_cookie_jwt::session";
 
 /// A type-erased listener, shared by the writes that raise events.
 #[derive(Clone)]

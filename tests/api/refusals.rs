@@ -393,9 +393,25 @@ async fn each_refusal_is_explained_once_in_the_log_without_a_secret() {
     explained(
         "unavailable",
         get().header("cookie", &cookies),
-        &["ERROR", "the store is down", "an event before this one"],
+        &[
+            "ERROR tower_cookie_jwt: the session store failed",
+            "the store is down",
+            "an event before this one",
+        ],
     )
     .await;
+
+    // A layer that is on the wrong side of the others.
+    let log = Log::default();
+    let capture = log.capture_debug();
+    let outside = tower_cookie_jwt::RequireLayer::<()>::new(|_| true).layer(all.clone());
+    let request = get().header("cookie", &cookies).body(()).expect("valid");
+    let response = outside.oneshot(request).await.expect("infallible");
+    assert_eq!(response.status(), 401);
+    drop(capture);
+    let text = log.text();
+    assert!(text.contains("ERROR tower_cookie_jwt: a RequireLayer requires an outer"), "{text}");
+    assert!(text.contains("no layer has looked for a token: put `sessions.layer()`"), "{text}");
 
     let log = Log::default();
     let capture = log.capture_debug();

@@ -548,7 +548,7 @@ async fn an_unusable_set_does_not_replace_the_last_good_one() {
     }
 }
 
-/// The issuer's word that all keys are gone, unless it is a mistake that is soon mended.
+/// The issuer's word that all keys are gone, unless it is a mistake that is soon corrected.
 #[tokio::test(start_paused = true)]
 async fn a_set_that_lists_no_keys_is_obeyed_if_it_still_does_after_the_gap() {
     const GAP: Duration = Duration::from_millis(400);
@@ -560,7 +560,7 @@ async fn a_set_that_lists_no_keys_is_obeyed_if_it_still_does_after_the_gap() {
     server.asked_again("no keys").await;
     assert_eq!(website.status(&known).await, 200, "not at once");
     server.publish(&[&known]);
-    server.asked_again("a mistake that is mended").await;
+    server.asked_again("a mistake that is corrected").await;
     time::sleep(2 * GAP).await;
     assert_eq!(website.status(&known).await, 200, "the gap begins anew");
 
