@@ -57,6 +57,7 @@ pub(crate) fn app(sessions: Sessions<User>) -> Router {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt::init(); // RUST_LOG=tower_cookie_jwt::refused=debug says why a request is refused
     let keys = KeyRing::hs256(std::env::var("SECRET")?)?; // at least 32 random bytes
     let store = SqliteStore::open("sessions.sqlite").await?;
     let sessions = Sessions::<User>::builder(keys, store).with_audience("shop").build()?;

@@ -179,7 +179,7 @@ const MAX_ATTRIBUTE: usize = 1024;
 /// (RFC 6265bis §5.6).
 pub(crate) const MAX_NAME_AND_VALUE: usize = 4096;
 
-/// Appends the cookies to a response and forbids caches to store it.
+/// Appends the cookies to a response and keeps caches from storing it.
 pub(crate) fn append(headers: &mut HeaderMap, cookies: impl IntoIterator<Item = HeaderValue>) {
     let mut any = false;
     for cookie in cookies {
@@ -198,7 +198,7 @@ pub(crate) fn append_missing(headers: &mut HeaderMap, cookies: impl IntoIterator
     append(headers, cookies.into_iter().filter(|cookie| !by_handler.iter().any(|set| set == name(cookie))));
 }
 
-/// Forbids caches to store a response if this crate's cookies are on it, whatever has been written to its headers after
+/// Keeps caches from storing a response if this crate's cookies are on it, whatever has been written to its headers after
 /// the cookies.
 ///
 /// The cookies are recognized by being marked as sensitive. Other cookies that are so marked should not be stored

@@ -17,7 +17,7 @@
 //!
 //! async fn login(State(sessions): State<Sessions<()>>, parts: Parts) -> Result<impl IntoResponse, SessionError> {
 //!     let signed_in = sessions.sign_in(&parts, "ada", ()).await?;
-//!     let body = json!({ "xsrfToken": signed_in.xsrf_token(), "expiresAt": signed_in.expires_at() });
+//!     let body = json!({ "xsrfToken": signed_in.xsrf_token(), "expiresAt": signed_in.expires_at_unix() });
 //!     Ok((signed_in, Json(body)))
 //! }
 //!
@@ -219,7 +219,7 @@ impl<S: Sync> FromRequestParts<S> for XsrfToken {
     }
 }
 
-/// Forbids caches to store the response. A part behind this one that sets `Cache-Control` permits it again, unless a
+/// Keeps caches from storing the response. A part behind this one that sets `Cache-Control` permits it again, unless a
 /// layer of this crate is outside the route.
 impl IntoResponseParts for SignedIn {
     type Error = Infallible;
@@ -230,7 +230,7 @@ impl IntoResponseParts for SignedIn {
     }
 }
 
-/// Forbids caches to store the response. A part behind this one that sets `Cache-Control` permits it again, unless a
+/// Keeps caches from storing the response. A part behind this one that sets `Cache-Control` permits it again, unless a
 /// layer of this crate is outside the route.
 impl IntoResponseParts for UpdatedClaims {
     type Error = Infallible;
@@ -241,7 +241,7 @@ impl IntoResponseParts for UpdatedClaims {
     }
 }
 
-/// Forbids caches to store the response. A part behind this one that sets `Cache-Control` permits it again, unless a
+/// Keeps caches from storing the response. A part behind this one that sets `Cache-Control` permits it again, unless a
 /// layer of this crate is outside the route.
 impl IntoResponseParts for SignedOut {
     type Error = Infallible;

@@ -155,7 +155,10 @@ impl<C, R> CookieJwtLayer<C, R> {
         self
     }
 
-    /// Lets requests without a valid token proceed without claims.
+    /// Lets requests without a valid token proceed without claims. An invalid token counts as none.
+    ///
+    /// Unsafe requests without a user need no XSRF token, as there is nobody in whose name they are made; their origin is
+    /// checked all the same.
     ///
     /// `TokenError::from_extensions` returns the reason. Requests with ambiguous cookies are still refused.
     ///
@@ -178,7 +181,7 @@ impl<C, R> CookieJwtLayer<C, R> {
 
     /// Sets the hook that builds the response to refused requests.
     ///
-    /// Defaults to [`DefaultReject`], which responds with a bare status.
+    /// Defaults to [`DefaultReject`]: the hook of the sessions, or else a bare status.
     pub fn with_rejection<T>(self, reject: T) -> CookieJwtLayer<C, T> {
         let Self { authenticator, presence, exempt, session_check, .. } = self;
         CookieJwtLayer { authenticator, presence, exempt, session_check, reject }

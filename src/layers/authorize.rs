@@ -163,7 +163,7 @@ impl<C, R> RequireLayer<C, R> {
 
     /// Sets the hook that builds the response to refused requests.
     ///
-    /// Defaults to [`DefaultReject`], which responds with a bare status.
+    /// Defaults to [`DefaultReject`]: the hook of the sessions, or else a bare status.
     pub fn with_rejection<T>(self, reject: T) -> RequireLayer<C, T> {
         RequireLayer { demands: self.demands, reject }
     }

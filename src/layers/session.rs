@@ -89,7 +89,10 @@ impl<C> Sessions<C> {
 }
 
 impl<C, R> SessionLayer<C, R> {
-    /// Lets requests without a valid token proceed without claims.
+    /// Lets requests without a valid token proceed without claims. An invalid token counts as none.
+    ///
+    /// Unsafe requests without a user need no XSRF token, as there is nobody in whose name they are made; their origin is
+    /// checked all the same.
     ///
     /// See [`CookieJwtLayer::optional`](crate::layers::authenticate::CookieJwtLayer::optional).
     ///
@@ -114,7 +117,7 @@ impl<C, R> SessionLayer<C, R> {
 
     /// Sets the hook that builds the response to requests refused by any of the three layers.
     ///
-    /// Defaults to [`DefaultReject`], which responds with a bare status.
+    /// Defaults to [`DefaultReject`]: the hook of the sessions, or else a bare status.
     pub fn with_rejection<T>(self, reject: T) -> SessionLayer<C, T> {
         SessionLayer { sessions: self.sessions, presence: self.presence, exempt: self.exempt, reject }
     }

@@ -205,7 +205,7 @@ impl<R> XsrfLayer<R> {
 
     /// Sets the hook that builds the response to refused requests.
     ///
-    /// Defaults to [`DefaultReject`], which responds with a bare status.
+    /// Defaults to [`DefaultReject`]: the hook of the sessions, or else a bare status.
     pub fn with_rejection<T>(self, reject: T) -> XsrfLayer<T> {
         XsrfLayer { settings: self.settings, reject }
     }

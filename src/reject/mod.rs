@@ -20,7 +20,7 @@
 //! assert_eq!(problem.headers()[CONTENT_TYPE], "application/problem+json");
 //! ```
 //!
-//! A custom hook:
+//! A custom hook, which also sets the headers that belong to the status:
 //!
 //! ```
 //! use http::{Request, Response};
@@ -29,6 +29,7 @@
 //! let hook = reject_fn(|refusal, _| {
 //!     let mut response = Response::new(format!("refused: {}", refusal.code()));
 //!     *response.status_mut() = refusal.status();
+//!     refusal.write_headers(response.headers_mut()); // `WWW-Authenticate`, `Retry-After`
 //!     response
 //! });
 //! let (parts, ()) = Request::new(()).into_parts();

@@ -98,8 +98,10 @@ impl Refusal {
         }
     }
 
-    /// Writes the headers that belong to the status.
-    pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
+    /// Writes the headers that belong to the status: `WWW-Authenticate` (RFC 6750 §3) and `Retry-After`.
+    ///
+    /// For custom hooks, whose responses would not have them otherwise.
+    pub fn write_headers(&self, headers: &mut HeaderMap) {
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }

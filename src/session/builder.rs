@@ -292,6 +292,10 @@ impl<C> SessionsBuilder<C> {
 
     /// Reloads the claims with `reload` when a session is rotated.
     ///
+    /// A session that has just begun, or has just been rotated, is rotated by the first refresh after the grace period.
+    /// A refresh before that, also by the refresh service, keeps the claims unless they are older than the access
+    /// lifetime. What [`Sessions::update_claims`] has set counts until then, so write to the source of `reload` first.
+    ///
     /// Defaults to keeping the claims set at sign-in or by [`Sessions::update_claims`].
     pub fn with_reload(mut self, reload: impl ReloadClaims<C>) -> Self
     where
@@ -301,7 +305,7 @@ impl<C> SessionsBuilder<C> {
         self
     }
 
-    /// Sets how long reloading the claims may take. A request that needs it longer is answered with 503, and its session
+    /// Sets how long reloading the claims may take. A request whose reload takes longer is answered with 503, and its session
     /// stays as it is.
     ///
     /// Defaults to 5 seconds.
@@ -326,7 +330,8 @@ impl<C> SessionsBuilder<C> {
     /// [`reject_fn`](crate::reject::reject_fn), or has the types of its arguments.
     ///
     /// A [`SessionError`](super::SessionError) that a handler returns is not a refused request, and is answered with
-    /// problem details.
+    /// problem details. An application with an error type of its own converts it by
+    /// [`SessionError::refusal`](super::SessionError::refusal).
     ///
     /// Defaults to a bare status from the layers ([`DefaultReject`](crate::reject::DefaultReject), which says which body
     /// types this works with), and to problem details ([`ProblemJson`](crate::reject::ProblemJson)) from the refresh
@@ -346,6 +351,7 @@ impl<C> SessionsBuilder<C> {
     ///         let body = format!("{}: {}\n", request.uri.path(), refusal.code());
     ///         let mut response = Response::new(Bytes::from(body));
     ///         *response.status_mut() = refusal.status();
+    ///         refusal.write_headers(response.headers_mut());
     ///         response
     ///     }))
     ///     .build()?;
@@ -472,7 +478,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
         if self.audience.as_deref().is_none_or(str::is_empty) {
             return Err(ConfigError::new(
                 "the sessions have no audience, so other applications with the same keys would accept their tokens, and \
-                 they those of the others; name the application, as in `with_audience(\"shop\")`",
+                 vice versa; name the application, as in `with_audience(\"shop\")`",
             ));
         }
         let Lifetimes { access, idle, absolute } = self.lifetimes;

@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
-    /// Replaces the custom claims of the current session, for example when the user changes their name or gains a
-    /// role.
+    /// Replaces the custom claims of the current session, for example when the user changes their name. For a role, use
+    /// [`update_privileges`](Self::update_privileges).
     ///
     /// Other sessions of the user keep their claims, or with [`with_reload`](super::SessionsBuilder::with_reload)
     /// reload them when they are next rotated. The returned value clears the access cookie, so that the session is

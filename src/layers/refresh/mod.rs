@@ -125,7 +125,7 @@ impl<C, R> RefreshLayer<C, R> {
     /// The layer refuses requests that carry refresh cookies of several sessions, and requests that need a refresh
     /// while the store is unavailable.
     ///
-    /// Defaults to [`DefaultReject`], which responds with a bare status.
+    /// Defaults to [`DefaultReject`]: the hook of the sessions, or else a bare status.
     pub fn with_rejection<T>(self, reject: T) -> RefreshLayer<C, T> {
         RefreshLayer { sessions: self.sessions, exempt: self.exempt, reject }
     }
