@@ -313,6 +313,16 @@ fn every_kind_of_token_error_is_a_401_with_a_documented_code() {
     }
 }
 
+/// The words of a text, however its lines are broken.
+#[cfg(feature = "tracing")]
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(feature = "tracing")]
+static DOCUMENTED: std::sync::LazyLock<String> =
+    std::sync::LazyLock::new(|| words(include_str!("../../docs/recipes/troubleshooting.md")));
+
 /// For the developer who wonders why: one event for each refusal, with the reason and what to do about it.
 #[cfg(feature = "tracing")]
 #[tokio::test(flavor = "current_thread")]
@@ -381,6 +391,13 @@ async fn each_refusal_is_explained_once_in_the_log_without_a_secret() {
         for part in parts {
             assert!(text.contains(part), "{name}, {part}: {text}");
         }
+        // The documentation shows each with the words that are logged.
+        let help = text.split_once("help=").expect("a help").1.lines().next().expect("a line");
+        let help = help.replace("https://page.example", "https://www.shop.example");
+        let reason =
+            text.split_once("reason=").expect("a reason").1.split_once(" method=").expect("a method").0;
+        let shown = format!("code=\"{name}\" reason={reason} help={}", words(&help));
+        assert!(DOCUMENTED.contains(&shown), "not documented: {shown}");
         let secrets = ["hidden", &token[token.len() - 20..], "YWRh"];
         assert!(secrets.iter().all(|secret| !text.contains(secret)), "{name}: {text}");
     };
