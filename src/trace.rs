@@ -79,6 +79,10 @@ mod enabled {
         );
     }
 
+    pub(crate) fn unreadable_claims_type(error: &dyn Display) {
+        tracing::error!(target: CRATE, "{error}");
+    }
+
     pub(crate) fn claims_mismatch(claims_type: &str, mismatch: &dyn Display) {
         tracing::warn!(
             target: CRATE,
@@ -162,6 +166,7 @@ mod enabled {
     #[cfg(feature = "jwks-remote")]
     pub(crate) fn key_set_empty(_: &dyn Display) {}
     pub(crate) const fn any_audience() {}
+    pub(crate) fn unreadable_claims_type(_: &dyn Display) {}
     pub(crate) fn claims_mismatch(_: &str, _: &dyn Display) {}
     pub(crate) fn key_left_out(_: &dyn Display) {}
     pub(crate) fn reload_failed(_: &(dyn Error + 'static)) {}

@@ -20,6 +20,9 @@ use crate::{
 
 /// Verifies tokens and returns their claims, with the application's custom claims as `C`.
 ///
+/// `C` deserializes from the claims other than the registered ones, which are methods of [`Claims`]: it has no fields of the
+/// names `iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `auth_time`, `sid`, `gen`, `scope` and `xsrfToken`.
+///
 /// By default, tokens of the types `at+jwt` and `JWT` and tokens without a type are accepted. Issuer and audience are
 /// checked only if they are configured; a token must then have the claims (RFC 8725 §3.8 and §3.9).
 ///
@@ -70,11 +73,20 @@ impl<C> Verifier<C> {
     ///
     /// It does not check issuer and audience; use [`builder`](Self::builder) to configure them. With the keys of a remote
     /// set, do so: the log has a warning if not.
-    pub fn new(keys: KeyRing) -> Self {
+    ///
+    /// The log also has an error if the type of the custom claims can never be read; [`builder`](Self::builder) returns it.
+    pub fn new(keys: KeyRing) -> Self
+    where
+        C: DeserializeOwned,
+    {
         if keys.is_remote() {
             crate::trace::any_audience();
         }
-        Self::with_policy(Policy::new(keys), DEFAULT_CACHE_BYTES)
+        let policy = Policy::new(keys);
+        if let Err(error) = policy.check_claims_type::<C>() {
+            crate::trace::unreadable_claims_type(&error);
+        }
+        Self::with_policy(policy, DEFAULT_CACHE_BYTES)
     }
 
     /// Returns a builder for a verifier with custom settings.
