@@ -12,6 +12,15 @@ use crate::{
 };
 
 /// The value of the `SameSite` attribute (RFC 6265bis §5.6.7).
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::{CookiePolicy, cookies::SameSite};
+///
+/// // Links on other sites lead to pages behind the login.
+/// let cookies = CookiePolicy::new().with_same_site(SameSite::Lax);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SameSite {

@@ -7,6 +7,16 @@ use crate::error::ConfigError;
 /// A signature algorithm (RFC 7518 §3.1, RFC 8037).
 ///
 /// `none` is not supported.
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::keys::{Algorithm, Key};
+///
+/// let key = Key::generate(Algorithm::EdDSA)?;
+/// assert_eq!(key.algorithm().as_str(), "EdDSA");
+/// # Ok::<(), tower_cookie_jwt::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {

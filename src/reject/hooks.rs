@@ -14,6 +14,25 @@ use super::refusal::Refusal;
 ///
 /// Closures that take `(&Refusal, &Parts)` implement this trait. With [`reject_fn`], their arguments need no type
 /// annotations.
+///
+/// # Examples
+///
+/// ```
+/// use http::{Request, Response, request::Parts};
+/// use tower_cookie_jwt::reject::{Refusal, Reject};
+///
+/// /// Answers with a page.
+/// struct Page;
+///
+/// impl Reject<String> for Page {
+///     fn reject(&self, refusal: &Refusal, _: &Parts) -> Response<String> {
+///         let mut response = Response::new(format!("<p>{}</p>", refusal.code()));
+///         *response.status_mut() = refusal.status();
+///         refusal.write_headers(response.headers_mut());
+///         response
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot answer refused requests with a body of the type `{B}`",
     label = "not a rejection hook for this body",
@@ -69,6 +88,19 @@ impl<F> fmt::Debug for RejectFn<F> {
 ///
 /// The `type` is `about:blank`, so the `title` is the reason phrase of the status (RFC 9457 §4.2.1). The `detail`
 /// says why the request was refused.
+///
+/// # Examples
+///
+/// ```
+/// use http::Request;
+/// use tower_cookie_jwt::reject::{ProblemJson, Refusal, Reject};
+///
+/// let (parts, ()) = Request::new(()).into_parts();
+/// let response: http::Response<bytes::Bytes> = ProblemJson.reject(&Refusal::Unavailable, &parts);
+/// let problem: serde_json::Value = serde_json::from_slice(response.body())?;
+/// assert_eq!((&problem["status"], &problem["code"]), (&503.into(), &"unavailable".into()));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProblemJson;
 

@@ -255,6 +255,18 @@ impl<F: Fn(&SessionEvent<'_>) + Send + Sync + 'static> SessionEvents for F {
 ///
 /// Reuse, lost writes, wrong secrets and ambiguous cookies are logged at `WARN`, and so are responses lost three times
 /// in a row; rotations at `DEBUG`, calls of the store at `TRACE`, and other events at `INFO`. Refused requests are logged by the layers themselves.
+///
+/// # Examples
+///
+/// ```
+/// use tower_cookie_jwt::session::{SessionEvent, SessionEvents, TraceEvents};
+///
+/// /// A listener that also logs.
+/// fn listen(event: &SessionEvent<'_>) {
+///     TraceEvents.on_event(event);
+///     // What the application does.
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TraceEvents;
 

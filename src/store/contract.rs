@@ -24,6 +24,54 @@ use crate::keys::crypto::random;
 /// an error: the layers then respond with 503 and clear no cookies.
 ///
 /// `testing::store_contract` tests an implementation against the whole contract.
+/// # Examples
+///
+/// A store around another one, which counts what it is asked. For a store over a database, see the recipe `own_store`.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use tower_cookie_jwt::store::{
+///     Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Stamps, Update,
+/// };
+///
+/// struct Counting<S> {
+///     store: S,
+///     reads: AtomicU64,
+/// }
+///
+/// impl<S: RefreshStore> RefreshStore for Counting<S> {
+///     type Error = S::Error;
+///
+///     fn new_id(&self, subject: &str) -> SessionId {
+///         self.store.new_id(subject)
+///     }
+///
+///     async fn create(&self, session: NewRecord) -> Result<Created, S::Error> {
+///         self.store.create(session).await
+///     }
+///
+///     async fn read(&self, id: &SessionId) -> Result<Snapshot, S::Error> {
+///         self.reads.fetch_add(1, Ordering::Relaxed);
+///         self.store.read(id).await
+///     }
+///
+///     async fn update(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, S::Error> {
+///         self.store.update(record, stamps).await
+///     }
+///
+///     async fn remove(&self, id: &SessionId) -> Result<bool, S::Error> {
+///         self.store.remove(id).await
+///     }
+///
+///     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, S::Error> {
+///         self.store.list(subject).await
+///     }
+///
+///     async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, S::Error> {
+///         self.store.remove_all(subject, keep).await
+///     }
+/// }
+/// ```
 pub trait RefreshStore: Send + Sync + 'static {
     /// The error returned when the backend cannot complete an operation.
     ///

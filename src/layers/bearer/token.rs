@@ -18,6 +18,19 @@ use crate::{
 /// The token of the signed-in user, for forwarding to another server.
 ///
 /// Insert it into the extensions of the outgoing request. Its `Debug` output does not contain the token.
+///
+/// # Examples
+///
+/// ```
+/// use http::{Request, request::Parts};
+/// use tower_cookie_jwt::layers::bearer::CallerToken;
+///
+/// fn forward(incoming: &Parts, outgoing: &mut Request<()>) {
+///     if let Some(token) = CallerToken::from_parts(incoming) {
+///         outgoing.extensions_mut().insert(token);
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct CallerToken(HeaderValue);
 
@@ -46,6 +59,19 @@ pub const SERVICE_TYPE: &str = "service+jwt";
 /// Issues tokens that identify this server, and reuses each until it is about to expire.
 ///
 /// Clones share the current token, so concurrent requests cause it to be issued only once.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_cookie_jwt::{KeyRing, layers::bearer::ServiceToken, token::{Issuer, Scopes}};
+///
+/// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+/// let token = ServiceToken::new(Issuer::new(keys).with_audience("stock"), "shop")
+///     .with_lifetime(Duration::from_secs(60))
+///     .with_scope(Scopes::new("items:read")?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct ServiceToken {
