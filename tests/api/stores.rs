@@ -256,6 +256,95 @@ mod sqlite {
         assert_eq!(left, ["CREATE TABLE sessions (id TEXT)"]);
     }
 
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn other_users_of_the_machine_cannot_read_a_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("private.sqlite");
+        let (_store, _) = signed_in(&path).await;
+        let modes = std::fs::read_dir(folder.path()).expect("it lists").map(|entry| {
+            let entry = entry.expect("it lists");
+            let mode = entry.metadata().expect("it is there").permissions().mode() & 0o777;
+            (entry.file_name().into_string().expect("text"), mode)
+        });
+        let mut modes: Vec<_> = modes.collect();
+        modes.sort();
+        let names = ["private.sqlite", "private.sqlite-shm", "private.sqlite-wal"];
+        assert_eq!(modes, names.map(|name| (name.to_owned(), 0o600)));
+
+        let chosen = folder.path().join("chosen.sqlite");
+        std::fs::write(&chosen, "").expect("it is writable");
+        std::fs::set_permissions(&chosen, std::fs::Permissions::from_mode(0o640)).expect("it is ours");
+        signed_in(&chosen).await;
+        let mode = std::fs::metadata(&chosen).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o640, "an existing file keeps its mode");
+    }
+
+    #[tokio::test]
+    async fn causes_have_words_of_their_own_and_a_way_out() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let nowhere = SqliteStore::open(folder.path().join("missing/sessions.sqlite")).await;
+        let nowhere = nowhere.expect_err("the folder is missing").to_string();
+        assert!(nowhere.contains("cannot be opened: its directory must exist"), "{nowhere}");
+        let text = folder.path().join("text");
+        std::fs::write(&text, "not a database, but long enough to be read as the header of one".repeat(9))
+            .unwrap();
+        let text = SqliteStore::open(text).await.expect_err("it is text").to_string();
+        assert!(text.contains("is not an SQLite file: choose another path"), "{text}");
+    }
+
+    /// Whoever is signed in stays so, and can still be signed out.
+    #[tokio::test]
+    async fn a_full_disk_refuses_sign_ins_says_so_and_still_ends_sessions() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("full.sqlite");
+        let (store, record) = signed_in(&path).await;
+        store.close().await.expect("it closes");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+        let pool =
+            sqlx::SqlitePool::connect_with(options.pragma("max_page_count", "30")).await.expect("it opens");
+        let store = SqliteStore::from_pool(pool).await.expect("it opens");
+        let mut full = None;
+        for number in 0..1_000 {
+            let new = NewRecord::new(store.new_id("eve"), format!("eve-{number}"), [7; 32]);
+            if let Err(error) = store.create(new).await {
+                full = Some(error.to_string());
+                break;
+            }
+        }
+        let full = full.expect("30 pages are soon full");
+        assert!(full.contains("disk of the session database is full"), "{full}");
+        assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
+        assert!(store.remove(&record.id).await.expect("it removes"));
+        assert_eq!(store.remove_all("eve-1", None).await.expect("it removes"), 1);
+    }
+
+    #[tokio::test]
+    async fn operators_ping_sweep_and_close() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("operated.sqlite");
+        let clock = TestClock::new();
+        let store = SqliteStore::open(&path).await.expect("it opens").with_clock(clock.clone());
+        store.ping().await.expect("it is there");
+        for _ in 0..250 {
+            store.create(NewRecord::new(store.new_id("ada"), "ada", [7; 32])).await.expect("it writes");
+        }
+        assert_eq!(store.sweep().await.expect("it sweeps"), 0, "all are live");
+        clock.advance(Duration::from_secs(100 * 24 * 60 * 60));
+        assert_eq!(store.sweep().await.expect("it sweeps"), 250);
+        let (_other, record) = signed_in(&path).await;
+        store.close().await.expect("it closes");
+        store.ping().await.expect_err("no call after the end");
+        drop(_other);
+        let again = SqliteStore::open(&path).await.expect("it opens again");
+        assert_eq!(again.read(&record.id).await.expect("it reads").record, Some(record));
+        again.close().await.expect("it closes");
+        let log = std::fs::metadata(folder.path().join("operated.sqlite-wal")).map_or(0, |log| log.len());
+        assert_eq!(log, 0, "the log is in the file");
+    }
+
     async fn raw(path: &std::path::Path, mode: &str) -> sqlx::SqliteConnection {
         let address = format!("sqlite:{}?mode={mode}", path.display());
         sqlx::SqliteConnection::connect(&address).await.expect("it opens")

@@ -37,7 +37,7 @@ impl fmt::Display for SqliteStoreError {
             }
             Reason::Database(error) if is_busy(error) => f.write_str("the session database is busy"),
             Reason::Database(sqlx::Error::ColumnDecode { .. }) => f.write_str("a stored session is corrupt"),
-            Reason::Database(_) => f.write_str("the session database failed"),
+            Reason::Database(error) => f.write_str(meaning(error)),
             Reason::Path(_) => f.write_str("the path of the session database is unusable"),
             Reason::NoWal => f.write_str("the session database cannot keep a write-ahead log"),
             Reason::Newer(version) => write!(
@@ -73,6 +73,25 @@ impl fmt::Debug for SqliteStoreError {
             debug.field("code", &code);
         }
         debug.finish_non_exhaustive()
+    }
+}
+
+/// Describes an error for operators, according to SQLite's primary result code.
+fn meaning(error: &sqlx::Error) -> &'static str {
+    match code_of(error).map(|code| code & 0xff) {
+        Some(8) => "the session database is read-only: let the process write to the file and its directory",
+        Some(10) => "the session database cannot be read or written: see the system's log for its disk",
+        Some(11) => {
+            "the session database is damaged: restore a backup, or let users sign in again with a new file"
+        }
+        Some(13) => {
+            "the disk of the session database is full: no user can sign in or out until there is room"
+        }
+        Some(14) => {
+            "the session database cannot be opened: its directory must exist, and the process must be allowed to write to it"
+        }
+        Some(26) => "the session database is not an SQLite file: choose another path",
+        _ => "the session database failed",
     }
 }
 

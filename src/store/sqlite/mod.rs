@@ -1,4 +1,5 @@
 mod error;
+mod operate;
 mod rows;
 mod schema;
 
@@ -18,8 +19,8 @@ use sqlx::{
 use self::{
     error::{Reason, is_busy},
     rows::{
-        DELETE, DELETE_ALL, EXISTS, INSERT, LIST, LIST_IDS, SELECT, SELECT_PAGE, SWEEP, UPDATE, WAL,
-        bind_fields, from_row,
+        DELETE, DELETE_ALL, EXISTS, INSERT, LIST, LIST_IDS, SELECT, SELECT_PAGE, UPDATE, WAL, bind_fields,
+        from_row,
     },
 };
 use super::{
@@ -38,8 +39,8 @@ use crate::clock::{Clock, SharedClock};
 /// failure would revive the session. The number of sessions is not limited; expired ones are removed alongside
 /// requests, in small batches. Clones share the connections.
 ///
-/// The file contains only hashes of the session secrets, but claims and XSRF tokens in plain text: restrict who can
-/// read it. The files with the same name and the suffixes `-wal` and `-shm` are part of the database.
+/// The file contains only hashes of the session secrets, but claims and XSRF tokens in plain text. On Unix, a new file
+/// can be read only by the user of the process (mode 0600); an existing one keeps its mode. The files with the same name and the suffixes `-wal` and `-shm` are part of the database.
 ///
 /// Requires the feature `sqlite`, Rust 1.94 and a Tokio runtime.
 ///
@@ -81,6 +82,7 @@ impl SqliteStore {
     /// that is not compatible.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteStoreError> {
         let options = options_for(path.as_ref())?;
+        keep_from_others(options.get_filename());
         let mut first = options.clone().create_if_missing(true).connect().await?;
         enter_wal(&mut first).await?;
         schema::prepare(&mut first).await?;
@@ -138,15 +140,13 @@ impl SqliteStore {
     }
 
     /// Removes expired sessions in batches, alongside requests; other writers can proceed between batches.
-    fn sweep(&self) {
+    fn sweep_alongside(&self) {
         let store = self.clone();
         self.sweeps.start(move || {
             let store = store.clone();
             async move {
-                let sweep = sqlx::query(SWEEP).bind(ends(store.clock.now())).bind(SWEEP_SIZE);
                 // After a failure, the next sweep tries again. Expired sessions are not accepted in the meantime.
-                let removed = sweep.execute(&store.writer).await;
-                removed.is_ok_and(|done| done.rows_affected() >= SWEEP_SIZE.unsigned_abs().into())
+                store.sweep_batch().await.is_ok_and(|removed| removed >= SWEEP_SIZE.unsigned_abs().into())
             }
         });
     }
@@ -164,7 +164,7 @@ impl RefreshStore for SqliteStore {
             .execute(&mut *writing)
             .await?;
         writing.commit().await?;
-        self.sweep();
+        self.sweep_alongside();
         Ok(Created::Done(record))
     }
 
@@ -240,6 +240,20 @@ fn options_for(path: &Path) -> Result<SqliteConnectOptions, SqliteStoreError> {
 
 fn pool_of(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new().max_connections(connections).acquire_timeout(TIMEOUT)
+}
+
+/// Creates the file, unless it exists, so that no other user of the machine can read it. SQLite gives the files beside it
+/// the same mode.
+///
+/// A failure is left to SQLite, whose error says more.
+fn keep_from_others(path: &Path) {
+    #[cfg(unix)]
+    if path != Path::new(":memory:") {
+        use std::os::unix::fs::OpenOptionsExt;
+        let _ = std::fs::OpenOptions::new().append(true).create_new(true).mode(0o600).open(path);
+    }
+    #[cfg(not(unix))]
+    let _ = path;
 }
 
 /// Switches the database to a write-ahead log. The setting is stored in the file.

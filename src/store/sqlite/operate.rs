@@ -1,0 +1,57 @@
+//! What operators do with a store besides keeping sessions in it.
+
+use super::{SWEEP_SIZE, SqliteStore, error::SqliteStoreError, rows::SWEEP};
+use crate::store::{RefreshStore, SessionId, millis::ends};
+
+impl SqliteStore {
+    /// Asks the file for a session that does not exist, as a health check.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a read of a session would fail.
+    pub async fn ping(&self) -> Result<(), SqliteStoreError> {
+        self.read(&SessionId::new("")).await.map(drop)
+    }
+
+    /// Removes expired sessions until there are none, and returns their number. The store does this alongside requests, so
+    /// it is needed only where there are none.
+    ///
+    /// The file does not shrink: what is free is used for new sessions. `VACUUM` returns it to the file system.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a statement fails. What has been removed by then stays removed.
+    pub async fn sweep(&self) -> Result<u64, SqliteStoreError> {
+        let mut removed = 0;
+        loop {
+            let batch = self.sweep_batch().await?;
+            removed += batch;
+            if batch < SWEEP_SIZE.unsigned_abs().into() {
+                return Ok(removed);
+            }
+        }
+    }
+
+    /// Writes the write-ahead log into the file, empties it, and closes the file. Calls after that fail, also those of
+    /// clones and, after [`from_pool`](Self::from_pool), those of the application.
+    ///
+    /// Waits for calls that are being served, so shut down the server of the application first.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the log cannot be written, for example because another process is reading. The file is closed
+    /// nevertheless, and nothing is lost.
+    pub async fn close(&self) -> Result<(), SqliteStoreError> {
+        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await;
+        self.reader.close().await;
+        self.writer.close().await;
+        checkpoint?;
+        Ok(())
+    }
+
+    /// Removes expired sessions, at most [`SWEEP_SIZE`].
+    pub(super) async fn sweep_batch(&self) -> Result<u64, SqliteStoreError> {
+        let sweep = sqlx::query(SWEEP).bind(ends(self.clock.now())).bind(SWEEP_SIZE);
+        Ok(sweep.execute(&self.writer).await?.rows_affected())
+    }
+}
