@@ -122,6 +122,7 @@
 //! | `postgres` | | `PostgresStore`; requires Tokio and Rust 1.94 |
 //! | `redis` | | `RedisStore`, also for Redis Cluster and Valkey; requires Tokio |
 //! | `sqlite` | | `SqliteStore`; requires Tokio and Rust 1.94 |
+//! | `tls` | | TLS between `PostgresStore` or `RedisStore` and their servers, through rustls |
 //! | `tracing` | yes | log events and warnings |
 //! | `testing` | | `TestClock`, `Browser` and the store contract |
 //!

@@ -18,7 +18,7 @@ pub(crate) use self::contract::{BoxError, BoxFuture, ErasedStore};
 pub use self::postgres::{PostgresStore, PostgresStoreError, PostgresStoreOptions};
 pub(crate) use self::record::{DEFAULT_ABSOLUTE, DEFAULT_IDLE};
 #[cfg(feature = "redis")]
-pub use self::redis::{RedisStore, RedisStoreError};
+pub use self::redis::{RedisStore, RedisStoreError, RedisStoreOptions};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteStore, SqliteStoreError};
 pub use self::{

@@ -14,3 +14,4 @@ mod proxy;
 mod redis;
 mod servers;
 mod signing_out;
+mod tls;

@@ -11,7 +11,7 @@ use redis::{
     Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError, RedisResult,
     ServerErrorKind,
     aio::{ConnectionManager, ConnectionManagerConfig},
-    cluster::ClusterClient,
+    cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
     io::tcp::TcpSettings,
 };
@@ -24,23 +24,25 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    pub(super) async fn single(url: &str) -> RedisResult<Self> {
+    /// With `root_certificate`, trusts only that authority; it is `None` without TLS.
+    pub(super) async fn single(url: &str, root_certificate: Option<Vec<u8>>) -> RedisResult<Self> {
         let info = url.into_connection_info()?.set_tcp_settings(tcp_settings());
         // A command fails immediately if the server is unreachable; `run` does the retries.
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        Ok(Self::Single(Arc::new(Single::connect(info, config).await?)))
+        let client = client_of(info, root_certificate)?;
+        Ok(Self::Single(Arc::new(Single::connect(client, config).await?)))
     }
 
     pub(super) fn given(manager: ConnectionManager) -> Self {
         Self::Single(Arc::new(Single::given(manager)))
     }
 
-    pub(super) async fn cluster(urls: Vec<String>) -> RedisResult<Self> {
+    pub(super) async fn cluster(urls: Vec<String>, root_certificate: Option<Vec<u8>>) -> RedisResult<Self> {
         // While slots are looked up, a node that hangs blocks calls to all nodes, hence the short timeouts.
-        let client = ClusterClient::builder(urls)
+        let client = trusting(ClusterClient::builder(urls), root_certificate)
             .tcp_settings(tcp_settings())
             .connection_timeout(CLUSTER_CONNECT_TIMEOUT)
             .response_timeout(CLUSTER_RESPONSE_TIMEOUT)
@@ -122,6 +124,31 @@ fn may_pass(error: &RedisError) -> bool {
         )
 }
 
+fn client_of(info: ConnectionInfo, root_certificate: Option<Vec<u8>>) -> RedisResult<Client> {
+    #[cfg(feature = "tls")]
+    if let Some(root) = root_certificate {
+        return Client::build_with_tls(info, authority(root));
+    }
+    #[cfg(not(feature = "tls"))]
+    let _ = root_certificate;
+    Client::open(info)
+}
+
+fn trusting(builder: ClusterClientBuilder, root_certificate: Option<Vec<u8>>) -> ClusterClientBuilder {
+    #[cfg(feature = "tls")]
+    if let Some(root) = root_certificate {
+        return builder.certs(authority(root));
+    }
+    #[cfg(not(feature = "tls"))]
+    let _ = root_certificate;
+    builder
+}
+
+#[cfg(feature = "tls")]
+const fn authority(root: Vec<u8>) -> redis::TlsCertificates {
+    redis::TlsCertificates { client_tls: None, root_cert: Some(root) }
+}
+
 fn tcp_settings() -> TcpSettings {
     let settings = TcpSettings::default().set_nodelay(true);
     // If a machine or a network disappears, nothing else closes the connection for minutes.
@@ -147,8 +174,7 @@ pub(super) struct Single {
 }
 
 impl Single {
-    pub(super) async fn connect(info: ConnectionInfo, config: ConnectionManagerConfig) -> RedisResult<Self> {
-        let client = Client::open(info)?;
+    pub(super) async fn connect(client: Client, config: ConnectionManagerConfig) -> RedisResult<Self> {
         let manager = ConnectionManager::new_with_config(client.clone(), config.clone()).await?;
         Ok(Self { origin: Some((client, config)), present: Mutex::new((0, manager)) })
     }

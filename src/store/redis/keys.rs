@@ -21,6 +21,16 @@ pub(super) struct Keys {
     tag_key: Arc<Zeroizing<Vec<u8>>>,
 }
 
+pub(super) fn check_prefix(prefix: &str) -> Result<(), ConfigError> {
+    if prefix.contains(['{', '}']) {
+        return Err(ConfigError::new(
+            "the key prefix of a Redis store must contain no braces: they would determine the cluster slot of the \
+             sessions",
+        ));
+    }
+    Ok(())
+}
+
 /// The keys of one session.
 pub(super) struct Place<'a> {
     pub(super) record: String,
@@ -41,12 +51,7 @@ impl Keys {
     }
 
     pub(super) fn with_prefix(self, prefix: &str) -> Result<Self, ConfigError> {
-        if prefix.contains(['{', '}']) {
-            return Err(ConfigError::new(
-                "the key prefix of a Redis store must contain no braces: they would determine the cluster slot \
-                 of the sessions",
-            ));
-        }
+        check_prefix(prefix)?;
         Ok(Self { prefix: prefix.into(), ..self })
     }
 

@@ -1,10 +1,11 @@
 mod connection;
 mod error;
 mod keys;
+mod options;
 mod record;
 mod subject;
 
-pub use self::error::RedisStoreError;
+pub use self::{error::RedisStoreError, options::RedisStoreOptions};
 
 use std::{
     fmt,
@@ -107,8 +108,11 @@ use crate::{
 ///   gone. If a server has become a replica or does not respond, the store drops the connection and resolves the
 ///   address again. With Sentinel or a managed service, configure an address that leads to the current master, such
 ///   as a DNS name or a proxy.
-/// * **TLS.** Enable a TLS feature of the `redis` crate in the application's `Cargo.toml`, such as
-///   `tokio-rustls-comp`, and use a `rediss://` URL.
+/// * **TLS.** Enable the feature `tls` and use a `rediss://` URL;
+///   [`with_root_certificate`](RedisStoreOptions::with_root_certificate) names an authority of your own. With the feature
+///   `aws-lc-rs`, the default, the provider of cryptography is chosen; otherwise the application installs one for rustls.
+///   For client certificates or native TLS, give a connection of your own ([`from_manager`](Self::from_manager),
+///   [`from_cluster`](Self::from_cluster)).
 ///
 /// # What a failover can lose
 ///
@@ -141,8 +145,7 @@ impl RedisStore {
     /// Returns an error if the key is too short, if the URL is invalid, or if the server cannot be reached, rejects
     /// the credentials, is not a master or does not permit scripts.
     pub async fn connect(url: &str, tag_key: impl AsRef<[u8]>) -> Result<Self, RedisStoreError> {
-        let keys = Keys::new(tag_key.as_ref())?;
-        Self::begin(keys, Connection::single(url)).await
+        Self::options().connect(url, tag_key).await
     }
 
     /// Connects to the Redis Cluster that the nodes at `urls` belong to.
@@ -160,9 +163,7 @@ impl RedisStore {
         urls: impl IntoIterator<Item = U>,
         tag_key: impl AsRef<[u8]>,
     ) -> Result<Self, RedisStoreError> {
-        let keys = Keys::new(tag_key.as_ref())?;
-        let urls = urls.into_iter().map(Into::into).collect();
-        Self::begin(keys, Connection::cluster(urls)).await
+        Self::options().connect_cluster(urls, tag_key).await
     }
 
     /// Creates a store over an existing connection, which keeps its timeouts and settings.
@@ -176,7 +177,7 @@ impl RedisStore {
     ///
     /// Returns a [`ConfigError`] if `tag_key` has fewer than 16 bytes.
     pub fn from_manager(manager: ConnectionManager, tag_key: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        Ok(Self::new(Keys::new(tag_key.as_ref())?, Connection::given(manager)))
+        Self::options().from_manager(manager, tag_key)
     }
 
     /// Creates a store over an existing connection to a cluster, which keeps its timeouts and settings.
@@ -188,10 +189,13 @@ impl RedisStore {
     ///
     /// Returns a [`ConfigError`] if `tag_key` has fewer than 16 bytes.
     pub fn from_cluster(cluster: ClusterConnection, tag_key: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        Ok(Self::new(Keys::new(tag_key.as_ref())?, Connection::Cluster(cluster)))
+        Self::options().from_cluster(cluster, tag_key)
     }
 
     /// Sets the prefix of all key names. Stores with different prefixes share nothing.
+    ///
+    /// Opening the store reads under the default prefix. If the server's user may not do that, set the prefix with
+    /// [`options`](Self::options).
     ///
     /// Defaults to `sessions:`.
     ///
@@ -213,20 +217,33 @@ impl RedisStore {
         self
     }
 
-    const fn new(keys: Keys, connection: Connection) -> Self {
-        Self { connection, keys, timeout: DEFAULT_TIMEOUT }
+    /// Asks the server for a session that does not exist, as a health check: it needs a connection, the master, and
+    /// permission to run scripts.
+    ///
+    /// A readiness probe that asks takes a node out of service while the server is down, although requests with a valid
+    /// access token need no store: let it report rather than decide.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a read of a session would fail.
+    pub async fn ping(&self) -> Result<(), RedisStoreError> {
+        self.within(self.read_at(&self.keys.nowhere())).await.map(drop)
+    }
+
+    const fn new(keys: Keys, timeout: Duration, connection: Connection) -> Self {
+        Self { connection, keys, timeout }
     }
 
     async fn begin(
         keys: Keys,
+        timeout: Duration,
         connecting: impl Future<Output = redis::RedisResult<Connection>>,
     ) -> Result<Self, RedisStoreError> {
-        let connection = tokio::time::timeout(DEFAULT_TIMEOUT, connecting)
-            .await
-            .map_err(|_| RedisStoreError::TIMED_OUT)??;
-        let store = Self::new(keys, connection);
+        let connection =
+            tokio::time::timeout(timeout, connecting).await.map_err(|_| RedisStoreError::TIMED_OUT)??;
+        let store = Self::new(keys, timeout, connection);
         // Detects a server that denies scripts or is not a master now rather than at the first sign-in.
-        store.within(store.read_at(&store.keys.nowhere())).await?;
+        store.ping().await?;
         Ok(store)
     }
 

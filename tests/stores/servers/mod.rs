@@ -1,5 +1,6 @@
 //! Real servers that a test starts, each with a separate data folder.
 
+mod authority;
 mod backup;
 mod cluster;
 mod port;
@@ -7,7 +8,9 @@ mod postgres;
 mod process;
 mod redis;
 
-pub(crate) use self::{backup::Backup, cluster::RedisCluster, postgres::Postgres, redis::Redis};
+pub(crate) use self::{
+    authority::Authority, backup::Backup, cluster::RedisCluster, postgres::Postgres, redis::Redis,
+};
 
 use std::{
     thread::sleep,

@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{port::Port, process::Process, wait_until};
+use super::{Authority, port::Port, process::Process, wait_until};
 
 pub(crate) struct Postgres {
     port: Port,
@@ -110,6 +110,45 @@ impl Postgres {
             // A process that has already ended does not matter.
             let _ = Command::new("kill").args([&format!("-{signal}"), backend]).output();
         }
+    }
+
+    /// Also serves TLS, as this authority has signed.
+    pub(crate) fn enable_tls(&self, authority: &Authority) {
+        for (from, name) in [(authority.certificate(), "server.crt"), (authority.key(), "server.key")] {
+            let path = data_of(&self.folder).join(name);
+            std::fs::copy(from, &path).expect("the folder is writable");
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&path, private).expect("it is ours");
+            hand_over(&path);
+        }
+        self.run("ALTER SYSTEM SET ssl = on");
+        self.run("SELECT pg_reload_conf()");
+        wait_until("TLS", || self.ask("SHOW ssl") == "on");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+
+    /// Returns whether all connections but that of this query use TLS.
+    pub(crate) fn has_only_tls_connections(&self) -> bool {
+        let plain = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE NOT ssl AND \
+             backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        self.ask(plain) == "0"
+    }
+
+    /// Asks every role but `postgres` for a password from now on.
+    pub(crate) fn demand_passwords(&self) {
+        let rules = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        std::fs::write(data_of(&self.folder).join("pg_hba.conf"), rules).expect("the folder is writable");
+        self.run("SELECT pg_reload_conf()");
+        // The postmaster reads it soon after.
+        let asks =
+            || self.ask("SELECT count(*) FROM pg_hba_file_rules WHERE auth_method = 'scram-sha-256'") == "1";
+        wait_until("the new rules", asks);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+
+    /// Returns what the server has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("server.log")).expect("it logs")
     }
 
     /// Runs statements, with `psql`.

@@ -4,12 +4,12 @@ use std::{net::TcpStream, path::Path, process::Command};
 
 use tempfile::TempDir;
 
-use super::{port::Port, process::Process, wait_until};
+use super::{Authority, port::Port, process::Process, wait_until};
 
 pub(crate) struct Redis {
     port: Port,
-    /// That of the cluster bus.
-    _bus: Option<Port>,
+    /// That of the cluster bus, or of TLS.
+    _second: Option<Port>,
     folder: TempDir,
     arguments: Vec<String>,
     process: Process,
@@ -35,12 +35,34 @@ impl Redis {
         Self::start_on(Some(bus), &arguments)
     }
 
-    fn start_on(bus: Option<Port>, arguments: &[&str]) -> Self {
+    /// Starts a server that also serves TLS on a second port, which is returned.
+    pub(crate) fn start_with_tls(authority: &Authority) -> (Self, u16) {
+        let port = Port::free();
+        let number = port.number();
+        let [certificate, key, root] = [authority.certificate(), authority.key(), authority.root()]
+            .map(|path| path.display().to_string());
+        let tls = number.to_string();
+        let arguments = [
+            "--tls-port",
+            &tls,
+            "--tls-cert-file",
+            &certificate,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &root,
+            "--tls-auth-clients",
+            "no",
+        ];
+        (Self::start_on(Some(port), &arguments), number)
+    }
+
+    fn start_on(second: Option<Port>, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let port = Port::free();
         let process = start(port.number(), &folder, &arguments);
-        let redis = Self { port, _bus: bus, folder, arguments, process };
+        let redis = Self { port, _second: second, folder, arguments, process };
         redis.wait();
         redis
     }

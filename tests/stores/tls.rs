@@ -1,0 +1,58 @@
+//! TLS, with the lines that the documentation has.
+
+use std::error::Error;
+
+use tower_cookie_jwt::{
+    store::{PostgresStore, RedisStore},
+    testing::store_contract,
+};
+
+use crate::servers::{Authority, Postgres, Redis};
+
+const TAG_KEY: &str = "fedcba9876543210fedcba9876543210";
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let source = error.source().map(ToString::to_string).unwrap_or_default();
+    format!("{error}: {source}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgresql_is_verified_in_full() {
+    let authority = Authority::new();
+    let server = Postgres::start();
+    server.enable_tls(&authority);
+    let at = |host: &str, root: &str| {
+        let port = server.port();
+        format!("postgres://postgres@{host}:{port}/postgres?sslmode=verify-full&sslrootcert={root}")
+    };
+    let root = authority.root().display().to_string();
+    let store =
+        PostgresStore::connect(&at("localhost", &root)).await.expect("its name and authority are right");
+    store_contract(&store).await;
+    assert!(server.has_only_tls_connections(), "no call goes around it");
+
+    let other = Authority::new();
+    let stranger = PostgresStore::connect(&at("localhost", &other.root().display().to_string())).await;
+    let stranger = chain(&stranger.expect_err("signed by another authority"));
+    assert!(stranger.contains("connection to the session database failed"), "{stranger}");
+    let name = PostgresStore::connect(&at("127.0.0.1", &root)).await;
+    chain(&name.expect_err("the certificate has another name"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_verified_against_the_given_authority() {
+    let authority = Authority::new();
+    let (_server, port) = Redis::start_with_tls(&authority);
+    let root = std::fs::read(authority.root()).expect("it is there");
+    let url = format!("rediss://localhost:{port}");
+    let options = || RedisStore::options().with_root_certificate(root.clone());
+    let store = options().connect(&url, TAG_KEY).await.expect("its name and authority are right");
+    store_contract(&store).await;
+
+    let other = std::fs::read(Authority::new().root()).expect("it is there");
+    let stranger = RedisStore::options().with_root_certificate(other).connect(&url, TAG_KEY).await;
+    stranger.map(drop).expect_err("signed by another authority");
+    let name = options().connect(&format!("rediss://127.0.0.1:{port}"), TAG_KEY).await;
+    name.map(drop).expect_err("the certificate has another name");
+    RedisStore::connect(&url, TAG_KEY).await.map(drop).expect_err("the system does not know the authority");
+}
