@@ -2,6 +2,7 @@
 
 mod faults;
 mod opening;
+mod operating;
 pub(crate) mod sessions;
 
 use tower_cookie_jwt::{

@@ -5,7 +5,10 @@ use std::time::Duration;
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tokio::runtime::Handle;
 
-use super::error::{PostgresStoreError, Reason};
+use super::{
+    error::{PostgresStoreError, Reason},
+    probe::{Finding, Probe},
+};
 
 /// A connection that returns to the pool only if it is known to be in a clean state.
 ///
@@ -17,13 +20,36 @@ use super::error::{PostgresStoreError, Reason};
 pub(super) struct Lease(Option<PoolConnection<Postgres>>);
 
 impl Lease {
-    pub(super) async fn of(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        let pool = pool.clone();
+    /// Waits for a connection of the pool, or for `limit`. Fails earlier while the server refuses connections.
+    pub(super) async fn of(
+        pool: &PgPool,
+        probe: &Probe,
+        limit: Duration,
+    ) -> Result<Self, PostgresStoreError> {
+        let of_pool = pool.clone();
         // Spawned, so that it continues if the caller is dropped. Otherwise a connection that is being opened or
         // pinged would be lost.
-        let lease =
-            tokio::spawn(async move { pool.acquire().await.map(|connection| Self(Some(connection))) });
-        lease.await.unwrap_or(Err(sqlx::Error::PoolClosed))
+        let mut lease =
+            tokio::spawn(async move { of_pool.acquire().await.map(|connection| Self(Some(connection))) });
+        let mut cause = None;
+        let overdue = tokio::time::sleep(limit);
+        tokio::pin!(overdue);
+        loop {
+            tokio::select! {
+                lease = &mut lease => {
+                    return match lease.unwrap_or(Err(sqlx::Error::PoolClosed)) {
+                        Ok(lease) => Ok(lease),
+                        Err(sqlx::Error::PoolTimedOut) => Err(cause.unwrap_or(Reason::NoAnswer.into())),
+                        Err(error) => Err(error.into()),
+                    };
+                }
+                () = &mut overdue => return Err(cause.unwrap_or(Reason::NoAnswer.into())),
+                finding = probe.next(pool) => match finding {
+                    Finding::Fatal(error) => return Err(error),
+                    Finding::Passing(error) => cause = Some(error),
+                },
+            }
+        }
     }
 
     pub(super) fn connection(&mut self) -> &mut PgConnection {

@@ -1,4 +1,6 @@
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, io};
+
+use sqlx::error::DatabaseError;
 
 /// An error of a [`PostgresStore`](super::PostgresStore), from opening it or from an operation.
 ///
@@ -30,7 +32,7 @@ pub(super) enum Reason {
 }
 
 /// An error reported by the server, without its details, which may contain values of the row.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reported {
     code: String,
     message: String,
@@ -59,10 +61,7 @@ impl From<Reason> for PostgresStoreError {
 impl From<sqlx::Error> for PostgresStoreError {
     fn from(error: sqlx::Error) -> Self {
         let reason = match error {
-            sqlx::Error::Database(error) => Reason::Server(Reported {
-                code: error.code().unwrap_or_default().into_owned(),
-                message: error.message().to_owned(),
-            }),
+            sqlx::Error::Database(error) => Reason::Server(Reported::of(&*error)),
             sqlx::Error::PoolTimedOut => Reason::NoAnswer,
             sqlx::Error::Configuration(_) => Reason::Url(error),
             error => Reason::Driver(error),
@@ -98,6 +97,9 @@ impl fmt::Display for PostgresStoreError {
                 "the tables of sessions are missing or of an earlier version, and the role lacks the privilege to \
                  change that: run what `PostgresStoreOptions::schema_sql` gives as their owner",
             ),
+            Reason::Driver(sqlx::Error::Io(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                f.write_str("the session database refuses connections: is it running, and at this address?")
+            }
             Reason::Driver(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed) => {
                 f.write_str("the connection to the session database failed")
             }
@@ -131,15 +133,42 @@ impl fmt::Debug for PostgresStoreError {
 }
 
 impl Reported {
+    pub(super) fn of(error: &dyn DatabaseError) -> Self {
+        let code = error.code().unwrap_or_default().into_owned();
+        Self { code, message: error.message().to_owned() }
+    }
+
     /// Describes the error for operators, according to the SQLSTATE.
     fn meaning(&self) -> &'static str {
         match self.code.as_str() {
-            "25006" => "the session database is read-only",
+            "08P01" if self.message.contains("startup parameter") => {
+                "the session database's pooler refuses a start-up parameter: use `PostgresStore::from_pool`, and see its \
+                 documentation on PgBouncer"
+            }
+            "25006" => {
+                "the session database is read-only: connect to the primary, or reset `default_transaction_read_only`"
+            }
+            "28000" | "28P01" => {
+                "the session database rejected the user or the password: correct the URL, or `pg_hba.conf`"
+            }
+            "3D000" => "the session database does not exist: create it, or correct its name in the URL",
+            "42P05" | "26000" => {
+                "a pooler mixes up prepared statements: set PgBouncer's `max_prepared_statements` above 0 (version 1.21 or \
+                 later)"
+            }
+            "53100" => {
+                "the disk of the session database is full: no user can sign in or out until there is room"
+            }
+            "53200" => "the session database has run out of memory",
             NO_PRIVILEGE => "the session database does not permit it: the role lacks a privilege",
             "42P07" => "the schema has another table of this name: choose a name with `with_table`",
             "42P01" | "42703" => "the table of sessions is missing or has other columns",
-            "53300" => "the session database has no room for another connection",
+            "53300" => {
+                "the session database has no room for another connection: raise its `max_connections`, or lower \
+                 `with_max_connections`"
+            }
             "55P03" | "57014" => "the session database took too long",
+            "57P01" | "57P02" | "57P03" => "the session database is starting up or shutting down",
             _ => "the session database failed",
         }
     }

@@ -1,7 +1,9 @@
 mod connection;
 mod error;
 mod names;
+mod operate;
 mod options;
+mod probe;
 mod rows;
 mod schema;
 mod sql;
@@ -14,6 +16,7 @@ use sqlx::{PgPool, Row, postgres::PgRow};
 
 use self::{
     connection::{Lease, TIMEOUT, within},
+    probe::Probe,
     rows::{PgQuery, bind_new, bind_update, escape, snapshot, time, written},
     sql::Statements,
 };
@@ -52,9 +55,10 @@ use super::{
 /// * **PgBouncer** in transaction mode requires `max_prepared_statements` above 0 (version 1.21 or later), and does
 ///   not support the start-up parameters `options` and `extra_float_digits`: use [`from_pool`](Self::from_pool) with
 ///   connections configured accordingly.
-/// * **TLS** requires a feature of sqlx that the application enables, such as `tls-rustls-ring`. Without one, every
-///   `sslmode` that requires TLS is rejected, and `prefer`, the default, is ignored. Use `sslmode=verify-full` on any
-///   network that you do not fully control.
+/// * **TLS** requires the feature `tls`. Without it, every `sslmode` that requires TLS is rejected, and `prefer`, the
+///   default, is ignored. Use `sslmode=verify-full` on any network that you do not fully control, and name an authority
+///   of your own with `sslrootcert`: `postgres://ada@db.shop.example/shop?sslmode=verify-full&sslrootcert=/etc/ca.pem`.
+///   For client certificates, add `sslcert` and `sslkey`.
 /// * **Privileges.** A role that may not create anything can use tables that are up to date.
 ///   [`PostgresStoreOptions::schema_sql`] returns the statements that create them and documents the privileges.
 ///
@@ -74,18 +78,19 @@ use super::{
 pub struct PostgresStore {
     pool: PgPool,
     sql: Arc<Statements>,
+    probe: Probe,
     sweeps: Sweeps,
 }
 
 impl PostgresStore {
     fn new(pool: PgPool, statements: Statements) -> Self {
-        Self { pool, sql: Arc::new(statements), sweeps: Sweeps::default() }
+        Self { pool, sql: Arc::new(statements), probe: Probe::default(), sweeps: Sweeps::default() }
     }
 
     /// Returns the rows of one statement, and leaves no connection in an unclean state.
     async fn rows(&self, query: PgQuery<'_>) -> Result<Vec<PgRow>, PostgresStoreError> {
         let began = Instant::now();
-        let mut lease = within(TIMEOUT, async { Ok(Lease::of(&self.pool).await?) }).await?;
+        let mut lease = Lease::of(&self.pool, &self.probe, TIMEOUT).await?;
         let left = TIMEOUT.saturating_sub(began.elapsed());
         let rows = within(left, async { Ok(query.fetch_all(lease.connection()).await?) }).await;
         lease.end(rows)
@@ -116,14 +121,14 @@ impl PostgresStore {
         Ok(listed)
     }
 
-    fn sweep(&self) {
+    /// Removes expired sessions alongside requests.
+    fn sweep_alongside(&self) {
         let store = self.clone();
         self.sweeps.start(move || {
             let store = store.clone();
             async move {
-                let removed = store.row(sqlx::query(store.sql.sweep.clone()).bind(SWEEP_SIZE)).await;
                 // After a failure, the next sweep tries again. Expired sessions are not accepted in the meantime.
-                removed.is_ok_and(|row| row.try_get::<i64, _>(0).is_ok_and(|removed| removed >= SWEEP_SIZE))
+                store.sweep_batch().await.is_ok_and(|removed| removed >= SWEEP_SIZE)
             }
         });
     }
@@ -134,7 +139,7 @@ impl RefreshStore for PostgresStore {
 
     async fn create(&self, session: NewRecord) -> Result<Created, PostgresStoreError> {
         let row = self.row(bind_new(sqlx::query(self.sql.insert.clone()), &session)).await?;
-        self.sweep();
+        self.sweep_alongside();
         Ok(Created::Done(as_stored(session.begin(time(&row, "created_at")?))))
     }
 

@@ -10,6 +10,7 @@ use super::{
     connection::{Lease, TIMEOUT, within},
     error::{PostgresStoreError, Reason},
     names::Names,
+    probe::Probe,
     schema,
     sql::Statements,
 };
@@ -156,7 +157,7 @@ impl PostgresStoreOptions {
         let names = self.names()?;
         let statements = Statements::new(&names);
         within(OPENING, async {
-            let mut lease = Lease::of(&pool).await?;
+            let mut lease = Lease::of(&pool, &Probe::default(), OPENING).await?;
             let prepared = schema::prepare(lease.connection(), &names, &statements).await;
             lease.end(prepared)
         })

@@ -1,0 +1,57 @@
+//! What operators do with a store besides keeping sessions in it.
+
+use sqlx::{PgPool, Row};
+
+use super::{PostgresStore, SWEEP_SIZE, error::PostgresStoreError};
+use crate::store::{RefreshStore, SessionId};
+
+impl PostgresStore {
+    /// Asks the database for a session that does not exist, as a health check: it needs a connection, the primary, the
+    /// table, and the privilege to read it.
+    ///
+    /// A readiness probe that asks takes a node out of service while the database is down, although requests with a valid
+    /// access token need no database: let it report rather than decide.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a read of a session would fail.
+    pub async fn ping(&self) -> Result<(), PostgresStoreError> {
+        self.read(&SessionId::new("")).await.map(drop)
+    }
+
+    /// Returns the pool of connections, for its statistics.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Removes expired sessions until there are none, and returns their number. The store does this alongside requests, so
+    /// it is needed only where there are none.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a statement fails. What has been removed by then stays removed.
+    pub async fn sweep(&self) -> Result<u64, PostgresStoreError> {
+        let mut removed = 0;
+        loop {
+            let batch = self.sweep_batch().await?;
+            removed += batch.unsigned_abs();
+            if batch < SWEEP_SIZE {
+                return Ok(removed);
+            }
+        }
+    }
+
+    /// Closes the connections: the server hears of it, and logs no broken pipes. Calls after that fail, also those of
+    /// clones and, after [`from_pool`](Self::from_pool), those of the application.
+    ///
+    /// Waits for calls that are being served, so shut down the server of the application first.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Removes expired sessions, at most [`SWEEP_SIZE`].
+    pub(super) async fn sweep_batch(&self) -> Result<i64, PostgresStoreError> {
+        let row = self.row(sqlx::query(self.sql.sweep.clone()).bind(SWEEP_SIZE)).await?;
+        Ok(row.try_get(0)?)
+    }
+}
