@@ -47,6 +47,8 @@ impl Connection {
             .connection_timeout(CLUSTER_CONNECT_TIMEOUT)
             .response_timeout(CLUSTER_RESPONSE_TIMEOUT)
             .overall_response_timeout(Some(RESPONSE_TIMEOUT))
+            // They end a little before the time does: the last answer of the server then says why.
+            .retries(CLUSTER_RETRIES)
             .min_retry_wait(10)
             .max_retry_wait(500)
             .build()?;
@@ -162,6 +164,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CLUSTER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Two seconds of waiting on average, and four at most.
+const CLUSTER_RETRIES: u32 = 13;
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(300)];
 

@@ -70,10 +70,7 @@ impl fmt::Display for RedisStoreError {
                 f.write_str("the session server rejected the user or the password")
             }
             Reason::Unreachable(_) => f.write_str("the session server cannot be reached"),
-            Reason::Refused(code, words) if code == "OOM" => {
-                write!(f, "the session server is full: {code} {words}")
-            }
-            Reason::Refused(code, words) => write!(f, "the session server returned an error: {code} {words}"),
+            Reason::Refused(code, words) => write!(f, "{}: {code} {words}", meaning(code)),
             Reason::TimedOut => f.write_str("the session server did not respond in time"),
             Reason::IdInUse => f.write_str("the id of the new session is already in use"),
             Reason::ForeignId => f.write_str(
@@ -99,6 +96,27 @@ impl fmt::Debug for RedisStoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The `Debug` output of the source is left out, since another crate decides what it reveals.
         f.debug_struct("RedisStoreError").field("message", &self.to_string()).finish_non_exhaustive()
+    }
+}
+
+/// Describes an error that the server reports, for operators, according to its code.
+fn meaning(code: &str) -> &'static str {
+    match code {
+        "CLUSTERDOWN" => {
+            "the cluster does not serve all its slots: bring the missing master back, or set \
+             `cluster-require-full-coverage no` so that the others go on"
+        }
+        "LOADING" => "the session server is still loading its data",
+        "MISCONF" => "the session server cannot write to its disk, and therefore refuses writes",
+        "NOAUTH" | "WRONGPASS" => "the session server rejected the user or the password: correct the URL",
+        "NOPERM" => {
+            "the session server's user lacks a permission: `RedisStore` lists those that it needs, and its options set the \
+             prefix of the keys"
+        }
+        "NOREPLICAS" => "the session server has too few replicas, and therefore refuses writes",
+        "OOM" => "the session server is full",
+        "READONLY" => "the session server is a replica: connect to the master",
+        _ => "the session server returned an error",
     }
 }
 

@@ -126,6 +126,36 @@ async fn hung_master_is_a_timely_error() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_without_all_its_slots_says_so_and_what_to_do() {
+    let mut cluster = RedisCluster::start();
+    let store = open_cluster(&cluster).await;
+    let mut records = Vec::new();
+    for subject in 0..12 {
+        records.push(sign_in(&store, &format!("ada {subject}")).await);
+    }
+    cluster.masters()[1].kill();
+    let mut other = admin(&cluster.urls()[0]).await;
+    while !run::<String>(&mut other, "cluster info").await.contains("cluster_state:fail") {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let began = Instant::now();
+    let outcomes = join_all(records.iter().map(|record| store.read(&record.id))).await;
+    assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
+    let errors: Vec<_> =
+        outcomes.iter().map(|outcome| outcome.as_ref().map(drop).expect_err("no slot is served")).collect();
+    let told = errors.iter().filter(|error| {
+        let error = error.to_string();
+        error.contains("CLUSTERDOWN") && error.contains("`cluster-require-full-coverage no`")
+    });
+    assert!(told.count() > errors.len() / 2, "{errors:?}");
+    cluster.masters()[1].restart();
+    cluster.wait();
+    for record in &records {
+        assert_eq!(read(&store, record).await.as_ref(), Some(record));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_that_move_are_followed_while_in_use() {
     let mut cluster = RedisCluster::start();
     let store = open_cluster(&cluster).await;
