@@ -7,7 +7,7 @@ use tower_cookie_jwt::{
     testing::store_contract,
 };
 
-use crate::servers::{Authority, Postgres, Redis};
+use crate::servers::{Authority, Postgres, Redis, RedisCluster};
 
 const TAG_KEY: &str = "fedcba9876543210fedcba9876543210";
 
@@ -55,4 +55,20 @@ async fn redis_is_verified_against_the_given_authority() {
     let name = options().connect(&format!("rediss://127.0.0.1:{port}"), TAG_KEY).await;
     name.map(drop).expect_err("the certificate has another name");
     RedisStore::connect(&url, TAG_KEY).await.map(drop).expect_err("the system does not know the authority");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_cluster_is_verified_against_the_given_authority() {
+    let authority = Authority::of_address();
+    let cluster = RedisCluster::start_with_tls(&authority);
+    let root = std::fs::read(authority.root()).expect("it is there");
+    let urls = cluster.urls().into_iter().map(|url| url.replace("redis://", "rediss://"));
+    let urls: Vec<_> = urls.collect();
+    let store =
+        RedisStore::options().with_root_certificate(root).connect_cluster(urls.clone(), TAG_KEY).await;
+    store_contract(&store.expect("its name and authority are right")).await;
+    RedisStore::connect_cluster(urls, TAG_KEY)
+        .await
+        .map(drop)
+        .expect_err("the system does not know the authority");
 }

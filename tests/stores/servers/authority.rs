@@ -14,13 +14,22 @@ pub(crate) struct Authority {
 impl Authority {
     /// Makes an authority, and a certificate for `localhost`.
     pub(crate) fn new() -> Self {
+        Self::with("DNS:localhost")
+    }
+
+    /// Makes an authority, and a certificate for `127.0.0.1`.
+    pub(crate) fn of_address() -> Self {
+        Self::with("IP:127.0.0.1")
+    }
+
+    fn with(name: &str) -> Self {
         let authority = Self { folder: tempfile::tempdir().expect("a temporary folder") };
         let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
         let own = ["-x509", "-days", "2", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem"];
         authority.openssl(&[&["req"], &key[..], &own[..]].concat());
         let wanted = ["-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr"];
         authority.openssl(&[&["req"], &key[..], &wanted[..]].concat());
-        let names = "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n";
+        let names = format!("subjectAltName={name}\nbasicConstraints=CA:FALSE\n");
         std::fs::write(authority.path("names"), names).expect("the folder is writable");
         authority.openssl(&[
             "x509",

@@ -39,8 +39,7 @@ impl Redis {
     pub(crate) fn start_with_tls(authority: &Authority) -> (Self, u16) {
         let port = Port::free();
         let number = port.number();
-        let [certificate, key, root] = [authority.certificate(), authority.key(), authority.root()]
-            .map(|path| path.display().to_string());
+        let [certificate, key, root] = files_of(authority);
         let tls = number.to_string();
         let arguments = [
             "--tls-port",
@@ -55,6 +54,31 @@ impl Redis {
             "no",
         ];
         (Self::start_on(Some(port), &arguments), number)
+    }
+
+    /// Starts a master of a cluster that speaks only TLS.
+    pub(super) fn start_tls_master(authority: &Authority) -> Self {
+        let bus = Port::free();
+        let (number, [certificate, key, root]) = (bus.number().to_string(), files_of(authority));
+        let arguments = [
+            "--cluster-enabled",
+            "yes",
+            "--cluster-node-timeout",
+            "1000",
+            "--cluster-port",
+            &number,
+            "--tls-cluster",
+            "yes",
+            "--tls-cert-file",
+            &certificate,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &root,
+            "--tls-auth-clients",
+            "no",
+        ];
+        Self::start_on(Some(bus), &arguments)
     }
 
     fn start_on(second: Option<Port>, arguments: &[&str]) -> Self {
@@ -109,12 +133,21 @@ impl Redis {
     }
 }
 
+/// The certificate of the server, its key, and the certificate of the authority.
+fn files_of(authority: &Authority) -> [String; 3] {
+    [authority.certificate(), authority.key(), authority.root()].map(|path| path.display().to_string())
+}
+
 fn start(port: u16, folder: &TempDir, arguments: &[String]) -> Process {
     let port = port.to_string();
     let data = folder.path().to_str().expect("temporary folders have plain names");
     // Valkey's server takes the same arguments.
     let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
-    let mut command = vec![&*program, "--bind", "127.0.0.1", "--port", &port, "--dir", data];
+    let plain = ["--port", &port];
+    let tls = ["--port", "0", "--tls-port", &port];
+    let speaks_only_tls = arguments.iter().any(|argument| argument == "--tls-cluster");
+    let mut command = vec![&*program, "--bind", "127.0.0.1", "--dir", data];
+    command.extend_from_slice(if speaks_only_tls { &tls[..] } else { &plain });
     command.extend(["--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
     command.extend(arguments.iter().map(String::as_str));
     Process::start(folder.path(), &program, &command)
