@@ -74,7 +74,10 @@ impl IntoResponse for ClaimsRejection {
     }
 }
 
-/// A request without a signed-in user, and its answer: as
+/// A request without a signed-in user, and its answer.
+///
+/// It counts as refused, in the log and in the events of the sessions, once it is made: a handler that also serves
+/// anonymous visitors takes `Option<Claims<C>>` rather than a `Result`. The answer is as
 /// [`with_rejection`](crate::session::SessionsBuilder::with_rejection) builds it, or else problem details.
 #[derive(Clone)]
 pub struct Unauthenticated {

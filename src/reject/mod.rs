@@ -66,10 +66,13 @@ pub(crate) fn refuse<B>(hook: &impl Reject<B>, refusal: Refusal, request: &Parts
 /// Answers a request that an extractor refuses, as the sessions have it answered or else with problem details.
 #[cfg(feature = "axum")]
 pub(crate) fn refuse_in_handler(refusal: Refusal, request: &Parts) -> Response<Bytes> {
-    match SharedReject::of(&request.extensions) {
+    let mut response = match SharedReject::of(&request.extensions) {
         Some(hook) => refuse(hook, refusal, request),
         None => refuse(&ProblemJson, refusal, request),
-    }
+    };
+    // A handler may have run by the time this is sent, and cookies that were set meanwhile must stay.
+    response.extensions_mut().remove::<RefusedByLayer>();
+    response
 }
 
 /// Answers a refused request, and inserts the refusal into the extensions of the response.

@@ -2,8 +2,10 @@
 
 use std::{
     any::{Any, type_name},
+    cell::Cell,
+    collections::BTreeSet,
     fmt,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -34,9 +36,29 @@ impl SharedReject {
     }
 }
 
+impl SharedReject {
+    fn answer(&self, refusal: &Refusal, request: &Parts) -> Response<Bytes> {
+        // Cleared also if the hook panics.
+        struct Outside(bool);
+        impl Drop for Outside {
+            fn drop(&mut self) {
+                INSIDE.set(self.0);
+            }
+        }
+        let _outside = Outside(INSIDE.replace(true));
+        self.0.reject(refusal, request)
+    }
+}
+
+thread_local! {
+    /// Whether a shared hook is running. One that leaves a refusal to [`DefaultReject`] gets a bare status from it, not
+    /// itself again.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
 impl<B: From<Bytes>> Reject<B> for SharedReject {
     fn reject(&self, refusal: &Refusal, request: &Parts) -> Response<B> {
-        self.0.reject(refusal, request).map(B::from)
+        self.answer(refusal, request).map(B::from)
     }
 }
 
@@ -53,13 +75,14 @@ impl fmt::Debug for SharedReject {
 /// `Vec<u8>`, `String`, `http_body_util::Full<Bytes>` and axum's `Body` (the latter two with the feature `axum` or
 /// `tonic`); for other types that are `From<Bytes>`, pass
 /// [`Sessions::rejection`](crate::Sessions::rejection) to the layer's `with_rejection`. Where neither has been done, the
-/// response is a bare status, and the log says so.
+/// response is a bare status, and the log says so. A hook of the sessions that itself calls this one gets a bare status.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DefaultReject;
 
 impl<B: Default + 'static> Reject<B> for DefaultReject {
     fn reject(&self, refusal: &Refusal, request: &Parts) -> Response<B> {
         SharedReject::of(&request.extensions)
+            .filter(|_| !INSIDE.get())
             .and_then(|hook| reject_as(hook, refusal, request))
             .unwrap_or_else(|| answer(refusal, B::default()))
     }
@@ -74,12 +97,18 @@ fn reject_as<B: Default + 'static>(
     refusal: &Refusal,
     request: &Parts,
 ) -> Option<Response<B>> {
-    let (head, bytes) = hook.0.reject(refusal, request).into_parts();
+    let (head, bytes) = hook.answer(refusal, request).into_parts();
     let body = if bytes.is_empty() { Some(B::default()) } else { body_from(bytes) };
-    if body.is_none() {
+    if body.is_none() && is_new(type_name::<B>()) {
         trace::body_not_from_bytes(type_name::<B>());
     }
     body.map(|body| Response::from_parts(head, body))
+}
+
+/// Returns `true` once for each body type: whoever is refused must not be able to fill the log.
+fn is_new(body: &'static str) -> bool {
+    static TOLD: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(body)
 }
 
 /// Converts bytes to a body type. Rust cannot ask whether any `B` is `From<Bytes>`, so these are those that are known.
@@ -91,7 +120,7 @@ fn body_from<B: 'static>(bytes: Bytes) -> Option<B> {
     } else if let Some(slot) = slot.downcast_mut::<Option<Vec<u8>>>() {
         *slot = Some(bytes.into());
     } else if let Some(slot) = slot.downcast_mut::<Option<String>>() {
-        *slot = String::from_utf8(bytes.into()).ok();
+        *slot = Some(String::from_utf8_lossy(&bytes).into_owned());
     } else {
         put_into_framework_body(slot, bytes);
     }

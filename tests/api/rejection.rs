@@ -13,7 +13,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_cookie_jwt::{
     Claims, MemoryStore, RequireLayer, Sessions,
     axum::XsrfToken,
-    reject::{DefaultReject, GrpcStatus, ProblemJson, Refusal, Reject, reject_fn},
+    reject::{DefaultReject, GrpcStatus, ProblemJson, RedirectToLogin, Refusal, Reject, reject_fn},
     session::SessionError,
 };
 
@@ -163,6 +163,30 @@ async fn a_body_type_that_cannot_carry_the_answer_gets_a_bare_status_and_the_log
     assert_eq!(response.headers()["www-authenticate"], "Bearer");
     let log = log.text();
     assert!(log.contains("ERROR") && log.contains("`u8`") && log.contains("sessions.rejection()"), "{log}");
+}
+
+/// A stack that overflows would end the process.
+#[tokio::test]
+async fn a_hook_that_leaves_a_refusal_to_the_default_gets_a_bare_status() {
+    let leaving = reject_fn(|refusal: &Refusal, request: &Parts| match refusal.status() {
+        StatusCode::FORBIDDEN => plain(refusal, request),
+        _ => DefaultReject.reject(refusal, request),
+    });
+    let to_login = RedirectToLogin::new("/login", DefaultReject).expect("a path");
+    for sessions in [sessions_with(DefaultReject), sessions_with(leaving), sessions_with(to_login)] {
+        let app = Router::new()
+            .route("/me", get(async |_: Claims<()>| "me"))
+            .route_layer(sessions.layer().optional())
+            .route("/strict", get(async || "me").route_layer(sessions.layer()))
+            .merge(
+                Router::new()
+                    .route_service("/refresh", sessions.refresh_service())
+                    .route_layer(sessions.layer()),
+            );
+        for request in [Request::get("/me"), Request::get("/strict"), Request::post("/refresh")] {
+            assert_eq!(refused(&app, request).await, (401, false, String::new()));
+        }
+    }
 }
 
 #[tokio::test]
