@@ -416,7 +416,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let event = WriteEvent::Narrowed { presented: token.generation };
         match inner.records.update_raising(write, event).await? {
             Update::Done(_) => {}
-            Update::Conflict => return Err(Unavailable::contended().into()),
+            Update::Conflict => return Err(RefreshError::Unavailable),
             Update::Gone => return Err(RefreshError::ENDED),
         }
         let expires_at = unix_seconds(access_expiry(&inner.lifetimes, now, record.absolute_expires_at));

@@ -12,7 +12,7 @@ use super::registered::{self, RESERVED};
 use crate::error::ConfigError;
 
 /// Refuses a claims type that could never be read from a token: one that is no object, or has a field with the name of
-/// a registered claim. Such a claim never reaches the application's type.
+/// a registered claim. Such a claim never reaches the application's type, so that an optional field would always be empty.
 ///
 /// Of a map, a type with flattened fields or an enum, nothing is known before there are claims.
 pub(super) fn check<C: DeserializeOwned>(
@@ -24,8 +24,8 @@ pub(super) fn check<C: DeserializeOwned>(
             match fields.iter().find_map(|field| Some((field, accessor(field)?))) {
                 None => Ok(()),
                 Some((field, accessor)) => Err(ConfigError::new(format!(
-                    "the claims type `{name}` has a field `{field}`, which is a registered claim and read with \
-                     `Claims::{accessor}`; remove or rename the field"
+                    "the claims type `{name}` has a field or an alias `{field}`, which is a registered claim and read with \
+                     `Claims::{accessor}`; remove or rename it"
                 ))),
             }
         }
