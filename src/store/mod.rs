@@ -20,7 +20,7 @@ pub(crate) use self::record::{DEFAULT_ABSOLUTE, DEFAULT_IDLE};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisStore, RedisStoreError, RedisStoreOptions};
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::{SqliteStore, SqliteStoreError};
+pub use self::sqlite::{SqliteStore, SqliteStoreError, SqliteStoreOptions};
 pub use self::{
     contract::{Created, RefreshStore, Snapshot, Update},
     memory::MemoryStore,

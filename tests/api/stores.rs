@@ -153,6 +153,22 @@ mod sqlite {
     }
 
     /// The call begins long before it is its turn to write.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_timeout_can_be_chosen() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("hurried.sqlite");
+        let (_, record) = signed_in(&path).await;
+        let hurried = SqliteStore::options().with_timeout(Duration::from_millis(200)).open(&path).await;
+        let hurried = hurried.expect("it opens");
+        let patient = SqliteStore::options().with_timeout(Duration::MAX).open(&path).await.expect("it opens");
+        let other = writer(&path).await;
+        let began = Instant::now();
+        hurried.update(&record, Stamps::default()).await.expect_err("another process writes");
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+        drop(other);
+        assert!(patient.update(&record, Stamps::default()).await.expect("it writes").is_done());
+    }
+
     #[tokio::test]
     async fn a_write_held_behind_a_lock_takes_the_time_at_which_it_gets_the_lock() {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -280,6 +296,12 @@ mod sqlite {
         signed_in(&chosen).await;
         let mode = std::fs::metadata(&chosen).expect("it is there").permissions().mode() & 0o777;
         assert_eq!(mode, 0o640, "an existing file keeps its mode");
+
+        let link = folder.path().join("link.sqlite");
+        std::os::unix::fs::symlink("target.sqlite", &link).expect("the folder is writable");
+        signed_in(&link).await;
+        let target = std::fs::metadata(folder.path().join("target.sqlite")).expect("it is there");
+        assert_eq!(target.permissions().mode() & 0o777, 0o600, "what a link leads to");
     }
 
     #[tokio::test]
@@ -341,8 +363,17 @@ mod sqlite {
         let again = SqliteStore::open(&path).await.expect("it opens again");
         assert_eq!(again.read(&record.id).await.expect("it reads").record, Some(record));
         again.close().await.expect("it closes");
+        again.close().await.expect("it is closed already");
         let log = std::fs::metadata(folder.path().join("operated.sqlite-wal")).map_or(0, |log| log.len());
         assert_eq!(log, 0, "the log is in the file");
+
+        let mut reader = raw(&path, "rw").await;
+        sqlx::raw_sql("BEGIN; SELECT count(*) FROM sessions").execute(&mut reader).await.expect("it reads");
+        let hurried = SqliteStore::options().with_timeout(Duration::from_millis(200));
+        let store = hurried.open(&path).await.expect("it opens");
+        store.create(NewRecord::new(store.new_id("ada"), "ada", [7; 32])).await.expect("it writes");
+        let busy = store.close().await.expect_err("another process reads what is in the log").to_string();
+        assert!(busy.contains("still in use by another process"), "{busy}");
     }
 
     async fn raw(path: &std::path::Path, mode: &str) -> sqlx::SqliteConnection {

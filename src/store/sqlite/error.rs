@@ -11,6 +11,8 @@ pub(super) enum Reason {
     Database(sqlx::Error),
     Path(io::Error),
     NoWal,
+    /// Another process reads what is in the write-ahead log.
+    StillRead,
     /// A table of a later version of this crate; its version.
     Newer(i64),
     /// A stored number or blob that no record can have; the column.
@@ -20,6 +22,12 @@ pub(super) enum Reason {
 impl SqliteStoreError {
     pub(super) const fn corrupt(column: &'static str) -> Self {
         Self { reason: Reason::Corrupt(column) }
+    }
+}
+
+impl From<Reason> for SqliteStoreError {
+    fn from(reason: Reason) -> Self {
+        Self { reason }
     }
 }
 
@@ -39,6 +47,9 @@ impl fmt::Display for SqliteStoreError {
             Reason::Database(sqlx::Error::ColumnDecode { .. }) => f.write_str("a stored session is corrupt"),
             Reason::Database(error) => f.write_str(meaning(error)),
             Reason::Path(_) => f.write_str("the path of the session database is unusable"),
+            Reason::StillRead => f.write_str(
+                "the session database was closed, but its write-ahead log is still in use by another process",
+            ),
             Reason::NoWal => f.write_str("the session database cannot keep a write-ahead log"),
             Reason::Newer(version) => write!(
                 f,
@@ -54,7 +65,7 @@ impl StdError for SqliteStoreError {
         match &self.reason {
             Reason::Database(error) => Some(error),
             Reason::Path(error) => Some(error),
-            Reason::NoWal | Reason::Newer(_) | Reason::Corrupt(_) => None,
+            Reason::NoWal | Reason::StillRead | Reason::Newer(_) | Reason::Corrupt(_) => None,
         }
     }
 }

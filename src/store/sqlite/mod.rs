@@ -1,9 +1,10 @@
 mod error;
 mod operate;
+mod options;
 mod rows;
 mod schema;
 
-pub use self::error::SqliteStoreError;
+pub use self::{error::SqliteStoreError, options::SqliteStoreOptions};
 
 use std::{
     fmt,
@@ -11,10 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{
-    ConnectOptions, Connection,
-    sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqliteSynchronous};
 
 use self::{
     error::{Reason, is_busy},
@@ -65,6 +63,8 @@ pub struct SqliteStore {
     /// A single connection, unless the application supplies the pool. The writers of one process then queue in
     /// order instead of competing for SQLite's lock by polling it.
     writer: SqlitePool,
+    /// Whether both are the pool of the application.
+    is_one_pool: bool,
     clock: SharedClock,
     sweeps: Sweeps,
 }
@@ -73,7 +73,7 @@ impl SqliteStore {
     /// Opens the file at `path`, and creates the file and the table `sessions` if they do not exist.
     ///
     /// The directory must exist. A call to the store fails after waiting 5 seconds for a connection, or 5 more
-    /// seconds for other processes that write to the file.
+    /// seconds for other processes that write to the file ([`with_timeout`](SqliteStoreOptions::with_timeout)).
     ///
     /// # Errors
     ///
@@ -81,15 +81,7 @@ impl SqliteStore {
     /// (`:memory:` is not accepted), or if it contains a table `sessions` with other columns or of a later version
     /// that is not compatible.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteStoreError> {
-        let options = options_for(path.as_ref())?;
-        keep_from_others(options.get_filename());
-        let mut first = options.clone().create_if_missing(true).connect().await?;
-        enter_wal(&mut first).await?;
-        schema::prepare(&mut first).await?;
-        let writer = pool_of(1).connect_with(options.clone()).await?;
-        let reader = pool_of(READERS).connect_lazy_with(options);
-        first.close().await?;
-        Ok(Self::new(reader, writer))
+        Self::options().open(path).await
     }
 
     /// Creates a store over the database of `pool`, and creates the table `sessions` if it does not exist; a second
@@ -108,7 +100,7 @@ impl SqliteStore {
         let mut connection = pool.acquire().await?;
         schema::prepare(&mut connection).await?;
         drop(connection);
-        Ok(Self::new(pool.clone(), pool))
+        Ok(Self { is_one_pool: true, ..Self::new(pool.clone(), pool) })
     }
 
     /// Sets the clock that the store reads the time from.
@@ -121,7 +113,7 @@ impl SqliteStore {
     }
 
     fn new(reader: SqlitePool, writer: SqlitePool) -> Self {
-        Self { reader, writer, clock: SharedClock::default(), sweeps: Sweeps::default() }
+        Self { reader, writer, is_one_pool: false, clock: SharedClock::default(), sweeps: Sweeps::default() }
     }
 
     /// Lists any number of sessions; other readers get the connection between the pages.
@@ -235,11 +227,7 @@ fn options_for(path: &Path) -> Result<SqliteConnectOptions, SqliteStoreError> {
     // `:memory:` stays unchanged: it must fail to enter WAL, not become the name of a file.
     let path = if path == Path::new(":memory:") { Ok(path.to_owned()) } else { std::path::absolute(path) };
     let path = path.map_err(|error| SqliteStoreError { reason: Reason::Path(error) })?;
-    Ok(SqliteConnectOptions::new().filename(path).synchronous(SqliteSynchronous::Full).busy_timeout(TIMEOUT))
-}
-
-fn pool_of(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new().max_connections(connections).acquire_timeout(TIMEOUT)
+    Ok(SqliteConnectOptions::new().filename(path).synchronous(SqliteSynchronous::Full))
 }
 
 /// Creates the file, unless it exists, so that no other user of the machine can read it. SQLite gives the files beside it
@@ -250,6 +238,10 @@ fn keep_from_others(path: &Path) {
     #[cfg(unix)]
     if path != Path::new(":memory:") {
         use std::os::unix::fs::OpenOptionsExt;
+        // Of a link that leads nowhere yet, SQLite would create the target.
+        let target = std::fs::read_link(path).ok();
+        let path =
+            target.and_then(|target| Some(path.parent()?.join(target))).unwrap_or_else(|| path.to_owned());
         let _ = std::fs::OpenOptions::new().append(true).create_new(true).mode(0o600).open(path);
     }
     #[cfg(not(unix))]
@@ -257,13 +249,13 @@ fn keep_from_others(path: &Path) {
 }
 
 /// Switches the database to a write-ahead log. The setting is stored in the file.
-async fn enter_wal(connection: &mut SqliteConnection) -> Result<(), SqliteStoreError> {
-    let deadline = Instant::now() + TIMEOUT;
+async fn enter_wal(connection: &mut SqliteConnection, limit: Duration) -> Result<(), SqliteStoreError> {
+    let began = Instant::now();
     loop {
         match sqlx::query_scalar::<_, String>(WAL).fetch_one(&mut *connection).await {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(_) => return Err(SqliteStoreError { reason: Reason::NoWal }),
-            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+            Err(error) if is_busy(&error) && began.elapsed() < limit => {
                 // Another process is opening the file. SQLite does not wait for the lock that changing the
                 // journal mode requires, but it does wait for this one.
                 sqlx::raw_sql("BEGIN EXCLUSIVE; COMMIT").execute(&mut *connection).await?;
@@ -275,7 +267,6 @@ async fn enter_wal(connection: &mut SqliteConnection) -> Result<(), SqliteStoreE
 
 /// Waits for its turn to write here, and not at the first statement that writes.
 const WRITE: &str = "BEGIN IMMEDIATE";
-const TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 const SWEEP_SIZE: i32 = 100;
 /// The number of records of a subject that one statement reads.

@@ -1,6 +1,10 @@
 //! What operators do with a store besides keeping sessions in it.
 
-use super::{SWEEP_SIZE, SqliteStore, error::SqliteStoreError, rows::SWEEP};
+use super::{
+    SWEEP_SIZE, SqliteStore,
+    error::{Reason, SqliteStoreError},
+    rows::SWEEP,
+};
 use crate::store::{RefreshStore, SessionId, millis::ends};
 
 impl SqliteStore {
@@ -39,14 +43,22 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// Returns an error if the log cannot be written, for example because another process is reading. The file is closed
+    /// Returns an error if the log could not be emptied, for example because another process is reading. The file is closed
     /// nevertheless, and nothing is lost.
     pub async fn close(&self) -> Result<(), SqliteStoreError> {
-        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await;
-        self.reader.close().await;
+        if self.writer.is_closed() {
+            return Ok(());
+        }
+        if !self.is_one_pool {
+            // Its readers would keep the log from being emptied.
+            self.reader.close().await;
+        }
+        let checkpoint = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.writer).await;
         self.writer.close().await;
-        checkpoint?;
-        Ok(())
+        match checkpoint? {
+            0 => Ok(()),
+            _busy => Err(Reason::StillRead.into()),
+        }
     }
 
     /// Removes expired sessions, at most [`SWEEP_SIZE`].
