@@ -49,6 +49,11 @@ async fn redis_is_verified_against_the_given_authority() {
     let store = options().connect(&url, TAG_KEY).await.expect("its name and authority are right");
     store_contract(&store).await;
 
+    let shouted = options().connect(&format!("REDISS://LOCALHOST:{port}"), TAG_KEY).await;
+    shouted.map(drop).expect("schemes and hosts have no case");
+    let plain = options().connect(&format!("redis://localhost:{port}"), TAG_KEY).await.map(drop);
+    let plain = plain.expect_err("a certificate, but no TLS").to_string();
+    assert!(plain.contains("begin it with `rediss://`"), "{plain}");
     let other = std::fs::read(Authority::new().root()).expect("it is there");
     let stranger = RedisStore::options().with_root_certificate(other).connect(&url, TAG_KEY).await;
     stranger.map(drop).expect_err("signed by another authority");

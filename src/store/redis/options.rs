@@ -86,7 +86,7 @@ impl RedisStoreOptions {
     /// the credentials, is not a master or does not permit scripts.
     pub async fn connect(self, url: &str, tag_key: impl AsRef<[u8]>) -> Result<RedisStore, RedisStoreError> {
         let keys = self.keys(tag_key.as_ref())?;
-        check_tls(url)?;
+        self.check_tls(url)?;
         RedisStore::begin(keys, self.timeout, Connection::single(url, self.root_certificate)).await
     }
 
@@ -108,7 +108,7 @@ impl RedisStoreOptions {
     ) -> Result<RedisStore, RedisStoreError> {
         let keys = self.keys(tag_key.as_ref())?;
         let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
-        urls.iter().try_for_each(|url| check_tls(url))?;
+        urls.iter().try_for_each(|url| self.check_tls(url))?;
         RedisStore::begin(keys, self.timeout, Connection::cluster(urls, self.root_certificate)).await
     }
 
@@ -140,6 +140,18 @@ impl RedisStoreOptions {
         Ok(RedisStore::new(keys, self.timeout, Connection::Cluster(cluster)))
     }
 
+    /// Prepares for TLS if the URL asks for it.
+    fn check_tls(&self, url: &str) -> Result<(), ConfigError> {
+        match asks_for_tls(url) {
+            true => prepare_tls(),
+            false if self.root_certificate.is_some() => Err(ConfigError::new(
+                "a root certificate has been given, but the URL of the session server does not ask for TLS: begin it with \
+                 `rediss://`",
+            )),
+            false => Ok(()),
+        }
+    }
+
     fn keys(&self, tag_key: &[u8]) -> Result<Keys, ConfigError> {
         let keys = Keys::new(tag_key)?;
         match &self.prefix {
@@ -158,33 +170,36 @@ impl fmt::Debug for RedisStoreOptions {
     }
 }
 
-/// Prepares for TLS if the URL asks for it.
+/// Installs a provider of cryptography for rustls, unless the process has one.
 ///
-/// The `redis` crate uses the provider of cryptography that the process has installed, and panics if there is none.
-fn check_tls(url: &str) -> Result<(), ConfigError> {
-    if !url.starts_with("rediss:") && !url.starts_with("valkeys:") {
+/// The `redis` crate uses that of the process, and panics if there is none.
+#[cfg(feature = "tls")]
+fn prepare_tls() -> Result<(), ConfigError> {
+    if rustls::crypto::CryptoProvider::get_default().is_some() {
         return Ok(());
     }
-    #[cfg(not(feature = "tls"))]
+    #[cfg(not(feature = "aws-lc-rs"))]
     return Err(ConfigError::new(
+        "TLS needs a provider of cryptography: call `rustls::crypto::CryptoProvider::install_default` with one at the \
+         beginning of `main`, or enable the feature `aws-lc-rs`",
+    ));
+    #[cfg(feature = "aws-lc-rs")]
+    {
+        // An error means that another thread was faster, with a provider that is as good.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        Ok(())
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn prepare_tls() -> Result<(), ConfigError> {
+    Err(ConfigError::new(
         "the URL of the session server asks for TLS: enable the feature `tls` of tower-cookie-jwt, or give a connection of \
          your own with `RedisStore::from_manager`",
-    ));
-    #[cfg(feature = "tls")]
-    {
-        if rustls::crypto::CryptoProvider::get_default().is_some() {
-            return Ok(());
-        }
-        #[cfg(not(feature = "aws-lc-rs"))]
-        return Err(ConfigError::new(
-            "TLS needs a provider of cryptography: call `rustls::crypto::CryptoProvider::install_default` with one at the \
-             beginning of `main`, or enable the feature `aws-lc-rs`",
-        ));
-        #[cfg(feature = "aws-lc-rs")]
-        {
-            // An error means that another thread was faster, with a provider that is as good.
-            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-            Ok(())
-        }
-    }
+    ))
+}
+
+/// Whether the URL asks for TLS, as the `redis` crate reads it. Of what is no URL, that crate says so.
+fn asks_for_tls(url: &str) -> bool {
+    redis::parse_redis_url(url).is_some_and(|url| matches!(url.scheme(), "rediss" | "valkeys"))
 }
