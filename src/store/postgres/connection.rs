@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use super::{
     error::{PostgresStoreError, Reason},
-    probe::{Finding, Probe},
+    probe::{Finding, Leased, Probe},
 };
 
 /// A connection that returns to the pool only if it is known to be in a clean state.
@@ -17,7 +17,10 @@ use super::{
 /// dropped midway because the client has disconnected, the connection returns to the pool once the unread response
 /// has been drained; closing it would let every disconnecting client cost a connection. No call ever receives a
 /// connection with the remains of another call's response.
-pub(super) struct Lease(Option<PoolConnection<Postgres>>);
+pub(super) struct Lease {
+    connection: Option<PoolConnection<Postgres>>,
+    _counted: Leased,
+}
 
 impl Lease {
     /// Waits for a connection of the pool, or for `limit`. Fails earlier while the server refuses connections.
@@ -26,11 +29,13 @@ impl Lease {
         probe: &Probe,
         limit: Duration,
     ) -> Result<Self, PostgresStoreError> {
-        let of_pool = pool.clone();
+        let (of_pool, counting) = (pool.clone(), probe.clone());
         // Spawned, so that it continues if the caller is dropped. Otherwise a connection that is being opened or
         // pinged would be lost.
-        let mut lease =
-            tokio::spawn(async move { of_pool.acquire().await.map(|connection| Self(Some(connection))) });
+        let mut lease = tokio::spawn(async move {
+            let connection = of_pool.acquire().await?;
+            Ok(Self { connection: Some(connection), _counted: counting.lease() })
+        });
         let mut cause = None;
         let overdue = tokio::time::sleep(limit);
         tokio::pin!(overdue);
@@ -47,19 +52,20 @@ impl Lease {
                 finding = probe.next(pool) => match finding {
                     Finding::Fatal(error) => return Err(error),
                     Finding::Passing(error) => cause = Some(error),
+                    Finding::Clear => cause = None,
                 },
             }
         }
     }
 
     pub(super) fn connection(&mut self) -> &mut PgConnection {
-        self.0.as_mut().expect("a lease holds its connection until it ends")
+        self.connection.as_mut().expect("a lease holds its connection until it ends")
     }
 
     /// Returns the connection to the pool if the work succeeded. Otherwise closes it without waiting for the server,
     /// which frees its place in the pool immediately.
     pub(super) fn end<T, E>(mut self, outcome: Result<T, E>) -> Result<T, E> {
-        let connection = self.0.take();
+        let connection = self.connection.take();
         match &outcome {
             Ok(_) => give_back(connection, RETURN),
             Err(_) => drop(connection.map(PoolConnection::detach)),
@@ -70,7 +76,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        give_back(self.0.take(), RETURN_MIDWAY);
+        give_back(self.connection.take(), RETURN_MIDWAY);
     }
 }
 

@@ -10,12 +10,16 @@ mod sql;
 
 pub use self::{error::PostgresStoreError, options::PostgresStoreOptions};
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sqlx::{PgPool, Row, postgres::PgRow};
 
 use self::{
-    connection::{Lease, TIMEOUT, within},
+    connection::{Lease, within},
     probe::Probe,
     rows::{PgQuery, bind_new, bind_update, escape, snapshot, time, written},
     sql::Statements,
@@ -30,7 +34,7 @@ use super::{
 /// A store that keeps sessions in PostgreSQL, version 12 or later, for applications on several machines.
 ///
 /// Times come from the server's clock, so the clocks of the nodes that share the database need not agree. Every call
-/// fails after 5 seconds, and the store recovers automatically once the server is back. The number of sessions is not
+/// fails after 5 seconds ([`with_timeout`](PostgresStoreOptions::with_timeout)), and the store recovers automatically once the server is back. The number of sessions is not
 /// limited. Expired sessions are removed alongside requests, once the hour in which they ended is over. Clones share
 /// the connections.
 ///
@@ -80,18 +84,19 @@ pub struct PostgresStore {
     sql: Arc<Statements>,
     probe: Probe,
     sweeps: Sweeps,
+    timeout: Duration,
 }
 
 impl PostgresStore {
-    fn new(pool: PgPool, statements: Statements) -> Self {
-        Self { pool, sql: Arc::new(statements), probe: Probe::default(), sweeps: Sweeps::default() }
+    fn new(pool: PgPool, statements: Statements, timeout: Duration) -> Self {
+        Self { pool, sql: Arc::new(statements), probe: Probe::default(), sweeps: Sweeps::default(), timeout }
     }
 
     /// Returns the rows of one statement, and leaves no connection in an unclean state.
     async fn rows(&self, query: PgQuery<'_>) -> Result<Vec<PgRow>, PostgresStoreError> {
         let began = Instant::now();
-        let mut lease = Lease::of(&self.pool, &self.probe, TIMEOUT).await?;
-        let left = TIMEOUT.saturating_sub(began.elapsed());
+        let mut lease = Lease::of(&self.pool, &self.probe, self.timeout).await?;
+        let left = self.timeout.saturating_sub(began.elapsed());
         let rows = within(left, async { Ok(query.fetch_all(lease.connection()).await?) }).await;
         lease.end(rows)
     }

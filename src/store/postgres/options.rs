@@ -38,6 +38,7 @@ pub struct PostgresStoreOptions {
     schema: String,
     table: String,
     max_connections: u32,
+    timeout: Duration,
 }
 
 impl PostgresStore {
@@ -68,7 +69,12 @@ impl PostgresStore {
 
 impl PostgresStoreOptions {
     pub(super) fn new() -> Self {
-        Self { schema: "public".to_owned(), table: "sessions".to_owned(), max_connections: 10 }
+        Self {
+            schema: "public".to_owned(),
+            table: "sessions".to_owned(),
+            max_connections: 10,
+            timeout: TIMEOUT,
+        }
     }
 
     /// Sets the schema that contains the tables. The schema is created if it does not exist.
@@ -93,6 +99,17 @@ impl PostgresStoreOptions {
     /// Zero counts as one. All nodes together must stay below the server's `max_connections`. Defaults to 10.
     pub const fn with_max_connections(mut self, connections: u32) -> Self {
         self.max_connections = if connections == 0 { 1 } else { connections };
+        self
+    }
+
+    /// Sets the time after which a call fails. Listing and ending many sessions apply it to each batch.
+    ///
+    /// The server itself cancels a statement of a store opened with [`connect`](Self::connect) after four fifths of it, and
+    /// a wait for a lock after three fifths.
+    ///
+    /// Defaults to 5 seconds.
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -122,8 +139,7 @@ impl PostgresStoreOptions {
 
     /// Opens a store in the database at `url`, with a connection pool of its own.
     ///
-    /// The URL has the format of sqlx: `postgres://user:password@host:port/database?sslmode=verify-full`. The server
-    /// cancels a statement of these connections after 4 seconds, and each call fails after 5.
+    /// The URL has the format of sqlx: `postgres://user:password@host:port/database?sslmode=verify-full`.
     ///
     /// # Errors
     ///
@@ -131,7 +147,7 @@ impl PostgresStoreOptions {
     /// does not let the tables be made or brought up to date, when the database is not encoded in UTF-8, or
     /// when its tables belong to another application, or to a later version that is not compatible.
     pub async fn connect(self, url: &str) -> Result<PostgresStore, PostgresStoreError> {
-        let (names, options) = (self.names()?, options_for(url)?);
+        let (names, options) = (self.names()?, options_for(url, self.timeout)?);
         let statements = Statements::new(&names);
         within(OPENING, async {
             // Not through the pool, which retries for a while and then cannot tell what failed.
@@ -141,12 +157,13 @@ impl PostgresStoreOptions {
             Ok(())
         })
         .await?;
-        Ok(PostgresStore::new(pool_of(self.max_connections).connect_lazy_with(options), statements))
+        let pool = pool_of(self.max_connections, self.timeout).connect_lazy_with(options);
+        Ok(PostgresStore::new(pool, statements, self.timeout))
     }
 
     /// Opens a store in the database of `pool`.
     ///
-    /// The pool determines how its connections are configured. Each call still fails after 5 seconds; to make the
+    /// The pool determines how its connections are configured. Each call still fails after the timeout; to make the
     /// server give up before that, set `statement_timeout` and `lock_timeout` to less. The isolation level must be
     /// PostgreSQL's default, `read committed`.
     ///
@@ -162,7 +179,7 @@ impl PostgresStoreOptions {
             lease.end(prepared)
         })
         .await?;
-        Ok(PostgresStore::new(pool, statements))
+        Ok(PostgresStore::new(pool, statements, self.timeout))
     }
 
     fn names(&self) -> Result<Names, PostgresStoreError> {
@@ -176,30 +193,36 @@ impl fmt::Debug for PostgresStoreOptions {
             .field("schema", &self.schema)
             .field("table", &self.table)
             .field("max_connections", &self.max_connections)
+            .field("timeout", &self.timeout)
             .finish()
     }
 }
 
-fn options_for(url: &str) -> Result<PgConnectOptions, PostgresStoreError> {
+fn options_for(url: &str, timeout: Duration) -> Result<PgConnectOptions, PostgresStoreError> {
     let options = PgConnectOptions::from_str(url).map_err(Reason::Url)?;
     let options = match options.get_application_name() {
         Some(_) => options,
         None => options.application_name("tower-cookie-jwt"),
     };
+    // At least one, as zero would mean no limit.
+    let fifths = |count: u32| {
+        let part = timeout.min(LONGEST) * count / 5;
+        format!("{}ms", part.as_millis().max(1))
+    };
     Ok(options.options([
-        // Shorter than `TIMEOUT`, because the server's own error says more.
-        ("statement_timeout", "4s"),
-        ("lock_timeout", "3s"),
+        // Shorter than the timeout, because the server's own error says more.
+        ("statement_timeout", &*fifths(4)),
+        ("lock_timeout", &*fifths(3)),
         ("idle_in_transaction_session_timeout", "30s"),
         // A database may have a stricter default, under which concurrent updates fail with errors.
         ("default_transaction_isolation", "read committed"),
     ]))
 }
 
-fn pool_of(connections: u32) -> PgPoolOptions {
+fn pool_of(connections: u32, timeout: Duration) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(TIMEOUT)
+        .acquire_timeout(timeout.min(LONGEST))
         // The pool's own test of idle connections has no time limit: a connection dropped by a firewall would
         // use up the time of the call instead of being replaced.
         .test_before_acquire(false)
@@ -211,6 +234,8 @@ fn pool_of(connections: u32) -> PgPoolOptions {
         })
 }
 
+/// PostgreSQL counts milliseconds in 32 bits, and clocks end, too.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long an idle connection may take to respond to a ping.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// Longer than the limit of a call, because nodes that start at the same time wait for each other's migrations.

@@ -164,7 +164,7 @@ async fn signed_in() -> (Postgres, PostgresStore, SessionRecord) {
 }
 
 /// Keeps all sessions locked for as long as the connection lasts.
-async fn lock(server: &Postgres) -> PgConnection {
+pub(super) async fn lock(server: &Postgres) -> PgConnection {
     let mut other = PgConnection::connect(&server.url()).await.expect("it connects");
     let locking = sqlx::raw_sql("BEGIN; SELECT 1 FROM sessions FOR UPDATE");
     locking.execute(&mut other).await.expect("it locks");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection};
-use tower_cookie_jwt::store::{PostgresStore, PostgresStoreError, RefreshStore};
+use tower_cookie_jwt::store::{PostgresStore, PostgresStoreError, RefreshStore, Stamps};
 
 use super::{open, sign_in};
 use crate::servers::Postgres;
@@ -72,6 +72,22 @@ async fn calls_fail_fast_while_the_server_refuses_connections() {
     assert!(error.contains("refuses connections: is it running"), "{error}");
     server.restart();
     store.ping().await.expect("it is there again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_timeout_can_be_chosen_and_the_server_gives_up_before_it() {
+    let server = Postgres::start();
+    let hurried = PostgresStore::options().with_timeout(Duration::from_secs(1)).connect(&server.url()).await;
+    let hurried = hurried.expect("it opens");
+    let record = sign_in(&hurried, "ada").await.expect("it writes");
+    let lock = super::faults::lock(&server).await;
+    let began = Instant::now();
+    let error = hurried.update(&record, Stamps::default()).await.expect_err("the row is locked");
+    assert!(error.to_string().contains("too long"), "the server itself gives up: {error}");
+    assert!(began.elapsed() < FAST, "{:?}", began.elapsed());
+    lock.close().await.expect("it ends");
+    let patient = PostgresStore::options().with_timeout(Duration::MAX).connect(&server.url()).await;
+    patient.expect("it opens").ping().await.expect("it is there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
