@@ -3,23 +3,25 @@
 use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::{
+    abandoned::{Backend, Canceller, outlast},
     error::{PostgresStoreError, Reason},
     probe::{Finding, Leased, Probe},
 };
 
 /// A connection that returns to the pool only if it is known to be in a clean state.
 ///
-/// After an error or a timeout the connection is closed, so that after a failover the next connection reaches the new
-/// primary, and a server that hangs does not hold the pool's connections. If the future that uses the connection is
-/// dropped midway because the client has disconnected, the connection returns to the pool once the unread response
-/// has been drained; closing it would let every disconnecting client cost a connection. No call ever receives a
-/// connection with the remains of another call's response.
+/// After an error it is closed, so that after a failover the next connection reaches the new primary. After a timeout, and
+/// if the future that uses it is dropped midway because the client has disconnected, it keeps its place in the pool until
+/// the server is done with it: see [`outlast`]. No call ever receives a connection with the remains of another call's
+/// response.
 pub(super) struct Lease {
     connection: Option<PoolConnection<Postgres>>,
-    _counted: Leased,
+    /// How to cancel what the server does for it.
+    cancelled_by: Option<(Canceller, Backend)>,
+    counted: Option<Leased>,
 }
 
 impl Lease {
@@ -27,15 +29,13 @@ impl Lease {
     pub(super) async fn of(
         pool: &PgPool,
         probe: &Probe,
+        canceller: Option<&Canceller>,
         limit: Duration,
     ) -> Result<Self, PostgresStoreError> {
-        let (of_pool, counting) = (pool.clone(), probe.clone());
+        let (of_pool, counting, canceller) = (pool.clone(), probe.clone(), canceller.cloned());
         // Spawned, so that it continues if the caller is dropped. Otherwise a connection that is being opened or
-        // pinged would be lost.
-        let mut lease = tokio::spawn(async move {
-            let connection = of_pool.acquire().await?;
-            Ok(Self { connection: Some(connection), _counted: counting.lease() })
-        });
+        // tried would be lost.
+        let mut lease = tokio::spawn(async move { Self::acquire(of_pool, counting, canceller).await });
         let mut cause = None;
         let overdue = tokio::time::sleep(limit);
         tokio::pin!(overdue);
@@ -58,38 +58,67 @@ impl Lease {
         }
     }
 
+    /// Takes a connection that works from the pool.
+    ///
+    /// The pool's own test of idle connections has no time limit: a connection dropped by a firewall would use up the time
+    /// of the call instead of being replaced.
+    async fn acquire(
+        pool: PgPool,
+        counting: Probe,
+        canceller: Option<Canceller>,
+    ) -> Result<Self, sqlx::Error> {
+        loop {
+            let mut connection = pool.acquire().await?;
+            let cancelled_by = match &canceller {
+                None => None,
+                Some(canceller) => match timeout(SIGN_OF_LIFE, Backend::of(&mut connection)).await {
+                    Ok(Ok(backend)) => Some((canceller.clone(), backend)),
+                    Ok(Err(_)) | Err(_) => {
+                        drop(connection.detach());
+                        continue;
+                    }
+                },
+            };
+            return Ok(Self { connection: Some(connection), cancelled_by, counted: Some(counting.lease()) });
+        }
+    }
+
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         self.connection.as_mut().expect("a lease holds its connection until it ends")
     }
 
-    /// Returns the connection to the pool if the work succeeded. Otherwise closes it without waiting for the server,
-    /// which frees its place in the pool immediately.
-    pub(super) fn end<T, E>(mut self, outcome: Result<T, E>) -> Result<T, E> {
-        let connection = self.connection.take();
+    /// Returns the connection to the pool if the work succeeded, and closes it after an error. After a timeout, the server
+    /// may still be working.
+    pub(super) fn end<T>(mut self, outcome: Result<T, PostgresStoreError>) -> Result<T, PostgresStoreError> {
         match &outcome {
-            Ok(_) => give_back(connection, RETURN),
-            Err(_) => drop(connection.map(PoolConnection::detach)),
+            Ok(_) => self.give_back(),
+            Err(error) if error.is_timeout() => {} // as if dropped midway
+            Err(_) => drop(self.connection.take().map(PoolConnection::detach)),
         }
         outcome
+    }
+
+    /// Returns a connection that is done to the pool, which asks it once more. The pool itself would wait forever.
+    fn give_back(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            tokio::spawn(async move { timeout(RETURN, connection.return_to_pool()).await });
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        give_back(self.connection.take(), RETURN_MIDWAY);
-    }
-}
-
-/// Returns the connection to the pool if it responds to a ping within `limit`. The pool itself would wait forever.
-fn give_back(connection: Option<PoolConnection<Postgres>>, limit: Duration) {
-    let Some(mut connection) = connection else {
-        return;
-    };
-    match Handle::try_current() {
-        Ok(runtime) => {
-            runtime.spawn(async move { tokio::time::timeout(limit, connection.return_to_pool()).await });
+        let Some(connection) = self.connection.take() else { return };
+        let (cancelled_by, counted) = (self.cancelled_by.take(), self.counted.take());
+        match Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(async move {
+                    outlast(connection, cancelled_by).await;
+                    drop(counted);
+                });
+            }
+            Err(_) => drop(connection.detach()),
         }
-        Err(_) => drop(connection.detach()),
     }
 }
 
@@ -98,10 +127,10 @@ pub(super) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, PostgresStoreError>>,
 ) -> Result<T, PostgresStoreError> {
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(Reason::NoAnswer.into()))
+    timeout(limit, work).await.unwrap_or_else(|_| Err(Reason::NoAnswer.into()))
 }
 
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 const RETURN: Duration = Duration::from_secs(5);
-/// Short, because no caller is waiting for the response.
-const RETURN_MIDWAY: Duration = Duration::from_secs(1);
+/// How long an idle connection may take to show that it works.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);

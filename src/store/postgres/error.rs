@@ -43,6 +43,10 @@ impl PostgresStoreError {
         Reason::Corrupt(column).into()
     }
 
+    pub(super) const fn is_timeout(&self) -> bool {
+        matches!(self.reason, Reason::NoAnswer)
+    }
+
     /// What it is if a migration has failed with it.
     pub(super) fn of_migration(self) -> Self {
         match self.reason {

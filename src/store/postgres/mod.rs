@@ -1,3 +1,4 @@
+mod abandoned;
 mod connection;
 mod error;
 mod names;
@@ -19,6 +20,7 @@ use std::{
 use sqlx::{PgPool, Row, postgres::PgRow};
 
 use self::{
+    abandoned::Canceller,
     connection::{Lease, within},
     probe::Probe,
     rows::{PgQuery, bind_new, bind_update, escape, snapshot, time, written},
@@ -83,19 +85,29 @@ pub struct PostgresStore {
     pool: PgPool,
     sql: Arc<Statements>,
     probe: Probe,
+    /// Unless the pool is that of the application, or a pooler comes between.
+    canceller: Option<Canceller>,
     sweeps: Sweeps,
     timeout: Duration,
 }
 
 impl PostgresStore {
-    fn new(pool: PgPool, statements: Statements, timeout: Duration) -> Self {
-        Self { pool, sql: Arc::new(statements), probe: Probe::default(), sweeps: Sweeps::default(), timeout }
+    fn new(pool: PgPool, statements: Statements, canceller: Option<Canceller>, timeout: Duration) -> Self {
+        Self {
+            pool,
+            sql: Arc::new(statements),
+            probe: Probe::default(),
+            canceller,
+            sweeps: Sweeps::default(),
+            timeout,
+        }
     }
 
     /// Returns the rows of one statement, and leaves no connection in an unclean state.
     async fn rows(&self, query: PgQuery<'_>) -> Result<Vec<PgRow>, PostgresStoreError> {
         let began = Instant::now();
-        let mut lease = Lease::of(&self.pool, &self.probe, self.timeout).await?;
+        let canceller = self.canceller.as_ref();
+        let mut lease = Lease::of(&self.pool, &self.probe, canceller, self.timeout).await?;
         let left = self.timeout.saturating_sub(began.elapsed());
         let rows = within(left, async { Ok(query.fetch_all(lease.connection()).await?) }).await;
         lease.end(rows)

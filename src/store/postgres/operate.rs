@@ -47,6 +47,9 @@ impl PostgresStore {
     /// Waits for calls that are being served, so shut down the server of the application first.
     pub async fn close(&self) {
         self.pool.close().await;
+        if let Some(canceller) = &self.canceller {
+            canceller.close().await;
+        }
     }
 
     /// Removes expired sessions, at most [`SWEEP_SIZE`].

@@ -1,12 +1,13 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, PgPool,
+    ConnectOptions, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
 use super::{
     PostgresStore,
+    abandoned::Canceller,
     connection::{Lease, TIMEOUT, within},
     error::{PostgresStoreError, Reason},
     names::Names,
@@ -149,16 +150,18 @@ impl PostgresStoreOptions {
     pub async fn connect(self, url: &str) -> Result<PostgresStore, PostgresStoreError> {
         let (names, options) = (self.names()?, options_for(url, self.timeout)?);
         let statements = Statements::new(&names);
-        within(OPENING, async {
+        let (first, is_direct) = within(OPENING, async {
             // Not through the pool, which retries for a while and then cannot tell what failed.
             let mut first = options.connect().await?;
             schema::prepare(&mut first, &names, &statements).await?;
-            first.close().await?;
-            Ok(())
+            // A pooler that drops the options may also give each transaction another backend.
+            let is_direct = statement_timeout(&mut first).await? == fifths(self.timeout, 4);
+            Ok((first, is_direct))
         })
         .await?;
+        let canceller = is_direct.then(|| Canceller::new(options.clone(), first));
         let pool = pool_of(self.max_connections, self.timeout).connect_lazy_with(options);
-        Ok(PostgresStore::new(pool, statements, self.timeout))
+        Ok(PostgresStore::new(pool, statements, canceller, self.timeout))
     }
 
     /// Opens a store in the database of `pool`.
@@ -174,12 +177,12 @@ impl PostgresStoreOptions {
         let names = self.names()?;
         let statements = Statements::new(&names);
         within(OPENING, async {
-            let mut lease = Lease::of(&pool, &Probe::default(), OPENING).await?;
+            let mut lease = Lease::of(&pool, &Probe::default(), None, OPENING).await?;
             let prepared = schema::prepare(lease.connection(), &names, &statements).await;
             lease.end(prepared)
         })
         .await?;
-        Ok(PostgresStore::new(pool, statements, self.timeout))
+        Ok(PostgresStore::new(pool, statements, None, self.timeout))
     }
 
     fn names(&self) -> Result<Names, PostgresStoreError> {
@@ -204,39 +207,38 @@ fn options_for(url: &str, timeout: Duration) -> Result<PgConnectOptions, Postgre
         Some(_) => options,
         None => options.application_name("tower-cookie-jwt"),
     };
-    // At least one, as zero would mean no limit.
-    let fifths = |count: u32| {
-        let part = timeout.min(LONGEST) * count / 5;
-        format!("{}ms", part.as_millis().max(1))
-    };
+    let in_millis = |count| format!("{}ms", fifths(timeout, count));
     Ok(options.options([
         // Shorter than the timeout, because the server's own error says more.
-        ("statement_timeout", &*fifths(4)),
-        ("lock_timeout", &*fifths(3)),
+        ("statement_timeout", &*in_millis(4)),
+        ("lock_timeout", &*in_millis(3)),
         ("idle_in_transaction_session_timeout", "30s"),
         // A database may have a stricter default, under which concurrent updates fail with errors.
         ("default_transaction_isolation", "read committed"),
     ]))
 }
 
+/// So many fifths of the timeout in milliseconds: at least one, as zero would mean no limit.
+fn fifths(timeout: Duration, count: u32) -> u128 {
+    (timeout.min(LONGEST) * count / 5).as_millis().max(1)
+}
+
+/// The limit of a statement that the server applies to this connection, in milliseconds.
+async fn statement_timeout(connection: &mut PgConnection) -> Result<u128, PostgresStoreError> {
+    let setting = "SELECT setting FROM pg_settings WHERE name = 'statement_timeout'";
+    let setting: String = sqlx::query_scalar(setting).fetch_one(connection).await?;
+    Ok(setting.parse().unwrap_or_default())
+}
+
 fn pool_of(connections: u32, timeout: Duration) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(timeout.min(LONGEST))
-        // The pool's own test of idle connections has no time limit: a connection dropped by a firewall would
-        // use up the time of the call instead of being replaced.
+        // A lease tests them, with a time limit.
         .test_before_acquire(false)
-        .before_acquire(|connection, _| {
-            Box::pin(async {
-                let answer = tokio::time::timeout(SIGN_OF_LIFE, connection.ping()).await;
-                Ok(matches!(answer, Ok(Ok(()))))
-            })
-        })
 }
 
 /// PostgreSQL counts milliseconds in 32 bits, and clocks end, too.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long an idle connection may take to respond to a ping.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// Longer than the limit of a call, because nodes that start at the same time wait for each other's migrations.
 const OPENING: Duration = Duration::from_secs(30);

@@ -44,8 +44,8 @@ async fn a_call_that_finds_no_room_for_a_connection_says_so() {
     server.run("CREATE ROLE web LOGIN; GRANT ALL ON SCHEMA public TO web");
     let url = server.url().replace("postgres@", "web@");
     let store = PostgresStore::connect(&url).await.expect("it opens");
-    server.run("ALTER ROLE web CONNECTION LIMIT 1");
-    let other = PgConnection::connect(&url).await.expect("the only one");
+    server.run("ALTER ROLE web CONNECTION LIMIT 2"); // one is kept to cancel with
+    let other = PgConnection::connect(&url).await.expect("the last one");
     let full = chain(&store.list("ada").await.expect_err("there is no room"));
     assert!(full.contains("no room for another connection: raise its `max_connections`"), "{full}");
     assert!(full.contains("SQLSTATE 53300"), "{full}");
@@ -88,6 +88,65 @@ async fn the_timeout_can_be_chosen_and_the_server_gives_up_before_it() {
     lock.close().await.expect("it ends");
     let patient = PostgresStore::options().with_timeout(Duration::MAX).connect(&server.url()).await;
     patient.expect("it opens").ping().await.expect("it is there");
+}
+
+/// `statement_timeout` does not cover a commit's wait for a standby: each call that is given up would leave a backend
+/// behind, until the server has no room for anybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn abandoned_commits_do_not_fill_the_server() {
+    let server = Postgres::start();
+    let options = PostgresStore::options().with_max_connections(5).with_timeout(Duration::from_secs(1));
+    let store = options.connect(&server.url()).await.expect("it opens");
+    let record = sign_in(&store, "ada").await.expect("it writes");
+    server.run("ALTER SYSTEM SET synchronous_standby_names = '*'");
+    server.run("SELECT pg_reload_conf()");
+    let began = Instant::now();
+    let mut most = 0;
+    while began.elapsed() < Duration::from_secs(10) {
+        let calls = (0..10).map(|_| store.update(&record, Stamps::default()));
+        let calls = futures_util::future::join_all(calls);
+        let (outcomes, backends) = tokio::join!(calls, async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            server.client_backends()
+        });
+        assert!(
+            outcomes.iter().all(Result::is_err) || outcomes.iter().flatten().all(|update| !update.is_done())
+        );
+        most = most.max(backends);
+    }
+    // The store's five, the one that it keeps, and the one that asks.
+    assert!(most <= 7, "{most} backends");
+    server.run("ALTER SYSTEM RESET synchronous_standby_names");
+    server.run("SELECT pg_reload_conf()");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let read = store.read(&record.id).await.expect("it reads").record.expect("the session lives on");
+    assert!(store.update(&read, Stamps::default()).await.expect("it writes again").is_done());
+    assert!(server.client_backends() <= 7);
+}
+
+/// A lock that is held for long, and a pool of the application without limits of its own at the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_abandoned_behind_a_lock_do_not_fill_the_server() {
+    let server = Postgres::start();
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(5);
+    let pool = pool.connect(&server.url()).await.expect("it connects");
+    let options = PostgresStore::options().with_timeout(Duration::from_millis(500));
+    let store = options.from_pool(pool).await.expect("it opens");
+    let record = sign_in(&store, "ada").await.expect("it writes");
+    let mut other = PgConnection::connect(&server.url()).await.expect("it connects");
+    sqlx::raw_sql("BEGIN; LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut other)
+        .await
+        .expect("it locks");
+    for _ in 0..5 {
+        let calls = (0..10).map(|_| store.read(&record.id));
+        assert!(futures_util::future::join_all(calls).await.iter().all(Result::is_err));
+    }
+    let backends = server.client_backends();
+    assert!(backends <= 7, "{backends} backends");
+    other.close().await.expect("it ends");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(store.read(&record.id).await.expect("it reads").record, Some(record));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -146,6 +146,12 @@ impl Postgres {
         std::thread::sleep(Duration::from_millis(300));
     }
 
+    /// Returns the number of processes that serve clients, including that of this query.
+    pub(crate) fn client_backends(&self) -> u32 {
+        let count = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'";
+        self.ask(count).parse().expect("a number")
+    }
+
     /// Returns what the server has logged.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("server.log")).expect("it logs")
