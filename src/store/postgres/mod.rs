@@ -58,6 +58,10 @@ use super::{
 /// * **`synchronous_commit`** should stay `on`: with `off`, a server crash can lose the last writes in the same way.
 /// * **Lost responses.** If the response to a write is lost, the write may have been applied. The call fails and is
 ///   not retried. A session created by such a call is never used, and expires.
+/// * **Abandoned calls.** A call that has timed out keeps its connection until the server is done with it, so that a
+///   server which hangs, waits for a lock or for a standby never has more connections than the pool has. Meanwhile the
+///   statement is cancelled, over a connection that is kept for that. A write that is given up may have been applied.
+///   Nothing is cancelled over a pool of the application, or where a pooler drops the start-up options.
 /// * **PgBouncer** in transaction mode requires `max_prepared_statements` above 0 (version 1.21 or later), and does
 ///   not support the start-up parameters `options` and `extra_float_digits`: use [`from_pool`](Self::from_pool) with
 ///   connections configured accordingly.

@@ -97,7 +97,8 @@ impl PostgresStoreOptions {
 
     /// Sets the maximum number of connections that a store opened with [`connect`](Self::connect) uses at a time.
     ///
-    /// Zero counts as one. All nodes together must stay below the server's `max_connections`. Defaults to 10.
+    /// Zero counts as one. One more is kept to cancel statements whose calls have been given up. All nodes together must
+    /// stay below the server's `max_connections`. Defaults to 10.
     pub const fn with_max_connections(mut self, connections: u32) -> Self {
         self.max_connections = if connections == 0 { 1 } else { connections };
         self
