@@ -146,10 +146,12 @@ impl Postgres {
         std::thread::sleep(Duration::from_millis(300));
     }
 
-    /// Returns the number of processes that serve clients, including that of this query.
-    pub(crate) fn client_backends(&self) -> u32 {
-        let count = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'";
-        self.ask(count).parse().expect("a number")
+    /// Returns the number of processes that wait for this while they serve clients.
+    pub(crate) fn backends_waiting_for(&self, wait_event: &str) -> u32 {
+        let count = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE '{wait_event}' IN (wait_event, wait_event_type)"
+        );
+        self.ask(&count).parse().expect("a number")
     }
 
     /// Returns what the server has logged.
