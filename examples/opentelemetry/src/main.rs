@@ -6,6 +6,8 @@
 
 mod demo;
 mod listener;
+#[path = "../../prometheus/src/story.rs"]
+mod story;
 
 use std::{error::Error, time::Duration};
 

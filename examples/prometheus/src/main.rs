@@ -5,6 +5,7 @@
 
 mod demo;
 mod listener;
+mod story;
 
 use std::{error::Error, time::Duration};
 
