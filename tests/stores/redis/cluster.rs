@@ -81,14 +81,20 @@ async fn existing_cluster_connection_is_used() {
     assert_eq!(read(&open_cluster(&cluster).await, &record).await, Some(record));
 }
 
+/// Signs in so many subjects that each master has some of them.
+async fn signed_in_on_all_masters(store: &RedisStore) -> Vec<SessionRecord> {
+    let mut records = Vec::new();
+    for subject in 0..12 {
+        records.push(sign_in(store, &format!("ada {subject}")).await);
+    }
+    records
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restarted_master_still_has_its_sessions() {
     let mut cluster = RedisCluster::start();
     let store = open_cluster(&cluster).await;
-    let mut records = Vec::new();
-    for subject in 0..12 {
-        records.push(sign_in(&store, &format!("ada {subject}")).await);
-    }
+    let records = signed_in_on_all_masters(&store).await;
     cluster.masters()[1].kill();
     let began = Instant::now();
     let outcomes = join_all(records.iter().map(|record| store.read(&record.id))).await;
@@ -109,10 +115,7 @@ async fn restarted_master_still_has_its_sessions() {
 async fn hung_master_is_a_timely_error() {
     let mut cluster = RedisCluster::start();
     let store = open_cluster(&cluster).await;
-    let mut records = Vec::new();
-    for subject in 0..12 {
-        records.push(sign_in(&store, &format!("ada {subject}")).await);
-    }
+    let records = signed_in_on_all_masters(&store).await;
     cluster.masters()[1].signal("STOP");
     let began = Instant::now();
     let outcomes = join_all(records.iter().map(|record| store.read(&record.id))).await;
@@ -129,10 +132,7 @@ async fn hung_master_is_a_timely_error() {
 async fn a_cluster_without_all_its_slots_says_so_and_what_to_do() {
     let mut cluster = RedisCluster::start();
     let store = open_cluster(&cluster).await;
-    let mut records = Vec::new();
-    for subject in 0..12 {
-        records.push(sign_in(&store, &format!("ada {subject}")).await);
-    }
+    let records = signed_in_on_all_masters(&store).await;
     cluster.masters()[1].kill();
     let mut other = admin(&cluster.urls()[0]).await;
     while !run::<String>(&mut other, "cluster info").await.contains("cluster_state:fail") {

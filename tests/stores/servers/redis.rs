@@ -23,67 +23,37 @@ impl Redis {
 
     /// Starts a server with further `redis-server` arguments, such as `--maxmemory 10mb`.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        Self::start_on(None, arguments)
+        Self::start_on(None, owned(arguments))
     }
 
     /// Starts a master of a cluster.
     pub(super) fn start_master() -> Self {
-        let bus = Port::free();
-        let number = bus.number().to_string();
-        let arguments =
-            ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &number];
-        Self::start_on(Some(bus), &arguments)
+        Self::start_master_with(Vec::new())
     }
 
     /// Starts a server that also serves TLS on a second port, which is returned.
     pub(crate) fn start_with_tls(authority: &Authority) -> (Self, u16) {
         let port = Port::free();
         let number = port.number();
-        let [certificate, key, root] = files_of(authority);
-        let tls = number.to_string();
-        let arguments = [
-            "--tls-port",
-            &tls,
-            "--tls-cert-file",
-            &certificate,
-            "--tls-key-file",
-            &key,
-            "--tls-ca-cert-file",
-            &root,
-            "--tls-auth-clients",
-            "no",
-        ];
-        (Self::start_on(Some(port), &arguments), number)
+        let arguments = [tls_arguments(authority), owned(&["--tls-port", &number.to_string()])].concat();
+        (Self::start_on(Some(port), arguments), number)
     }
 
     /// Starts a master of a cluster that speaks only TLS.
     pub(super) fn start_tls_master(authority: &Authority) -> Self {
-        let bus = Port::free();
-        let (number, [certificate, key, root]) = (bus.number().to_string(), files_of(authority));
-        let arguments = [
-            "--cluster-enabled",
-            "yes",
-            "--cluster-node-timeout",
-            "1000",
-            "--cluster-port",
-            &number,
-            "--tls-cluster",
-            "yes",
-            "--tls-cert-file",
-            &certificate,
-            "--tls-key-file",
-            &key,
-            "--tls-ca-cert-file",
-            &root,
-            "--tls-auth-clients",
-            "no",
-        ];
-        Self::start_on(Some(bus), &arguments)
+        Self::start_master_with([tls_arguments(authority), owned(&["--tls-cluster", "yes"])].concat())
     }
 
-    fn start_on(second: Option<Port>, arguments: &[&str]) -> Self {
+    fn start_master_with(arguments: Vec<String>) -> Self {
+        let bus = Port::free();
+        let number = bus.number().to_string();
+        let cluster =
+            ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &number];
+        Self::start_on(Some(bus), [owned(&cluster), arguments].concat())
+    }
+
+    fn start_on(second: Option<Port>, arguments: Vec<String>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let port = Port::free();
         let process = start(port.number(), &folder, &arguments);
         let redis = Self { port, _second: second, folder, arguments, process };
@@ -133,9 +103,24 @@ impl Redis {
     }
 }
 
-/// The certificate of the server, its key, and the certificate of the authority.
-fn files_of(authority: &Authority) -> [String; 3] {
-    [authority.certificate(), authority.key(), authority.root()].map(|path| path.display().to_string())
+/// The arguments for TLS with the server's certificate, for clients without one.
+fn tls_arguments(authority: &Authority) -> Vec<String> {
+    let files = [authority.certificate(), authority.key(), authority.root()];
+    let [certificate, key, root] = files.map(|path| path.display().to_string());
+    owned(&[
+        "--tls-cert-file",
+        &certificate,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-cert-file",
+        &root,
+        "--tls-auth-clients",
+        "no",
+    ])
+}
+
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|&argument| argument.to_owned()).collect()
 }
 
 fn start(port: u16, folder: &TempDir, arguments: &[String]) -> Process {
