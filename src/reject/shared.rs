@@ -34,9 +34,7 @@ impl SharedReject {
     pub(crate) fn of(extensions: &Extensions) -> Option<&Self> {
         AuthState::rejection(extensions)?.downcast_ref()
     }
-}
 
-impl SharedReject {
     fn answer(&self, refusal: &Refusal, request: &Parts) -> Response<Bytes> {
         // Cleared also if the hook panics.
         struct Outside(bool);

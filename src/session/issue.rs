@@ -111,13 +111,10 @@ impl<C> Sessions<C> {
         let expires_at = access_expiry(&inner.lifetimes, now, record.absolute_expires_at);
         // Not the idle expiry: it advances without a new refresh cookie, so only the record keeps it.
         let age = until(record.absolute_expires_at, now);
-        let access =
-            inner.cookies.access.set(&token, until(expires_at, now)).map_err(|error| match largest_claim(
-                &record.claims,
-            ) {
-                Some(claim) => error.with_detail(claim),
-                None => error,
-            })?;
+        let access = inner.cookies.access.set(&token, until(expires_at, now));
+        let access = access.map_err(|error| {
+            largest_claim(&record.claims).into_iter().fold(error, IssueError::with_detail)
+        })?;
         // Lives as long as the refresh cookie, because clients also need it once the access token has expired.
         let xsrf = match &inner.cookies.xsrf {
             Some(spec) => Some(spec.set(&record.xsrf_token, age)?),

@@ -130,7 +130,6 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             NewRecord::new(inner.records.new_id(&sign_in.subject), sign_in.subject, secret.hash());
         session.scope = sign_in.scope.as_str().into();
         session.claims = serde_json::Value::Object(claims).to_string().into();
-        check_readable::<C>(&session.claims)?;
         session.xsrf_token = xsrf::generate().into();
         session.label = label;
         session.idle = inner.lifetimes.idle;
@@ -140,6 +139,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let now = inner.clock.now();
         let trial = self.issue(&session.clone().begin(now), Some(&secret), now)?;
         if !inner.authenticator.verifier.can_read(&trial.token) {
+            check_readable::<C>(&session.claims)?; // names the field
             return Err(IssueError::new(IssueErrorKind::NotReadable).into());
         }
         let former = self.proven_sessions(&request.headers).await?;
