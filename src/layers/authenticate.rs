@@ -157,8 +157,8 @@ impl<C, R> CookieJwtLayer<C, R> {
 
     /// Lets requests without a valid token proceed without claims. An invalid token counts as none.
     ///
-    /// Unsafe requests without a user need no XSRF token, as there is nobody in whose name they are made; their origin is
-    /// checked all the same.
+    /// Unsafe requests without a user need no XSRF token, because they are not made on behalf of a user. Their origin is
+    /// still checked.
     ///
     /// `TokenError::from_extensions` returns the reason. Requests with ambiguous cookies are still refused.
     ///

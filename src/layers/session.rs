@@ -91,8 +91,8 @@ impl<C> Sessions<C> {
 impl<C, R> SessionLayer<C, R> {
     /// Lets requests without a valid token proceed without claims. An invalid token counts as none.
     ///
-    /// Unsafe requests without a user need no XSRF token, as there is nobody in whose name they are made; their origin is
-    /// checked all the same.
+    /// Unsafe requests without a user need no XSRF token, because they are not made on behalf of a user. Their origin is
+    /// still checked.
     ///
     /// See [`CookieJwtLayer::optional`](crate::layers::authenticate::CookieJwtLayer::optional).
     ///

@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 
 /// Decides whether a token with an unknown key has to wait for a fetch.
 ///
-/// A token may name a key that the issuer has begun to use since the last fetch. Such a token is neither refused nor made
-/// to wait: the client is told to try again until a fetch that began afterwards has shown whether the key exists.
+/// A token may name a key that the issuer has begun to use since the last fetch. Such a request is neither refused nor
+/// held: it is answered with 503 and `Retry-After` until a fetch that began after it has completed.
 #[derive(Debug, Default)]
 pub(super) struct UnknownKeys {
     state: Mutex<State>,

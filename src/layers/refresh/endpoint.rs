@@ -36,7 +36,7 @@ use crate::{
 ///
 /// Mount it at `POST /api/refresh`, outside the layers. It responds with 200, the body `{"expiresAt", "xsrfToken"}`
 /// and the new cookies, or with problem details (RFC 9457), unless the sessions have a
-/// [rejection hook](crate::session::SessionsBuilder::with_rejection): 401 if there is no refresh cookie of a live session, 403
+/// [rejection hook](crate::session::SessionsBuilder::with_rejection): 401 without a refresh cookie of a live session, 403
 /// if the request comes from another origin, 503 while the store is unavailable.
 ///
 /// A form field `scope` requests an access token with fewer scopes (RFC 6749 §6). That token is only in the response

@@ -1,8 +1,8 @@
 //! What becomes of a connection whose call has been given up while the server still works for it.
 //!
 //! Closing it would not end that work: a commit that waits for a standby, or a statement that waits for a lock, goes on
-//! without a client. Were its place in the pool free at once, the calls after it would open one connection more each, until
-//! the server has no room for anybody. So it keeps its place until the server is done, and the server is asked to be.
+//! without a client. If its place in the pool were freed at once, each later call would open another connection, until the
+//! server accepts no more. It therefore keeps its place until the server is done, and the server is asked to cancel.
 
 use std::{
     sync::Arc,

@@ -110,7 +110,7 @@ impl Probe {
     }
 }
 
-/// Whether nobody listens there.
+/// Whether no server listens there.
 fn is_refusal(kind: io::ErrorKind) -> bool {
     matches!(
         kind,
