@@ -34,7 +34,10 @@ trap finish EXIT
 coproc servers { exec setsid taskset -c 1 "$server" servers; }
 servers_pid=$! servers_input=${servers[1]}
 declare -A store=([memory]=memory)
-read -r "store[redis]" "store[postgres]" <&"${servers[0]}" || { echo "Redis or PostgreSQL failed to start" >&2; exit 1; }
+if ! read -r "store[redis]" "store[postgres]" <&"${servers[0]}"; then
+  echo "Redis or PostgreSQL failed to start" >&2
+  exit 1
+fi
 
 candidates=(bare:memory)
 for kind in memory redis postgres; do candidates+=(ours:"$kind" ours-check:"$kind" login:"$kind"); done
@@ -73,14 +76,14 @@ load() { # candidate kind
   before=$(core)
   taskset -c 1 wrk -t1 -c32 -d"${seconds}s" "${headers[@]}" "$url/" >"$work/out"
   after=$(core)
-  if grep -Eq 'Non-2xx|Socket errors' "$work/out"; then echo "$1 on $2 failed to answer" >&2; cat "$work/out" >&2; exit 1; fi
+  if grep -E 'Non-2xx|Socket errors' "$work/out" >&2; then echo "$1 on $2 failed to answer" >&2; exit 1; fi
   awk -v core=$((after - before)) '
     / requests in / { requests = $1 }
     /^Requests\/sec/ { print $2, core / 1000 / requests }' "$work/out"
 }
 median() { sort -g | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'; }
-# Prints a crate with its version, or the version that a program states.
-crate() { awk -v name="\"$1\"" '$3 == name { found = 1 } found && $1 == "version" { gsub("\"", "", $3); print $3; exit }' "$lock"; }
+# Prints the version of a crate, and the version in what a program says.
+crate() { grep -A 1 "^name = \"$1\"$" "$lock" | number; }
 number() { grep -Eo '[0-9]+\.[0-9.]+' | head -n 1; }
 
 for ((round = 0; round < rounds; round++)); do
@@ -98,11 +101,12 @@ redis=$("${REDIS_SERVER:-redis-server}" --version | number)
 echo
 echo "### Against session stacks, over loopback"
 echo
-echo "GET by one signed-in user. axum $(crate axum) on one core; wrk with 32 connections on the other, which it shares with"
-echo "Redis $redis or PostgreSQL $postgres. The median of $rounds interleaved rounds of $seconds s each, with a new process per round."
-echo "The CPU time is that of axum's process, without the store's server. axum-login $(crate axum-login) with tower-sessions"
-echo "$(crate tower-sessions), which writes no session on these requests (\`Expiry::OnSessionEnd\`), tower-sessions-redis-store"
-echo "$(crate tower-sessions-redis-store) and tower-sessions-sqlx-store $(crate tower-sessions-sqlx-store); \`get_user\` reads from memory."
+echo "GET by one signed-in user. axum $(crate axum) is on one core; wrk with 32 connections is on the other, with"
+echo "Redis $redis or PostgreSQL $postgres. The median of $rounds interleaved rounds of $seconds s each, with a new"
+echo "process per round. The CPU time is that of axum's process, without the server of the store."
+echo "axum-login $(crate axum-login) and tower-sessions $(crate tower-sessions) write no session on these requests"
+echo "(\`Expiry::OnSessionEnd\`), and \`get_user\` reads from memory. Their stores are tower-sessions-redis-store"
+echo "$(crate tower-sessions-redis-store) and tower-sessions-sqlx-store $(crate tower-sessions-sqlx-store)."
 echo
 echo "| | store | GET/s | relative to bare | CPU per GET |"
 echo "|---|---|---:|---:|---:|"
