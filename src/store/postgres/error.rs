@@ -47,6 +47,11 @@ impl PostgresStoreError {
         matches!(self.reason, Reason::NoAnswer)
     }
 
+    /// Whether the backend has, or lacks, a prepared statement that is another connection's.
+    pub(super) fn is_mix_up(&self) -> bool {
+        matches!(&self.reason, Reason::Server(reported) if matches!(&*reported.code, "42P05" | "26000"))
+    }
+
     /// What it is if a migration has failed with it.
     pub(super) fn of_migration(self) -> Self {
         match self.reason {
@@ -104,6 +109,11 @@ impl fmt::Display for PostgresStoreError {
             Reason::Driver(sqlx::Error::Io(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 f.write_str("the session database refuses connections: is it running, and at this address?")
             }
+            Reason::Driver(sqlx::Error::Protocol(words)) if words.contains("SSLRequest: 0x00") => {
+                f.write_str(
+                    "the address of the session database closes connections: is there a primary behind its proxy?",
+                )
+            }
             Reason::Driver(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed) => {
                 f.write_str("the connection to the session database failed")
             }
@@ -145,20 +155,15 @@ impl Reported {
     /// Describes the error for operators, according to the SQLSTATE.
     fn meaning(&self) -> &'static str {
         match self.code.as_str() {
-            "08P01" if self.message.contains("startup parameter") => {
-                "the session database's pooler refuses a start-up parameter: use `PostgresStore::from_pool`, and see its \
-                 documentation on PgBouncer"
-            }
+            "08P01" => self.meaning_of_pooler(),
             "25006" => {
                 "the session database is read-only: connect to the primary, or reset `default_transaction_read_only`"
             }
-            "28000" | "28P01" => {
-                "the session database rejected the user or the password: correct the URL, or `pg_hba.conf`"
-            }
+            "28000" | "28P01" => REJECTED,
             "3D000" => "the session database does not exist: create it, or correct its name in the URL",
             "42P05" | "26000" => {
-                "a pooler mixes up prepared statements: set PgBouncer's `max_prepared_statements` above 0 (version 1.21 or \
-                 later)"
+                "a pooler mixes up prepared statements: set PgBouncer's `max_prepared_statements` above 0 (version 1.21 \
+                 or later), or use session mode"
             }
             "53100" => {
                 "the disk of the session database is full: no user can sign in or out until there is room"
@@ -173,8 +178,13 @@ impl Reported {
             }
             "55P03" | "57014" => "the session database took too long",
             "57P01" | "57P02" | "57P03" => "the session database is starting up or shutting down",
-            _ => "the session database failed",
+            _ => FAILED,
         }
+    }
+
+    /// PgBouncer reports almost everything as a violation of the protocol.
+    fn meaning_of_pooler(&self) -> &'static str {
+        POOLER.iter().find(|(words, _)| self.message.contains(words)).map_or(FAILED, |(_, meaning)| meaning)
     }
 }
 
@@ -186,4 +196,37 @@ impl fmt::Display for Reported {
 
 impl StdError for Reported {}
 
+/// Words of PgBouncer's messages, and what they mean.
+const POOLER: &[(&str, &str)] = &[
+    (
+        "startup parameter",
+        "the pooler refuses a start-up parameter: add it to PgBouncer's `ignore_startup_parameters`, or use \
+         `PostgresStore::from_pool`",
+    ),
+    (
+        "query_wait_timeout",
+        "the pooler had no connection to the session database in time: is it running, and PgBouncer's \
+         `default_pool_size` no less than `with_max_connections` of all nodes?",
+    ),
+    (
+        "no more connections",
+        "the pooler has no room for another connection: raise PgBouncer's `max_client_conn`, or lower \
+         `with_max_connections`",
+    ),
+    (
+        "no such database",
+        "the pooler does not know the session database: add it to PgBouncer's `[databases]`, or correct its name in \
+         the URL",
+    ),
+    ("authentication failed", REJECTED),
+    ("no such user", REJECTED),
+    (
+        "server_login_retry",
+        "the pooler cannot connect to the session database: is it running, and accepts its user?",
+    ),
+];
+
+const REJECTED: &str =
+    "the session database rejected the user or the password: correct the URL, or `pg_hba.conf`";
+const FAILED: &str = "the session database failed";
 const NO_PRIVILEGE: &str = "42501";

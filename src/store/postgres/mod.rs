@@ -62,9 +62,10 @@ use super::{
 ///   server which hangs, waits for a lock or for a standby never has more connections than the pool has. Meanwhile the
 ///   statement is cancelled, over a connection that is kept for that. A write that is given up may have been applied.
 ///   Nothing is cancelled over a pool of the application, or where a pooler drops the start-up options.
-/// * **PgBouncer** in transaction mode requires `max_prepared_statements` above 0 (version 1.21 or later), and does
-///   not support the start-up parameters `options` and `extra_float_digits`: use [`from_pool`](Self::from_pool) with
-///   connections configured accordingly.
+/// * **PgBouncer** needs `ignore_startup_parameters = extra_float_digits,options`. In transaction mode, it also needs
+///   `max_prepared_statements` above 0 (version 1.21 or later): without it, connections run each other's statements, and
+///   the store refuses to open as soon as it notices. The page `poolers` of the module `recipes` has complete
+///   configurations, also for HAProxy, and says how large the pools must be.
 /// * **TLS** requires the feature `tls`. Without it, every `sslmode` that requires TLS is rejected, and `prefer`, the
 ///   default, is ignored. Use `sslmode=verify-full` on any network that you do not fully control, and name an authority
 ///   of your own with `sslrootcert`: `postgres://ada@db.shop.example/shop?sslmode=verify-full&sslrootcert=/etc/ca.pem`.

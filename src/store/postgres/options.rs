@@ -1,7 +1,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use sqlx::{
-    ConnectOptions, PgConnection, PgPool,
+    ConnectOptions, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -146,8 +146,9 @@ impl PostgresStoreOptions {
     /// # Errors
     ///
     /// When a name or the URL is unusable, when the server cannot be reached, refuses the user or
-    /// does not let the tables be made or brought up to date, when the database is not encoded in UTF-8, or
-    /// when its tables belong to another application, or to a later version that is not compatible.
+    /// does not let the tables be made or brought up to date, when the database is not encoded in UTF-8, when a pooler
+    /// mixes up prepared statements, or when its tables belong to another application, or to a later version that is
+    /// not compatible.
     pub async fn connect(self, url: &str) -> Result<PostgresStore, PostgresStoreError> {
         let (names, options) = (self.names()?, options_for(url, self.timeout)?);
         let statements = Statements::new(&names);
@@ -156,7 +157,10 @@ impl PostgresStoreOptions {
             let mut first = options.connect().await?;
             schema::prepare(&mut first, &names, &statements).await?;
             // A pooler that drops the options may also give each transaction another backend.
-            let is_direct = statement_timeout(&mut first).await? == fifths(self.timeout, 4);
+            let is_direct = obeys_options(&mut first).await?;
+            if !is_direct {
+                check_isolation(&options).await?;
+            }
             Ok((first, is_direct))
         })
         .await?;
@@ -169,7 +173,8 @@ impl PostgresStoreOptions {
     ///
     /// The pool determines how its connections are configured. Each call still fails after the timeout; to make the
     /// server give up before that, set `statement_timeout` and `lock_timeout` to less. The isolation level must be
-    /// PostgreSQL's default, `read committed`.
+    /// PostgreSQL's default, `read committed`. Opening makes one connection beside the pool, to find out whether a
+    /// pooler mixes up prepared statements.
     ///
     /// # Errors
     ///
@@ -179,7 +184,11 @@ impl PostgresStoreOptions {
         let statements = Statements::new(&names);
         within(OPENING, async {
             let mut lease = Lease::of(&pool, &Probe::default(), None, OPENING).await?;
-            let prepared = schema::prepare(lease.connection(), &names, &statements).await;
+            let prepared = async {
+                schema::prepare(lease.connection(), &names, &statements).await?;
+                check_isolation(&pool.connect_options()).await
+            };
+            let prepared = prepared.await;
             lease.end(prepared)
         })
         .await?;
@@ -224,11 +233,31 @@ fn fifths(timeout: Duration, count: u32) -> u128 {
     (timeout.min(LONGEST) * count / 5).as_millis().max(1)
 }
 
-/// The limit of a statement that the server applies to this connection, in milliseconds.
-async fn statement_timeout(connection: &mut PgConnection) -> Result<u128, PostgresStoreError> {
-    let setting = "SELECT setting FROM pg_settings WHERE name = 'statement_timeout'";
-    let setting: String = sqlx::query_scalar(setting).fetch_one(connection).await?;
-    Ok(setting.parse().unwrap_or_default())
+/// Returns whether the limit of a statement is the one that this connection has asked for.
+///
+/// Its value does not tell: the role may have the same.
+async fn obeys_options(connection: &mut PgConnection) -> Result<bool, PostgresStoreError> {
+    let source = "SELECT source FROM pg_settings WHERE name = 'statement_timeout'";
+    let source: String = sqlx::query_scalar(source).fetch_one(connection).await?;
+    Ok(source == "client")
+}
+
+/// Fails if a second connection meets the prepared statements of the first, which is still open.
+///
+/// They then share a backend, through a pooler that gives each transaction another one and does not tell the statements
+/// of its clients apart. All connections number their statements alike, so that sooner or later one would run another's
+/// statement in place of its own: removing a session instead of reading it.
+async fn check_isolation(options: &PgConnectOptions) -> Result<(), PostgresStoreError> {
+    let second = within(SECOND, async {
+        let mut second = options.connect().await?;
+        sqlx::query("SELECT 1").execute(&mut second).await?;
+        Ok(second.close().await?)
+    });
+    match second.await {
+        Err(error) if error.is_mix_up() => Err(error),
+        // The first works. There may be no room for a second.
+        _ => Ok(()),
+    }
 }
 
 fn pool_of(connections: u32, timeout: Duration) -> PgPoolOptions {
@@ -243,3 +272,5 @@ fn pool_of(connections: u32, timeout: Duration) -> PgPoolOptions {
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longer than the limit of a call, because nodes that start at the same time wait for each other's migrations.
 const OPENING: Duration = Duration::from_secs(30);
+/// How long a second connection may take when a store is opened.
+const SECOND: Duration = Duration::from_secs(1);
