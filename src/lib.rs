@@ -181,6 +181,7 @@ pub use self::{
 /// | [`websocket`](recipes::websocket), [`sse`](recipes::sse) | who may connect, and when to disconnect |
 /// | [`passkeys`](recipes::passkeys) | signing in with `webauthn-rs`, and asking for the passkey again |
 /// | [`password_change`](recipes::password_change) | changing a password, an address or a role, and closing an account |
+/// | [`poolers`](recipes::poolers) | PgBouncer or HAProxy between `PostgresStore` and PostgreSQL, and the sizes of pools |
 /// | [`proxy`](recipes::proxy), [`cdn`](recipes::cdn) | nginx, Caddy or a cache in front |
 /// | [`api_subdomain`](recipes::api_subdomain), [`subdomains`](recipes::subdomains) | several hosts: the page's side, the servers' side |
 /// | [`embedded`](recipes::embedded) | an application inside another site's frame |
@@ -248,6 +249,9 @@ pub mod recipes {
     pub mod password_change {}
     #[doc = include_str!("../docs/personal-data.md")]
     pub mod personal_data {}
+    #[cfg(any(not(doctest), feature = "postgres"))]
+    #[doc = include_str!("../docs/recipes/poolers.md")]
+    pub mod poolers {}
     #[doc = include_str!("../docs/recipes/proxy.md")]
     pub mod proxy {}
     #[cfg(any(not(doctest), feature = "axum"))]
