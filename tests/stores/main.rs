@@ -8,6 +8,7 @@ mod half_a_million;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod place;
+mod poolers;
 mod postgres;
 mod processes;
 mod proxy;

@@ -3,13 +3,16 @@
 mod authority;
 mod backup;
 mod cluster;
+mod haproxy;
+mod pgbouncer;
 mod port;
 mod postgres;
 mod process;
 mod redis;
 
 pub(crate) use self::{
-    authority::Authority, backup::Backup, cluster::RedisCluster, postgres::Postgres, redis::Redis,
+    authority::Authority, backup::Backup, cluster::RedisCluster, haproxy::HaProxy, pgbouncer::PgBouncer,
+    postgres::Postgres, redis::Redis,
 };
 
 use std::{

@@ -27,6 +27,35 @@ impl Postgres {
             .output()
             .expect("initdb runs");
         assert!(initialized.status.success(), "{}", String::from_utf8_lossy(&initialized.stderr));
+        Self::start_on(folder)
+    }
+
+    /// Starts a standby of `primary`, which streams from it.
+    pub(crate) fn start_standby_of(primary: &Self) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        hand_over(folder.path());
+        let copied = as_server_user(&program("pg_basebackup"))
+            .args([
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--no-sync",
+                "-h",
+                "127.0.0.1",
+                "-U",
+                "postgres",
+            ])
+            .args(["-p", &primary.port().to_string(), "-D"])
+            .arg(data_of(&folder))
+            .output()
+            .expect("pg_basebackup runs");
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        let standby = Self::start_on(folder);
+        let streaming = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
+        wait_until("the standby", || primary.ask(streaming) == "1");
+        standby
+    }
+
+    fn start_on(folder: TempDir) -> Self {
         let port = Port::free();
         let process = start(port.number(), &folder);
         let postgres = Self { port, folder, process };
@@ -136,14 +165,26 @@ impl Postgres {
 
     /// Asks every role but `postgres` for a password from now on.
     pub(crate) fn demand_passwords(&self) {
-        let rules = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
-        std::fs::write(data_of(&self.folder).join("pg_hba.conf"), rules).expect("the folder is writable");
+        self.set_rules("host all all 127.0.0.1/32 scram-sha-256\n");
+    }
+
+    /// Replaces the lines of `pg_hba.conf` that admit others than `postgres`.
+    pub(crate) fn set_rules(&self, rules: &str) {
+        let rules = "host all,replication postgres 127.0.0.1/32 trust\n".to_owned() + rules;
+        std::fs::write(data_of(&self.folder).join("pg_hba.conf"), &rules).expect("the folder is writable");
         self.run("SELECT pg_reload_conf()");
         // The postmaster reads it soon after.
-        let asks =
-            || self.ask("SELECT count(*) FROM pg_hba_file_rules WHERE auth_method = 'scram-sha-256'") == "1";
-        wait_until("the new rules", asks);
+        let count = rules.lines().count().to_string();
+        wait_until("the new rules", || self.ask("SELECT count(*) FROM pg_hba_file_rules") == count);
         std::thread::sleep(Duration::from_millis(300));
+    }
+
+    /// Confirms no commit before a standby has it.
+    pub(crate) fn commit_on_standby(&self) {
+        self.run("ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.run("SELECT pg_reload_conf()");
+        let sync = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        wait_until("the standby", || self.ask(sync) == "1");
     }
 
     /// Returns the number of processes that wait for this while they serve clients.
@@ -214,7 +255,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// PostgreSQL refuses to run as root, so root runs it as the user of Debian's package.
-fn server_user() -> Vec<String> {
+pub(super) fn server_user() -> Vec<String> {
     if is_root() {
         ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"].map(str::to_owned).into()
     } else {
@@ -234,7 +275,7 @@ fn as_server_user(program: &Path) -> Command {
     }
 }
 
-fn hand_over(folder: &Path) {
+pub(super) fn hand_over(folder: &Path) {
     if is_root() {
         let given = Command::new("chown").arg("postgres:postgres").arg(folder).status();
         assert!(
