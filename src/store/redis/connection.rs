@@ -3,7 +3,7 @@
 //! Each script is one operation on keys of one slot, and is applied entirely or not at all.
 
 use std::{
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -16,6 +16,8 @@ use redis::{
     io::tcp::TcpSettings,
 };
 
+use super::sentinel::{SentinelUrl, Sentinels};
+
 /// A connection to a single server or a cluster. Clones share it.
 #[derive(Clone)]
 pub(super) enum Connection {
@@ -27,13 +29,19 @@ impl Connection {
     /// With `root_certificate`, trusts only that authority; it is `None` without TLS.
     pub(super) async fn single(url: &str, root_certificate: Option<Vec<u8>>) -> RedisResult<Self> {
         let info = url.into_connection_info()?.set_tcp_settings(tcp_settings());
-        // A command fails immediately if the server is unreachable; `run` does the retries.
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
         let client = client_of(info, root_certificate)?;
-        Ok(Self::Single(Arc::new(Single::connect(client, config).await?)))
+        Ok(Self::Single(Arc::new(Single::connect(client.clone(), Origin::Address(client)).await?)))
+    }
+
+    /// Connects to the master that the Sentinels name.
+    pub(super) async fn through_sentinels(
+        url: SentinelUrl,
+        password: Option<&str>,
+        root_certificate: Option<Vec<u8>>,
+    ) -> RedisResult<Self> {
+        let sentinels = Sentinels::new(&url, password, root_certificate)?;
+        let master = sentinels.master().await?;
+        Ok(Self::Single(Arc::new(Single::connect(master, Origin::Sentinels(sentinels)).await?)))
     }
 
     pub(super) fn given(manager: ConnectionManager) -> Self {
@@ -99,7 +107,7 @@ impl Connection {
         }
     }
 
-    async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+    pub(super) async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         match self {
             Self::Single(single) => single.send(command).await,
             Self::Cluster(cluster) => command.query_async(&mut cluster.clone()).await,
@@ -147,11 +155,19 @@ fn trusting(builder: ClusterClientBuilder, root_certificate: Option<Vec<u8>>) ->
 }
 
 #[cfg(feature = "tls")]
-const fn authority(root: Vec<u8>) -> redis::TlsCertificates {
+pub(super) const fn authority(root: Vec<u8>) -> redis::TlsCertificates {
     redis::TlsCertificates { client_tls: None, root_cert: Some(root) }
 }
 
-fn tcp_settings() -> TcpSettings {
+/// A command fails immediately if the server is unreachable; [`Connection::run`] does the retries.
+fn manager_config() -> ConnectionManagerConfig {
+    ConnectionManagerConfig::new()
+        .set_number_of_retries(0)
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(RESPONSE_TIMEOUT))
+}
+
+pub(super) fn tcp_settings() -> TcpSettings {
     let settings = TcpSettings::default().set_nodelay(true);
     // If a machine or a network disappears, nothing else closes the connection for minutes.
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
@@ -169,51 +185,76 @@ const CLUSTER_RETRIES: u32 = 13;
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(300)];
 
+/// How to connect again.
+enum Origin {
+    Address(Client),
+    /// To the master that they name then.
+    Sentinels(Sentinels),
+    /// The application has supplied the connection.
+    Application,
+}
+
 /// A connection to a single server that can be replaced by a new one.
 pub(super) struct Single {
-    /// How to connect again, or `None` for a connection supplied by the application.
-    origin: Option<(Client, ConnectionManagerConfig)>,
+    origin: Origin,
     /// The current connection, and the number of connections before it.
     present: Mutex<(u64, ConnectionManager)>,
 }
 
 impl Single {
-    pub(super) async fn connect(client: Client, config: ConnectionManagerConfig) -> RedisResult<Self> {
-        let manager = ConnectionManager::new_with_config(client.clone(), config.clone()).await?;
-        Ok(Self { origin: Some((client, config)), present: Mutex::new((0, manager)) })
+    async fn connect(client: Client, origin: Origin) -> RedisResult<Self> {
+        let manager = ConnectionManager::new_with_config(client, manager_config()).await?;
+        Ok(Self { origin, present: Mutex::new((0, manager)) })
     }
 
-    pub(super) const fn given(manager: ConnectionManager) -> Self {
-        Self { origin: None, present: Mutex::new((0, manager)) }
+    const fn given(manager: ConnectionManager) -> Self {
+        Self { origin: Origin::Application, present: Mutex::new((0, manager)) }
     }
 
-    pub(super) async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
-        let (number, mut manager) = self.present.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        let (number, mut manager) = self.present().clone();
         let answer = command.query_async(&mut manager).await;
         if let Err(error) = &answer {
-            let demoted = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
-            // A frozen machine keeps its connections open, even if its address already leads to another machine.
-            let renewed = (demoted || error.is_timeout()) && self.renew(number);
-            if demoted && !renewed {
-                hang_up(manager).await;
-            }
+            self.leave(number, error, manager).await;
         }
         answer
     }
 
-    /// Makes the next call open a new connection to wherever the address leads by then, unless the connection
-    /// `number` has already been replaced. Returns `false` if the connection was supplied by the application.
-    fn renew(&self, number: u64) -> bool {
-        let Some((client, config)) = &self.origin else {
-            return false;
-        };
-        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Leaves a server that the next call must not go to.
+    async fn leave(&self, number: u64, error: &RedisError, manager: ConnectionManager) {
+        let is_demoted = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
+        // A frozen machine keeps its connections open, even if its address already leads to another machine.
+        let is_left = is_demoted || error.is_timeout();
+        match &self.origin {
+            Origin::Address(client) if is_left => self.replace(number, client),
+            Origin::Sentinels(sentinels)
+                if is_left || error.is_connection_dropped() || error.is_io_error() =>
+            {
+                let mut sentinels = sentinels.lock().await;
+                // Another call may have asked while this one waited. If they know no master yet, the next call asks again.
+                if self.present().0 == number
+                    && let Ok(master) = sentinels.async_get_client().await
+                {
+                    self.replace(number, &master);
+                }
+            }
+            Origin::Application if is_demoted => hang_up(manager).await,
+            _ => {}
+        }
+    }
+
+    /// Makes the next call open a new connection, unless the connection `number` has already been replaced.
+    fn replace(&self, number: u64, client: &Client) {
+        let mut present = self.present();
         if present.0 == number
-            && let Ok(manager) = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())
+            && let Ok(manager) = ConnectionManager::new_lazy_with_config(client.clone(), manager_config())
         {
             *present = (number + 1, manager);
         }
-        true
+    }
+
+    fn present(&self) -> MutexGuard<'_, (u64, ConnectionManager)> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -251,3 +292,4 @@ script!(REMOVE, "lua/remove.lua");
 script!(SCAN, "lua/scan.lua");
 script!(FIRST, "lua/first.lua");
 script!(FETCH, "lua/fetch.lua");
+script!(PROBE, "lua/probe.lua");

@@ -22,6 +22,12 @@ enum Reason {
     IdInUse,
     ForeignId,
     Corrupt,
+    /// The commands that the user may not run, and the prefix of the keys.
+    Denied(Vec<String>, String),
+    /// The user may not run scripts, or not on keys with this prefix, as the server says.
+    DeniedScripts(String, String),
+    /// What the server does when its memory is full.
+    Evicts(String),
 }
 
 /// A stored value that is not a valid record.
@@ -32,6 +38,24 @@ impl RedisStoreError {
     pub(super) const TIMED_OUT: Self = Self { reason: Reason::TimedOut };
     pub(super) const ID_IN_USE: Self = Self { reason: Reason::IdInUse };
     pub(super) const FOREIGN_ID: Self = Self { reason: Reason::ForeignId };
+
+    pub(super) fn denied(commands: Vec<String>, prefix: &str) -> Self {
+        Self { reason: Reason::Denied(commands, prefix.to_owned()) }
+    }
+
+    /// What it is if the first script has failed with it.
+    pub(super) fn of_first_script(self, prefix: &str) -> Self {
+        match self.reason {
+            Reason::Refused(code, words) if code == "NOPERM" => {
+                Self { reason: Reason::DeniedScripts(words, prefix.to_owned()) }
+            }
+            _ => self,
+        }
+    }
+
+    pub(super) const fn evicts(policy: String) -> Self {
+        Self { reason: Reason::Evicts(policy) }
+    }
 }
 
 impl From<ConfigError> for RedisStoreError {
@@ -75,6 +99,23 @@ impl fmt::Display for RedisStoreError {
             Reason::IdInUse => f.write_str("the id of the new session is already in use"),
             Reason::ForeignId => f.write_str(
                 "the id of the new session is invalid: create it with `new_id` for the same subject",
+            ),
+            Reason::Denied(commands, prefix) => write!(
+                f,
+                "the session server's user may not run {} on keys that begin with `{prefix}`: permit it, or set another \
+                 prefix with `RedisStore::options`",
+                commands.join(", ")
+            ),
+            Reason::DeniedScripts(words, prefix) => write!(
+                f,
+                "the session server's user may not run scripts on keys that begin with `{prefix}` ({words}): permit it, or set \
+                 another prefix with `RedisStore::options`"
+            ),
+            Reason::Evicts(policy) => write!(
+                f,
+                "the session server evicts sessions when its memory is full (`maxmemory-policy {policy}`), which signs users \
+                 out, and hides sessions from `sign_out_everywhere`: set `maxmemory-policy noeviction`, or accept that with \
+                 `RedisStoreOptions::with_eviction_allowed`"
             ),
             Reason::Corrupt => f.write_str(
                 "a stored session is corrupt or was written by a later version of tower-cookie-jwt",

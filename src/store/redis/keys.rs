@@ -79,8 +79,7 @@ impl Keys {
 
     /// Returns keys at which no record is ever stored.
     pub(super) fn nowhere(&self) -> Place<'static> {
-        let tag = self.tag("");
-        Place { record: self.record(&tag, "-"), index: self.index(&tag), member: "-" }
+        Place { record: self.record(NO_TAG, "-"), index: self.index(NO_TAG), member: "-" }
     }
 
     pub(super) fn index(&self, tag: &str) -> String {
@@ -109,6 +108,8 @@ const DOMAIN: &[u8] = b"tower-cookie-jwt redis subject tag\0";
 const TAG_BYTES: usize = 12;
 const TAG_LEN: usize = 16;
 const ID_LEN: usize = TAG_LEN + 22;
+/// The tag of no subject: one in 2^96 has it.
+const NO_TAG: &str = "----------------";
 
 #[cfg(test)]
 mod tests {

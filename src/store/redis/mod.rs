@@ -1,8 +1,10 @@
+mod check;
 mod connection;
 mod error;
 mod keys;
 mod options;
 mod record;
+mod sentinel;
 mod subject;
 
 pub use self::{error::RedisStoreError, options::RedisStoreOptions};
@@ -88,26 +90,39 @@ use crate::{
 ///   with the last session; expired members are removed when a session of the subject is written.
 ///
 /// A session with 60 bytes of claims takes about 670 bytes of the server's memory, or 550 if the subject has several
-/// sessions (Redis 7). On a single server, the Redis user needs the following permissions. On a cluster, it needs
-/// `+ping` and `+cluster|slots` as well.
+/// sessions (Redis 7). The Redis user needs the following permissions, which opening the store tries one by one:
 ///
 /// ```text
 /// ~sessions:* +evalsha +eval +get +getrange +mget +set +unlink +pexpireat +time
 /// +zadd +zrange +zrangebyscore +zrem +zrevrange +zscan
 /// ```
 ///
+/// | also | for |
+/// |---|---|
+/// | `+ping +cluster\|slots` | a cluster |
+/// | `+select` | a database number in the URL |
+/// | `+role` | Sentinel |
+/// | `+info` | finding out whether the server evicts keys; without it, that is not checked |
+///
 /// # Setting up the server
 ///
 /// * **Eviction.** Set `maxmemory-policy noeviction`. Every other policy, including `volatile-ttl` and similar ones,
-///   evicts sessions and thereby signs users out. A full server refuses new sessions and rotations with an error;
-///   reading, listing and signing out still work.
+///   evicts sessions and thereby signs users out, and evicts entries of the index, so that `sign_out_everywhere` misses
+///   sessions which are live. Opening a store on such a server fails, unless
+///   [`with_eviction_allowed`](RedisStoreOptions::with_eviction_allowed) accepts that. A full server with `noeviction`
+///   refuses new sessions and rotations with an error; reading, listing and signing out still work.
 /// * **Persistence.** Set `appendonly yes`. With `appendfsync always`, acknowledged writes survive a power failure;
 ///   with `everysec`, the last one or two seconds may be lost; with snapshots alone, minutes. If only the server
 ///   process ends, neither of the first two settings loses acknowledged writes.
 /// * **Replicas** can serve as standbys, but all calls must go to the master: a replica may report live sessions as
 ///   gone. If a server has become a replica or does not respond, the store drops the connection and resolves the
-///   address again. With Sentinel or a managed service, configure an address that leads to the current master, such
-///   as a DNS name or a proxy.
+///   address again. With a managed service, configure an address that leads to the current master, such as a DNS name or
+///   a proxy.
+/// * **Sentinel.** `redis+sentinel://shop:secret@10.0.0.1:26379,10.0.0.2:26379,10.0.0.3:26379/mymaster` names the Sentinels
+///   and the master that they watch; a database number may follow (`/mymaster/1`). The user and the password are the
+///   server's. The Sentinels are asked for the master at the beginning, and again whenever it fails or is demoted.
+/// * **A cluster that has lost a shard** refuses every call by default, also for the sessions of the other shards. With
+///   `cluster-require-full-coverage no`, only the users of the lost shard get 503.
 /// * **TLS.** Enable the feature `tls` and use a `rediss://` URL;
 ///   [`with_root_certificate`](RedisStoreOptions::with_root_certificate) names an authority of your own. With the feature
 ///   `aws-lc-rs`, the default, the provider of cryptography is chosen; otherwise the application installs one for rustls.
@@ -194,7 +209,7 @@ impl RedisStore {
 
     /// Sets the prefix of all key names. Stores with different prefixes share nothing.
     ///
-    /// Opening the store reads under the default prefix. If the server's user may not do that, set the prefix with
+    /// Opening the store has tried the default prefix. If the server's user may not use that, set the prefix with
     /// [`options`](Self::options).
     ///
     /// Defaults to `sessions:`.
@@ -236,14 +251,17 @@ impl RedisStore {
 
     async fn begin(
         keys: Keys,
-        timeout: Duration,
+        options: &RedisStoreOptions,
         connecting: impl Future<Output = redis::RedisResult<Connection>>,
     ) -> Result<Self, RedisStoreError> {
-        let connection =
-            tokio::time::timeout(timeout, connecting).await.map_err(|_| RedisStoreError::TIMED_OUT)??;
-        let store = Self::new(keys, timeout, connection);
-        // Detects a server that denies scripts or is not a master now rather than at the first sign-in.
-        store.ping().await?;
+        let connecting = tokio::time::timeout(options.timeout, connecting);
+        let connection = connecting.await.map_err(|_| RedisStoreError::TIMED_OUT)??;
+        let store = Self::new(keys, options.timeout, connection);
+        // Now rather than at the first sign-in.
+        store.check_permissions().await?;
+        if !options.allows_eviction {
+            store.check_eviction().await?;
+        }
         Ok(store)
     }
 

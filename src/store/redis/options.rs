@@ -1,12 +1,14 @@
 use std::{fmt, time::Duration};
 
 use redis::{aio::ConnectionManager, cluster_async::ClusterConnection};
+use zeroize::Zeroizing;
 
 use super::{
     DEFAULT_TIMEOUT, RedisStore,
     connection::Connection,
     error::RedisStoreError,
     keys::{Keys, check_prefix},
+    sentinel::SentinelUrl,
 };
 use crate::error::ConfigError;
 
@@ -31,14 +33,22 @@ use crate::error::ConfigError;
 #[must_use = "options do nothing until the store is opened"]
 pub struct RedisStoreOptions {
     prefix: Option<Box<str>>,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     root_certificate: Option<Vec<u8>>,
+    sentinel_password: Option<Zeroizing<String>>,
+    pub(super) allows_eviction: bool,
 }
 
 impl RedisStore {
     /// Returns options for opening a store with another prefix or timeout, or with a certificate authority of your own.
     pub const fn options() -> RedisStoreOptions {
-        RedisStoreOptions { prefix: None, timeout: DEFAULT_TIMEOUT, root_certificate: None }
+        RedisStoreOptions {
+            prefix: None,
+            timeout: DEFAULT_TIMEOUT,
+            root_certificate: None,
+            sentinel_password: None,
+            allows_eviction: false,
+        }
     }
 }
 
@@ -66,6 +76,24 @@ impl RedisStoreOptions {
         self
     }
 
+    /// Accepts a server that evicts keys when its memory is full.
+    ///
+    /// Users are then signed out at random, and `list`, `sign_out_others` and `sign_out_everywhere` miss sessions whose
+    /// entry in the index has been evicted: **a session may stay live after the user has ended all of them**. By default,
+    /// opening a store on such a server fails.
+    pub const fn with_eviction_allowed(mut self) -> Self {
+        self.allows_eviction = true;
+        self
+    }
+
+    /// Sets the password of the Sentinels (`requirepass` in their configuration).
+    ///
+    /// Defaults to none. The password in the URL is the server's.
+    pub fn with_sentinel_password(mut self, password: impl Into<String>) -> Self {
+        self.sentinel_password = Some(password.into().into());
+        self
+    }
+
     /// Trusts only servers whose certificate is signed by this authority: its certificate in PEM format.
     ///
     /// Defaults to the authorities of the operating system.
@@ -75,19 +103,31 @@ impl RedisStoreOptions {
         self
     }
 
-    /// Connects to the server at `url`, such as `redis://user:password@10.0.0.1:6379/0`, or `rediss://` with TLS.
+    /// Connects to the server at `url`, such as `redis://user:password@10.0.0.1:6379/0`, or `rediss://` with TLS, or to the
+    /// master that Sentinels watch: `redis+sentinel://user:password@10.0.0.1:26379,10.0.0.2:26379/mymaster`, or
+    /// `rediss+sentinel://`.
     ///
     /// All nodes need the same `tag_key` of at least 16 secret bytes: see [the tag key](RedisStore#the-tag-key). A lost
     /// connection is reopened when it is next needed.
     ///
     /// # Errors
     ///
-    /// Returns an error if the key is too short, if the URL is invalid, or if the server cannot be reached, rejects
-    /// the credentials, is not a master or does not permit scripts.
+    /// Returns an error if the key is too short, if the URL is invalid, if the server cannot be reached, rejects
+    /// the credentials or is not a master, if its user may not run a command that is needed, or if it evicts keys.
     pub async fn connect(self, url: &str, tag_key: impl AsRef<[u8]>) -> Result<RedisStore, RedisStoreError> {
         let keys = self.keys(tag_key.as_ref())?;
+        if let Some(sentinels) = SentinelUrl::parse(url)? {
+            sentinels.nodes().try_for_each(|node| self.check_tls(node))?;
+            let connecting = Connection::through_sentinels(
+                sentinels,
+                self.sentinel_password.as_ref().map(|password| password.as_str()),
+                self.root_certificate.clone(),
+            );
+            return RedisStore::begin(keys, &self, connecting).await;
+        }
         self.check_tls(url)?;
-        RedisStore::begin(keys, self.timeout, Connection::single(url, self.root_certificate)).await
+        let connecting = Connection::single(url, self.root_certificate.clone());
+        RedisStore::begin(keys, &self, connecting).await
     }
 
     /// Connects to the Redis Cluster that the nodes at `urls` belong to.
@@ -99,8 +139,8 @@ impl RedisStoreOptions {
     ///
     /// # Errors
     ///
-    /// Returns an error if the key is too short, if a URL is invalid, or if no node can be reached, accepts the
-    /// credentials and permits scripts.
+    /// Returns an error if the key is too short, if a URL is invalid, if no node can be reached and accepts the credentials,
+    /// if the user may not run a command that is needed, or if a master evicts keys.
     pub async fn connect_cluster<U: Into<String>>(
         self,
         urls: impl IntoIterator<Item = U>,
@@ -109,7 +149,8 @@ impl RedisStoreOptions {
         let keys = self.keys(tag_key.as_ref())?;
         let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
         urls.iter().try_for_each(|url| self.check_tls(url))?;
-        RedisStore::begin(keys, self.timeout, Connection::cluster(urls, self.root_certificate)).await
+        let connecting = Connection::cluster(urls, self.root_certificate.clone());
+        RedisStore::begin(keys, &self, connecting).await
     }
 
     /// Creates a store over an existing connection. See [`RedisStore::from_manager`].
@@ -166,6 +207,7 @@ impl fmt::Debug for RedisStoreOptions {
         f.debug_struct("RedisStoreOptions")
             .field("key_prefix", &self.prefix)
             .field("timeout", &self.timeout)
+            .field("allows_eviction", &self.allows_eviction)
             .finish_non_exhaustive()
     }
 }

@@ -212,3 +212,15 @@ fn reshard(ports: &[u16]) {
 }
 
 const MOVED_SLOTS: u16 = 60;
+
+#[tokio::test]
+async fn cluster_with_one_master_that_evicts_is_refused() {
+    let mut cluster = RedisCluster::start();
+    cluster.masters()[2].configure("maxmemory-policy", "volatile-ttl");
+    let error =
+        RedisStore::connect_cluster(cluster.urls(), TAG_KEY).await.expect_err("one evicts").to_string();
+    assert!(error.contains("volatile-ttl"), "{error}");
+    let allowed =
+        RedisStore::options().with_eviction_allowed().connect_cluster(cluster.urls(), TAG_KEY).await;
+    sign_in(&allowed.expect("it is allowed"), "ada").await;
+}

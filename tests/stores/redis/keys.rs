@@ -127,36 +127,3 @@ async fn no_error_and_no_debug_output_has_a_password_or_a_key() {
         assert!(!all_words(&error).contains("secret-password"), "{url}: {}", all_words(&error));
     }
 }
-
-#[tokio::test]
-async fn server_without_the_required_commands_is_detected_at_start_up() {
-    let redis = Redis::start_with(&["--rename-command", "EVALSHA", ""]);
-    let error = RedisStore::connect(&redis.url(), TAG_KEY).await.expect_err("there are no scripts");
-    let words = all_words(&error);
-    assert!(words.contains("returned an error: ERR"), "{words}");
-    assert!(!words.contains("sessions:"), "arguments are not repeated: {words}");
-}
-
-#[tokio::test]
-async fn user_with_the_documented_permissions_suffices() {
-    let redis = Redis::start();
-    let mut admin = admin(&redis.url()).await;
-    run::<()>(&mut admin, &format!("ACL SETUSER shop on >password resetchannels {PERMISSIONS}")).await;
-    let store = open_url(&redis.url().replace("//", "//shop:password@")).await;
-    let record = sign_in(&store, "ada").await;
-    assert!(store.update(&record, Stamps::default()).await.expect("it may").is_done());
-    let mut ended = sign_in(&store, "ada").await;
-    ended.idle_expires_at = ended.created_at;
-    assert!(store.update(&ended, Stamps::default()).await.expect("it may").is_done());
-    assert_eq!(store.list("ada").await.expect("it may").len(), 1);
-    assert!(store.remove(&record.id).await.expect("it may"));
-    assert_eq!(store.remove_all("ada", None).await.expect("it may"), 0);
-
-    let elsewhere = store.with_key_prefix("forum:").expect("it has no braces");
-    let error = elsewhere.create(new_session(&elsewhere, "ada")).await.expect_err("it may not");
-    assert!(error.to_string().contains("NOPERM") || error.to_string().contains("permission"), "{error}");
-}
-
-/// The permissions from the documentation of `RedisStore`.
-const PERMISSIONS: &str = "~sessions:* +evalsha +eval +get +getrange +mget +set +unlink +pexpireat +time \
-    +zadd +zrange +zrangebyscore +zrem +zrevrange +zscan";

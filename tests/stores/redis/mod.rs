@@ -6,6 +6,8 @@ mod faults;
 mod full;
 mod gate;
 mod keys;
+mod opening;
+mod sentinel;
 mod server;
 
 use std::{error::Error as StdError, time::Duration};

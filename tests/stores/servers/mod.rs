@@ -9,10 +9,11 @@ mod port;
 mod postgres;
 mod process;
 mod redis;
+mod sentinel;
 
 pub(crate) use self::{
     authority::Authority, backup::Backup, cluster::RedisCluster, haproxy::HaProxy, pgbouncer::PgBouncer,
-    postgres::Postgres, redis::Redis,
+    postgres::Postgres, redis::Redis, sentinel::RedisSentinel,
 };
 
 use std::{

@@ -36,8 +36,8 @@ local function store(record, index, member, value, expires, now)
   if refused then
     return refused
   end
-  redis.call('SET', record, value)
-  redis.call('PEXPIREAT', record, expires_text)
+  -- In one command, so that no record stays for ever where the second is denied.
+  redis.call('SET', record, value, 'PX', string.format('%.0f', math.max(1, math.ceil(expires - now))))
   local ended = redis.call('ZRANGEBYSCORE', index, '-inf', math.floor(now), 'LIMIT', 0, 100)
   if #ended > 0 then
     redis.call('ZREM', index, unpack(ended))
