@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
     abandoned::{Backend, Canceller, outlast},
+    at_hand::{AtHand, Working},
     error::{PostgresStoreError, Reason},
     probe::{Finding, Leased, Probe},
 };
@@ -18,24 +19,49 @@ use super::{
 /// the server is done with it: see [`outlast`]. No call ever receives a connection with the remains of another call's
 /// response.
 pub(super) struct Lease {
-    connection: Option<PoolConnection<Postgres>>,
-    /// How to cancel what the server does for it.
-    cancelled_by: Option<(Canceller, Backend)>,
+    working: Option<Working>,
+    source: Source,
+    /// Whether another call has just used the connection, and no test has followed.
+    is_untested: bool,
     counted: Option<Leased>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+/// Where a store's connections come from, and go to.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) pool: PgPool,
+    pub(super) probe: Probe,
+    /// How to cancel what the server does for an abandoned connection. `None` if the pool is that of the application, or a
+    /// pooler comes between.
+    pub(super) canceller: Option<Canceller>,
+    /// `None` if the pool is that of the application, whose other calls need its connections, too.
+    pub(super) at_hand: Option<AtHand>,
+}
+
+impl Source {
+    /// The pool of an application.
+    pub(super) fn of_application(pool: PgPool) -> Self {
+        Self { pool, probe: Probe::default(), canceller: None, at_hand: None }
+    }
 }
 
 impl Lease {
-    /// Waits for a connection of the pool, or for `limit`. Fails earlier while the server refuses connections.
-    pub(super) async fn of(
-        pool: &PgPool,
-        probe: &Probe,
-        canceller: Option<&Canceller>,
-        limit: Duration,
-    ) -> Result<Self, PostgresStoreError> {
-        let (of_pool, counting, canceller) = (pool.clone(), probe.clone(), canceller.cloned());
+    /// Waits for a connection, or for `limit`. Fails earlier while the server refuses connections.
+    pub(super) async fn of(source: &Source, limit: Duration) -> Result<Self, PostgresStoreError> {
+        match Self::at_hand(source) {
+            Some(lease) => Ok(lease),
+            None => Self::tested(source, limit).await,
+        }
+    }
+
+    /// The same, but not over a connection that another call has just used, unless this one must wait for it.
+    pub(super) async fn tested(source: &Source, limit: Duration) -> Result<Self, PostgresStoreError> {
+        let (pool, probe) = (&source.pool, &source.probe);
+        let acquiring = Self::acquire(source.clone());
         // Spawned, so that it continues if the caller is dropped. Otherwise a connection that is being opened or
         // tried would be lost.
-        let mut lease = tokio::spawn(async move { Self::acquire(of_pool, counting, canceller).await });
+        let mut lease = tokio::spawn(acquiring);
         let mut cause = None;
         let overdue = tokio::time::sleep(limit);
         tokio::pin!(overdue);
@@ -58,33 +84,54 @@ impl Lease {
         }
     }
 
+    /// Takes a connection that another call has just used, if no other call waits for one.
+    fn at_hand(source: &Source) -> Option<Self> {
+        let at_hand = source.at_hand.as_ref()?;
+        let place = at_hand.place_at_once()?;
+        let mut lease = Self::new(source.clone(), at_hand.take()?, Some(place));
+        lease.is_untested = true;
+        Some(lease)
+    }
+
     /// Takes a connection that works from the pool.
     ///
     /// The pool's own test of idle connections has no time limit: a connection dropped by a firewall would use up the time
     /// of the call instead of being replaced.
-    async fn acquire(
-        pool: PgPool,
-        counting: Probe,
-        canceller: Option<Canceller>,
-    ) -> Result<Self, sqlx::Error> {
+    async fn acquire(source: Source) -> Result<Self, sqlx::Error> {
+        let mut place = None;
+        if let Some(at_hand) = &source.at_hand {
+            place = Some(at_hand.place().await.ok_or(sqlx::Error::PoolClosed)?);
+            if let Some(working) = at_hand.take() {
+                return Ok(Self::new(source, working, place));
+            }
+        }
         loop {
-            let mut connection = pool.acquire().await?;
-            let cancelled_by = match &canceller {
+            let mut connection = source.pool.acquire().await?;
+            let backend = match &source.canceller {
                 None => None,
-                Some(canceller) => match timeout(SIGN_OF_LIFE, Backend::of(&mut connection)).await {
-                    Ok(Ok(backend)) => Some((canceller.clone(), backend)),
+                Some(_) => match timeout(SIGN_OF_LIFE, Backend::of(&mut connection)).await {
+                    Ok(Ok(backend)) => Some(backend),
                     Ok(Err(_)) | Err(_) => {
                         drop(connection.detach());
                         continue;
                     }
                 },
             };
-            return Ok(Self { connection: Some(connection), cancelled_by, counted: Some(counting.lease()) });
+            return Ok(Self::new(source, Working::new(connection, backend), place));
         }
     }
 
+    fn new(source: Source, working: Working, place: Option<OwnedSemaphorePermit>) -> Self {
+        let counted = Some(source.probe.lease());
+        Self { working: Some(working), source, is_untested: false, counted, place }
+    }
+
+    pub(super) const fn is_untested(&self) -> bool {
+        self.is_untested
+    }
+
     pub(super) fn connection(&mut self) -> &mut PgConnection {
-        self.connection.as_mut().expect("a lease holds its connection until it ends")
+        self.working.as_mut().expect("a lease holds its connection until it ends").connection()
     }
 
     /// Returns the connection to the pool if the work succeeded, and closes it after an error. After a timeout, the server
@@ -93,28 +140,45 @@ impl Lease {
         match &outcome {
             Ok(_) => self.give_back(),
             Err(error) if error.is_timeout() => {} // as if dropped midway
-            Err(_) => drop(self.connection.take().map(PoolConnection::detach)),
+            Err(_) => {
+                drop(self.working.take().map(|working| working.into_connection().detach()));
+                if let Some(at_hand) = &self.source.at_hand {
+                    at_hand.distrust();
+                }
+            }
         }
         outcome
     }
 
-    /// Returns a connection that is done to the pool, which asks it once more. The pool itself would wait forever.
+    /// Keeps a connection that is done for the next call, or returns it to the pool, which asks it once more.
     fn give_back(&mut self) {
-        if let Some(mut connection) = self.connection.take() {
-            tokio::spawn(async move { timeout(RETURN, connection.return_to_pool()).await });
+        let Some(working) = self.working.take() else { return };
+        match &self.source.at_hand {
+            Some(at_hand) => at_hand.keep(working, self.place.take()),
+            None => return_to_pool(working.into_connection(), None),
         }
     }
 }
 
+/// Returns a connection to the pool, with a time limit: the pool itself would wait forever for the connection's answer.
+pub(super) fn return_to_pool(mut connection: PoolConnection<Postgres>, place: Option<OwnedSemaphorePermit>) {
+    tokio::spawn(async move {
+        let _ = timeout(RETURN, connection.return_to_pool()).await;
+        drop((connection, place));
+    });
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        let (cancelled_by, counted) = (self.cancelled_by.take(), self.counted.take());
+        let Some(working) = self.working.take() else { return };
+        let cancelled_by = self.source.canceller.clone().zip(working.backend);
+        let (counted, place) = (self.counted.take(), self.place.take());
+        let connection = working.into_connection();
         match Handle::try_current() {
             Ok(runtime) => {
                 runtime.spawn(async move {
                     outlast(connection, cancelled_by).await;
-                    drop(counted);
+                    drop((counted, place));
                 });
             }
             Err(_) => drop(connection.detach()),

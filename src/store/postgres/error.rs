@@ -10,6 +10,13 @@ pub struct PostgresStoreError {
     reason: Reason,
 }
 
+/// What a statement does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Reads,
+    Writes,
+}
+
 pub(super) enum Reason {
     /// An invalid name: what it names, and its maximum length in bytes.
     Name {
@@ -17,6 +24,10 @@ pub(super) enum Reason {
         max: usize,
     },
     Url(sqlx::Error),
+    /// The URL names several hosts.
+    SeveralHosts,
+    /// The URL asks for a standby.
+    Target,
     NoAnswer,
     Encoding(String),
     /// A schema created by a later version of this crate, with the version of the schema.
@@ -50,6 +61,16 @@ impl PostgresStoreError {
     /// Whether the backend has, or lacks, a prepared statement that is another connection's.
     pub(super) fn is_mix_up(&self) -> bool {
         matches!(&self.reason, Reason::Server(reported) if matches!(&*reported.code, "42P05" | "26000"))
+    }
+
+    /// Whether the statement may be sent again: the server has ended the connection before it carried out anything, or
+    /// the connection has broken under a statement that only reads.
+    pub(super) fn is_repeatable(&self, effect: Effect) -> bool {
+        match &self.reason {
+            Reason::Server(reported) => matches!(reported.code.as_str(), "57P01" | "57P02"),
+            Reason::Driver(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) => effect == Effect::Reads,
+            _ => false,
+        }
     }
 
     /// What it is if a migration has failed with it.
@@ -87,6 +108,14 @@ impl fmt::Display for PostgresStoreError {
                 "the name of the {what} is invalid: use 1 to {max} ASCII letters, digits, `_` and `-`"
             ),
             Reason::Url(_) => f.write_str("the URL of the session database is invalid"),
+            Reason::SeveralHosts => f.write_str(
+                "the URL of the session database names several hosts: name one that always leads to the primary, such as a \
+                 DNS name or a proxy",
+            ),
+            Reason::Target => f.write_str(
+                "`target_session_attrs` in the URL of the session database asks for a standby, whose sessions may be \
+                 outdated: use `read-write`",
+            ),
             Reason::NoAnswer => f.write_str("the session database did not respond in time"),
             Reason::Encoding(encoding) => write!(
                 f,

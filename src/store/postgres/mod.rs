@@ -1,4 +1,5 @@
 mod abandoned;
+mod at_hand;
 mod connection;
 mod error;
 mod names;
@@ -17,12 +18,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{PgPool, Row, postgres::PgRow};
+use sqlx::{Row, postgres::PgRow};
 
 use self::{
-    abandoned::Canceller,
-    connection::{Lease, within},
-    probe::Probe,
+    connection::{Lease, Source, within},
+    error::Effect,
     rows::{PgQuery, bind_new, bind_update, escape, snapshot, time, written},
     sql::Statements,
 };
@@ -51,8 +51,8 @@ use super::{
 ///
 /// * **Primary.** All calls must reach the primary. A standby may not know of a sign-out yet, so the store refuses to
 ///   read from one. Connections that have failed are not reused, so that after a failover the next ones are opened to
-///   wherever the host name then points. sqlx does not support `target_session_attrs`: configure one address that
-///   always leads to the primary. A failover to a standby that lacks the last writes (asynchronous replication)
+///   wherever the host name then points. Configure one address that always leads to the primary: the URL must not name
+///   several, and `target_session_attrs` must not ask for a standby. A failover to a standby that lacks the last writes (asynchronous replication)
 ///   revives sessions whose sign-out was among them and loses sessions whose sign-in was; it signs out no legitimate
 ///   user of an older session.
 /// * **`synchronous_commit`** should stay `on`: with `off`, a server crash can lose the last writes in the same way.
@@ -87,40 +87,48 @@ use super::{
 /// ```
 #[derive(Clone)]
 pub struct PostgresStore {
-    pool: PgPool,
+    source: Source,
     sql: Arc<Statements>,
-    probe: Probe,
-    /// Unless the pool is that of the application, or a pooler comes between.
-    canceller: Option<Canceller>,
     sweeps: Sweeps,
     timeout: Duration,
 }
 
 impl PostgresStore {
-    fn new(pool: PgPool, statements: Statements, canceller: Option<Canceller>, timeout: Duration) -> Self {
-        Self {
-            pool,
-            sql: Arc::new(statements),
-            probe: Probe::default(),
-            canceller,
-            sweeps: Sweeps::default(),
-            timeout,
-        }
+    fn new(source: Source, statements: Statements, timeout: Duration) -> Self {
+        Self { source, sql: Arc::new(statements), sweeps: Sweeps::default(), timeout }
     }
 
     /// Returns the rows of one statement, and leaves no connection in an unclean state.
-    async fn rows(&self, query: PgQuery<'_>) -> Result<Vec<PgRow>, PostgresStoreError> {
+    ///
+    /// A connection that another call has just used may have been closed since: the statement is then sent again, over one
+    /// that works, unless it may have been carried out.
+    async fn rows<'q>(
+        &self,
+        effect: Effect,
+        query: impl Fn() -> PgQuery<'q>,
+    ) -> Result<Vec<PgRow>, PostgresStoreError> {
         let began = Instant::now();
-        let canceller = self.canceller.as_ref();
-        let mut lease = Lease::of(&self.pool, &self.probe, canceller, self.timeout).await?;
-        let left = self.timeout.saturating_sub(began.elapsed());
-        let rows = within(left, async { Ok(query.fetch_all(lease.connection()).await?) }).await;
-        lease.end(rows)
+        let mut lease = Lease::of(&self.source, self.timeout).await?;
+        loop {
+            let left = self.timeout.saturating_sub(began.elapsed());
+            let rows = within(left, async { Ok(query().fetch_all(lease.connection()).await?) }).await;
+            let is_untested = lease.is_untested();
+            match lease.end(rows) {
+                Err(error) if is_untested && error.is_repeatable(effect) => {
+                    lease = Lease::tested(&self.source, self.timeout.saturating_sub(began.elapsed())).await?;
+                }
+                rows => return rows,
+            }
+        }
     }
 
     /// Returns the only row of a statement that always returns one.
-    async fn row(&self, query: PgQuery<'_>) -> Result<PgRow, PostgresStoreError> {
-        let first = self.rows(query).await?.into_iter().next();
+    async fn row<'q>(
+        &self,
+        effect: Effect,
+        query: impl Fn() -> PgQuery<'q>,
+    ) -> Result<PgRow, PostgresStoreError> {
+        let first = self.rows(effect, query).await?.into_iter().next();
         first.ok_or_else(|| sqlx::Error::RowNotFound.into())
     }
 
@@ -128,17 +136,21 @@ impl PostgresStore {
     async fn since_changed(&self, id: &SessionId) -> Result<Update, PostgresStoreError> {
         // Ids are never reused and versions only grow, so this answer also held when the update ran, unless the
         // session has been removed since; `Gone` is then correct as well.
-        let found = self.rows(sqlx::query(self.sql.exists.clone()).bind(escape(id.as_str()))).await?;
+        let found = self
+            .rows(Effect::Reads, || sqlx::query(self.sql.exists.clone()).bind(escape(id.as_str())))
+            .await?;
         Ok(if found.is_empty() { Update::Gone } else { Update::Conflict })
     }
 
     /// Lists any number of sessions, such as those that a script has begun, with a time limit for each page.
     async fn list_in_pages(&self, subject: &str) -> Result<Vec<SessionRecord>, PostgresStoreError> {
-        let ids = self.row(sqlx::query(self.sql.list_ids.clone()).bind(escape(subject))).await?;
+        let ids = self.row(Effect::Reads, || sqlx::query(self.sql.list_ids.clone()).bind(escape(subject)));
+        let ids = ids.await?;
         let ids: Vec<String> = ids.try_get::<Option<_>, _>(0)?.unwrap_or_default();
         let mut listed = Vec::with_capacity(ids.len());
         for page in ids.chunks(PAGE) {
-            listed.extend(records(&self.rows(sqlx::query(self.sql.read_page.clone()).bind(page)).await?)?);
+            let rows = self.rows(Effect::Reads, || sqlx::query(self.sql.read_page.clone()).bind(page));
+            listed.extend(records(&rows.await?)?);
         }
         Ok(listed)
     }
@@ -160,18 +172,21 @@ impl RefreshStore for PostgresStore {
     type Error = PostgresStoreError;
 
     async fn create(&self, session: NewRecord) -> Result<Created, PostgresStoreError> {
-        let row = self.row(bind_new(sqlx::query(self.sql.insert.clone()), &session)).await?;
+        let row = self.row(Effect::Writes, || bind_new(sqlx::query(self.sql.insert.clone()), &session));
+        let row = row.await?;
         self.sweep_alongside();
         Ok(Created::Done(as_stored(session.begin(time(&row, "created_at")?))))
     }
 
     async fn read(&self, id: &SessionId) -> Result<Snapshot, PostgresStoreError> {
-        let row = self.row(sqlx::query(self.sql.read.clone()).bind(escape(id.as_str()))).await?;
-        snapshot(&row)
+        let row = self.row(Effect::Reads, || sqlx::query(self.sql.read.clone()).bind(escape(id.as_str())));
+        snapshot(&row.await?)
     }
 
     async fn update(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, PostgresStoreError> {
-        let row = self.row(bind_update(sqlx::query(self.sql.update.clone()), record, stamps)).await?;
+        let row = self
+            .row(Effect::Writes, || bind_update(sqlx::query(self.sql.update.clone()), record, stamps))
+            .await?;
         if let Some(now) = written(&row)? {
             return Ok(Update::Done(Box::new(as_stored(record.clone().stamped(stamps, now)))));
         }
@@ -183,13 +198,14 @@ impl RefreshStore for PostgresStore {
     }
 
     async fn remove(&self, id: &SessionId) -> Result<bool, PostgresStoreError> {
-        let removed = self.rows(sqlx::query(self.sql.delete.clone()).bind(escape(id.as_str()))).await?;
-        Ok(!removed.is_empty())
+        let removed =
+            self.rows(Effect::Writes, || sqlx::query(self.sql.delete.clone()).bind(escape(id.as_str())));
+        Ok(!removed.await?.is_empty())
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, PostgresStoreError> {
-        let first = sqlx::query(self.sql.list.clone()).bind(escape(subject)).bind(PAGE as i64 + 1);
-        let rows = self.rows(first).await?;
+        let first = || sqlx::query(self.sql.list.clone()).bind(escape(subject)).bind(PAGE as i64 + 1);
+        let rows = self.rows(Effect::Reads, first).await?;
         if rows.len() > PAGE {
             return self.list_in_pages(subject).await;
         }
@@ -199,11 +215,13 @@ impl RefreshStore for PostgresStore {
     async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, PostgresStoreError> {
         let mut removed = 0;
         loop {
-            let batch = sqlx::query(self.sql.delete_all.clone())
-                .bind(escape(subject))
-                .bind(keep.map(|id| escape(id.as_str())))
-                .bind(BATCH);
-            let row = self.row(batch).await?;
+            let batch = || {
+                sqlx::query(self.sql.delete_all.clone())
+                    .bind(escape(subject))
+                    .bind(keep.map(|id| escape(id.as_str())))
+                    .bind(BATCH)
+            };
+            let row = self.row(Effect::Writes, batch).await?;
             removed += row.try_get::<i64, _>("gone")?.unsigned_abs();
             if row.try_get::<i64, _>("picked")? < BATCH {
                 return Ok(removed);

@@ -2,7 +2,10 @@
 
 use sqlx::{PgPool, Row};
 
-use super::{PostgresStore, SWEEP_SIZE, error::PostgresStoreError};
+use super::{
+    PostgresStore, SWEEP_SIZE,
+    error::{Effect, PostgresStoreError},
+};
 use crate::store::{RefreshStore, SessionId};
 
 impl PostgresStore {
@@ -19,9 +22,10 @@ impl PostgresStore {
         self.read(&SessionId::new("")).await.map(drop)
     }
 
-    /// Returns the pool of connections, for its statistics.
+    /// Returns the pool of connections, for its statistics. One that a call has just used counts as in use for a tenth of a
+    /// second more.
     pub fn pool(&self) -> &PgPool {
-        &self.pool
+        &self.source.pool
     }
 
     /// Removes expired sessions until there are none, and returns their number. The store does this alongside requests, so
@@ -46,15 +50,18 @@ impl PostgresStore {
     ///
     /// Waits for calls that are being served, so shut down the server of the application first.
     pub async fn close(&self) {
-        self.pool.close().await;
-        if let Some(canceller) = &self.canceller {
+        if let Some(at_hand) = &self.source.at_hand {
+            at_hand.close();
+        }
+        self.source.pool.close().await;
+        if let Some(canceller) = &self.source.canceller {
             canceller.close().await;
         }
     }
 
     /// Removes expired sessions, at most [`SWEEP_SIZE`].
     pub(super) async fn sweep_batch(&self) -> Result<i64, PostgresStoreError> {
-        let row = self.row(sqlx::query(self.sql.sweep.clone()).bind(SWEEP_SIZE)).await?;
+        let row = self.row(Effect::Writes, || sqlx::query(self.sql.sweep.clone()).bind(SWEEP_SIZE)).await?;
         Ok(row.try_get(0)?)
     }
 }

@@ -8,7 +8,8 @@ use sqlx::{
 use super::{
     PostgresStore,
     abandoned::Canceller,
-    connection::{Lease, TIMEOUT, within},
+    at_hand::AtHand,
+    connection::{Lease, Source, TIMEOUT, within},
     error::{PostgresStoreError, Reason},
     names::Names,
     probe::Probe,
@@ -141,11 +142,12 @@ impl PostgresStoreOptions {
 
     /// Opens a store in the database at `url`, with a connection pool of its own.
     ///
-    /// The URL has the format of sqlx: `postgres://user:password@host:port/database?sslmode=verify-full`.
+    /// The URL has the format of sqlx: `postgres://user:password@host:port/database?sslmode=verify-full`. It names one host,
+    /// which must be the primary whatever `target_session_attrs` says; a value of that which asks for a standby is refused.
     ///
     /// # Errors
     ///
-    /// When a name or the URL is unusable, when the server cannot be reached, refuses the user or
+    /// When a name or the URL is unusable, when the server cannot be reached, is a standby, refuses the user or
     /// does not let the tables be made or brought up to date, when the database is not encoded in UTF-8, when a pooler
     /// mixes up prepared statements, or when its tables belong to another application, or to a later version that is
     /// not compatible.
@@ -165,8 +167,13 @@ impl PostgresStoreOptions {
         })
         .await?;
         let canceller = is_direct.then(|| Canceller::new(options.clone(), first));
-        let pool = pool_of(self.max_connections, self.timeout).connect_lazy_with(options);
-        Ok(PostgresStore::new(pool, statements, canceller, self.timeout))
+        let source = Source {
+            pool: pool_of(self.max_connections, self.timeout).connect_lazy_with(options),
+            probe: Probe::default(),
+            canceller,
+            at_hand: Some(AtHand::new(self.max_connections)),
+        };
+        Ok(PostgresStore::new(source, statements, self.timeout))
     }
 
     /// Opens a store in the database of `pool`.
@@ -182,17 +189,18 @@ impl PostgresStoreOptions {
     pub async fn from_pool(self, pool: PgPool) -> Result<PostgresStore, PostgresStoreError> {
         let names = self.names()?;
         let statements = Statements::new(&names);
+        let source = Source::of_application(pool);
         within(OPENING, async {
-            let mut lease = Lease::of(&pool, &Probe::default(), None, OPENING).await?;
+            let mut lease = Lease::of(&source, OPENING).await?;
             let prepared = async {
                 schema::prepare(lease.connection(), &names, &statements).await?;
-                check_isolation(&pool.connect_options()).await
+                check_isolation(&source.pool.connect_options()).await
             };
             let prepared = prepared.await;
             lease.end(prepared)
         })
         .await?;
-        Ok(PostgresStore::new(pool, statements, None, self.timeout))
+        Ok(PostgresStore::new(source, statements, self.timeout))
     }
 
     fn names(&self) -> Result<Names, PostgresStoreError> {
@@ -212,6 +220,7 @@ impl fmt::Debug for PostgresStoreOptions {
 }
 
 fn options_for(url: &str, timeout: Duration) -> Result<PgConnectOptions, PostgresStoreError> {
+    check_target(url)?;
     let options = PgConnectOptions::from_str(url).map_err(Reason::Url)?;
     let options = match options.get_application_name() {
         Some(_) => options,
@@ -226,6 +235,27 @@ fn options_for(url: &str, timeout: Duration) -> Result<PgConnectOptions, Postgre
         // A database may have a stricter default, under which concurrent updates fail with errors.
         ("default_transaction_isolation", "read committed"),
     ]))
+}
+
+/// Refuses what `libpq` reads in a URL and sqlx would ignore: without it, the store would not do what the URL says.
+fn check_target(url: &str) -> Result<(), Reason> {
+    let (authority, query) = url.split_once('?').unwrap_or((url, ""));
+    let hosts = authority.split("://").nth(1).unwrap_or_default().split('/').next().unwrap_or_default();
+    if hosts.rsplit('@').next().unwrap_or_default().contains(',') {
+        return Err(Reason::SeveralHosts);
+    }
+    for pair in query.split('&') {
+        match pair.split_once('=') {
+            // The store uses only a primary.
+            Some(("target_session_attrs", "any" | "read-write" | "primary")) => {}
+            Some(("target_session_attrs", _)) => return Err(Reason::Target),
+            Some(("host" | "hostaddr", hosts)) if hosts.contains(',') || hosts.contains("%2C") => {
+                return Err(Reason::SeveralHosts);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// So many fifths of the timeout in milliseconds: at least one, as zero would mean no limit.

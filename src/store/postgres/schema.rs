@@ -17,6 +17,7 @@ pub(super) async fn prepare(
     statements: &Statements,
 ) -> Result<(), PostgresStoreError> {
     check_encoding(connection).await?;
+    check_primary(connection).await?;
     if is_outdated(connection, names).await? {
         migrate(connection, names, statements).await.map_err(PostgresStoreError::of_migration)?;
     }
@@ -38,6 +39,11 @@ async fn check_encoding(connection: &mut PgConnection) -> Result<(), PostgresSto
     let encoding: String =
         sqlx::query_scalar("SELECT current_setting('server_encoding')").fetch_one(connection).await?;
     if encoding == "UTF8" { Ok(()) } else { Err(Reason::Encoding(encoding).into()) }
+}
+
+async fn check_primary(connection: &mut PgConnection) -> Result<(), PostgresStoreError> {
+    let is_standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(connection).await?;
+    if is_standby { Err(Reason::Standby.into()) } else { Ok(()) }
 }
 
 async fn migrate(

@@ -147,6 +147,8 @@ async fn a_standby_is_not_queried_for_sessions() {
     store.list("nobody").await.expect_err("what it knows may be old");
     let error = store.update(&record, Stamps::default()).await.expect_err("it cannot write");
     assert!(error.to_string().contains("read-only"), "{error}");
+    let error = PostgresStore::connect(&server.url()).await.expect_err("it is a standby");
+    assert!(error.to_string().contains("standby"), "{error}");
     server.run("SELECT 1 / pg_promote()::int");
     assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
     assert!(store.update(&record, Stamps::default()).await.expect("it writes").is_done());

@@ -176,6 +176,32 @@ async fn foreign_tables_are_refused_and_left_unchanged() {
 }
 
 #[tokio::test]
+async fn url_that_asks_for_a_standby_or_names_several_hosts_is_refused() {
+    let server = Postgres::start();
+    let with = |attribute: &str| format!("{}?target_session_attrs={attribute}", server.url());
+    for attribute in ["any", "read-write", "primary"] {
+        PostgresStore::connect(&with(attribute)).await.map(drop).expect(attribute);
+    }
+    for attribute in ["standby", "prefer-standby", "read-only", "", "anything"] {
+        let error = PostgresStore::connect(&with(attribute)).await.expect_err(attribute).to_string();
+        assert!(error.contains("target_session_attrs") && error.contains("read-write"), "{error}");
+    }
+    let several = [
+        "postgres://ada:hunter2@db1.shop.example,db2.shop.example/shop",
+        "postgres://ada@db1.shop.example:5432,db2.shop.example:5432/shop?sslmode=prefer",
+        "postgres:///shop?user=ada&host=db1.shop.example,db2.shop.example",
+        "postgres:///shop?host=db1.shop.example%2Cdb2.shop.example",
+    ];
+    for url in several {
+        let error = PostgresStore::connect(url).await.expect_err(url).to_string();
+        assert!(error.contains("several hosts") && error.contains("primary"), "{error}");
+    }
+    // A comma in the password or in the name of the database is none between hosts.
+    let comma = server.url().replace("postgres@", "postgres:a,b@");
+    PostgresStore::connect(&comma).await.map(drop).expect("trust asks for no password");
+}
+
+#[tokio::test]
 async fn a_database_that_is_not_in_utf8_is_refused() {
     let server = Postgres::start();
     server.run("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
