@@ -12,9 +12,10 @@ use sqlx::{Postgres, pool::PoolConnection};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
 };
 
-use super::{abandoned::Backend, connection::return_to_pool};
+use super::abandoned::Backend;
 
 /// The connections at hand of one pool. Clones share them.
 #[derive(Clone)]
@@ -149,8 +150,17 @@ impl AtHand {
     }
 }
 
+/// Returns a connection to the pool, with a time limit: the pool itself would wait forever for the connection's answer.
+pub(super) fn return_to_pool(mut connection: PoolConnection<Postgres>, place: Option<OwnedSemaphorePermit>) {
+    tokio::spawn(async move {
+        let _ = timeout(RETURN, connection.return_to_pool()).await;
+        drop((connection, place));
+    });
+}
+
 /// How long a connection counts as working after a call: that of a server which has vanished costs the next call its
 /// time.
 const IDLE: Duration = Duration::from_millis(100);
 /// How long the pool does not see a connection that is always in use.
 const LONGEST: Duration = Duration::from_secs(30);
+const RETURN: Duration = Duration::from_secs(5);

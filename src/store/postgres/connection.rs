@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{PgConnection, PgPool};
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
     abandoned::{Backend, Canceller, outlast},
-    at_hand::{AtHand, Working},
+    at_hand::{AtHand, Working, return_to_pool},
     error::{PostgresStoreError, Reason},
     probe::{Finding, Leased, Probe},
 };
@@ -160,14 +160,6 @@ impl Lease {
     }
 }
 
-/// Returns a connection to the pool, with a time limit: the pool itself would wait forever for the connection's answer.
-pub(super) fn return_to_pool(mut connection: PoolConnection<Postgres>, place: Option<OwnedSemaphorePermit>) {
-    tokio::spawn(async move {
-        let _ = timeout(RETURN, connection.return_to_pool()).await;
-        drop((connection, place));
-    });
-}
-
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(working) = self.working.take() else { return };
@@ -195,6 +187,5 @@ pub(super) async fn within<T>(
 }
 
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
-const RETURN: Duration = Duration::from_secs(5);
 /// How long an idle connection may take to show that it works.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);

@@ -13,10 +13,12 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
-    io::tcp::TcpSettings,
 };
 
-use super::sentinel::{SentinelUrl, Sentinels};
+use super::{
+    sentinel::{SentinelUrl, Sentinels},
+    transport::{RESPONSE_TIMEOUT, tcp_settings},
+};
 
 /// A connection to a single server or a cluster. Clones share it.
 #[derive(Clone)]
@@ -137,7 +139,7 @@ fn may_pass(error: &RedisError) -> bool {
 fn client_of(info: ConnectionInfo, root_certificate: Option<Vec<u8>>) -> RedisResult<Client> {
     #[cfg(feature = "tls")]
     if let Some(root) = root_certificate {
-        return Client::build_with_tls(info, authority(root));
+        return Client::build_with_tls(info, super::transport::authority(root));
     }
     #[cfg(not(feature = "tls"))]
     let _ = root_certificate;
@@ -147,16 +149,11 @@ fn client_of(info: ConnectionInfo, root_certificate: Option<Vec<u8>>) -> RedisRe
 fn trusting(builder: ClusterClientBuilder, root_certificate: Option<Vec<u8>>) -> ClusterClientBuilder {
     #[cfg(feature = "tls")]
     if let Some(root) = root_certificate {
-        return builder.certs(authority(root));
+        return builder.certs(super::transport::authority(root));
     }
     #[cfg(not(feature = "tls"))]
     let _ = root_certificate;
     builder
-}
-
-#[cfg(feature = "tls")]
-pub(super) const fn authority(root: Vec<u8>) -> redis::TlsCertificates {
-    redis::TlsCertificates { client_tls: None, root_cert: Some(root) }
 }
 
 /// A command fails immediately if the server is unreachable; [`Connection::run`] does the retries.
@@ -167,17 +164,7 @@ fn manager_config() -> ConnectionManagerConfig {
         .set_response_timeout(Some(RESPONSE_TIMEOUT))
 }
 
-pub(super) fn tcp_settings() -> TcpSettings {
-    let settings = TcpSettings::default().set_nodelay(true);
-    // If a machine or a network disappears, nothing else closes the connection for minutes.
-    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-    let settings = settings.set_user_timeout(RESPONSE_TIMEOUT);
-    settings
-}
-
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Shorter than the 5 seconds of a call, so that a timeout is attributed to the connection.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CLUSTER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Two seconds of waiting on average, and four at most.

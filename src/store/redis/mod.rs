@@ -6,6 +6,7 @@ mod options;
 mod record;
 mod sentinel;
 mod subject;
+mod transport;
 
 pub use self::{error::RedisStoreError, options::RedisStoreOptions};
 

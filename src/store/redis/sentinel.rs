@@ -6,7 +6,7 @@ use redis::{
 };
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::connection::tcp_settings;
+use super::transport::tcp_settings;
 use crate::error::ConfigError;
 
 /// The parts of `redis+sentinel://user:password@host:port,host:port/master/database`.
@@ -100,7 +100,7 @@ impl Sentinels {
 fn trusting(builder: SentinelClientBuilder, root_certificate: Option<Vec<u8>>) -> SentinelClientBuilder {
     #[cfg(feature = "tls")]
     if let Some(root) = root_certificate {
-        use super::connection::authority;
+        use super::transport::authority;
         return builder
             .set_client_to_redis_certificates(authority(root.clone()))
             .set_client_to_sentinel_certificates(authority(root));

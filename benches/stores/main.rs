@@ -1,9 +1,12 @@
 //! Measures the operations per second of each store: `cargo bench --all-features --bench stores`.
 //!
+//! With `-- bare`, compares them with the same statements through the bare drivers instead.
+//!
 //! The servers are started on loopback and share the machine's cores with the clients. The relevant results are the
 //! ratios, and how many writes per second one server can do.
 
-#[path = "../tests/stores/servers/mod.rs"]
+mod bare;
+#[path = "../../tests/stores/servers/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of the stores use all of it")]
 mod servers;
 
@@ -22,13 +25,19 @@ use tower_cookie_jwt::{
     },
 };
 
-use self::servers::{Postgres, Redis, RedisCluster};
+use self::{
+    bare::{Bare, Session},
+    servers::{Postgres, Redis, RedisCluster},
+};
 
 /// The number of concurrent requests, as on a busy node.
 const AT_ONCE: usize = 64;
 /// The number of sessions that the requests cycle through.
 const SESSIONS: usize = 4096;
 const LASTS: Duration = Duration::from_secs(3);
+/// How long each of two that are compared has its turn, and how often.
+const SLICE: Duration = Duration::from_millis(500);
+const SLICES: usize = 11;
 const IDLE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 const TAG_KEY: &[u8] = b"sixteen bytes or more";
 
@@ -51,6 +60,10 @@ const OPERATIONS: [Operation; 5] =
 
 #[tokio::main]
 async fn main() {
+    if std::env::args().any(|argument| argument == "bare") {
+        compare_with_bare_drivers().await;
+        return;
+    }
     println!("operations per second, {AT_ONCE} concurrent clients on {SESSIONS} sessions");
     println!("| store | reads | confirmations | rotations | lists | sign-in and sign-out |");
     println!("|---|---|---|---|---|---|");
@@ -82,6 +95,123 @@ async fn main() {
     let cluster = RedisCluster::start();
     let store = RedisStore::connect_cluster(cluster.urls(), TAG_KEY).await.expect("it connects");
     measure("Redis Cluster, three masters, `appendfsync always`", store).await;
+}
+
+/// What is sent to the server.
+#[derive(Clone, Copy)]
+enum Statements {
+    Read,
+    /// A read, a write and a read, as a rotation.
+    ThreeOfRotation,
+    /// What it would be without the first read.
+    TwoOfRotation,
+}
+
+async fn compare_with_bare_drivers() {
+    println!(
+        "throughput relative to the statements of the store through its bare driver, {AT_ONCE} concurrent clients:"
+    );
+    println!("the median of {SLICES} pairs of {SLICE:?} each, interleaved\n");
+    println!(
+        "| store | reads | rotations | rotations per second | two statements instead of three, through the driver |"
+    );
+    println!("|---|---|---|---|---|");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("bench.sqlite");
+    let store = SqliteStore::open(&file).await.expect("it opens");
+    let records = fill(&store).await;
+    compare("SQLite", store, Bare::sqlite(&file).await, records).await;
+
+    for commit in ["on", "off"] {
+        let server = Postgres::start();
+        server.run(&format!("ALTER SYSTEM SET synchronous_commit = {commit}"));
+        server.run("SELECT pg_reload_conf()");
+        let store = PostgresStore::connect(&server.url()).await.expect("it connects");
+        let records = fill(&store).await;
+        let bare = Bare::postgres(&server, &store, &records[0]).await;
+        compare(&format!("PostgreSQL, `synchronous_commit = {commit}`"), store, bare, records).await;
+    }
+    for sync in ["always", "everysec"] {
+        let server = Redis::start_with(&["--appendfsync", sync]);
+        let store = RedisStore::connect(&server.url(), TAG_KEY).await.expect("it connects");
+        let records = fill(&store).await;
+        write(&store, &records[0], false).await;
+        let bare = Bare::redis(&server).await;
+        compare(&format!("Redis, `appendfsync {sync}`"), store, bare, records).await;
+    }
+}
+
+async fn compare<S: RefreshStore + Clone>(name: &str, store: S, bare: Bare, records: Vec<SessionRecord>) {
+    let sessions: Arc<Vec<Session>> = Arc::new(records.iter().map(Session::of).collect());
+    let records = Arc::new(records);
+    let ours = |operation| {
+        let (store, records) = (store.clone(), records.clone());
+        rate(move |turn| {
+            let (store, records) = (store.clone(), records.clone());
+            async move { perform(operation, &store, &records[turn]).await }
+        })
+    };
+    let driver = |statements| {
+        let (bare, sessions) = (bare.clone(), sessions.clone());
+        rate(move |turn| {
+            let (bare, sessions) = (bare.clone(), sessions.clone());
+            async move { send(statements, &bare, &sessions[turn]).await }
+        })
+    };
+    let (mut reads, mut rotations, mut rates, mut fewer) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..SLICES {
+        reads.push(ours(Operation::Read).await / driver(Statements::Read).await);
+        let (rotated, three) = (ours(Operation::Rotation).await, driver(Statements::ThreeOfRotation).await);
+        rates.push(rotated);
+        rotations.push(rotated / three);
+        // Which version each session has by now.
+        futures_util::future::join_all(sessions.iter().map(|session| bare.read(session))).await;
+        fewer.push(driver(Statements::TwoOfRotation).await / three);
+    }
+    let [reads, rotations, rates, fewer] = [reads, rotations, rates, fewer].map(median);
+    println!("| {name} | {reads:.2} | {rotations:.2} | {rates:.0} | {fewer:.2} |");
+}
+
+async fn send(statements: Statements, bare: &Bare, session: &Session) {
+    match statements {
+        Statements::Read => bare.read(session).await,
+        Statements::ThreeOfRotation => {
+            bare.read(session).await;
+            bare.update(session).await;
+            bare.read(session).await;
+        }
+        // The version is known from the read before.
+        Statements::TwoOfRotation => {
+            bare.update(session).await;
+            bare.read(session).await;
+        }
+    }
+}
+
+/// Returns how often a second an operation is done on a session, by concurrent clients with sessions of their own.
+async fn rate<F: Future<Output = ()> + Send>(operation: impl Fn(usize) -> F + Clone + Send + 'static) -> f64 {
+    let done = Arc::new(AtomicU64::new(0));
+    let began = Instant::now();
+    let workers = (0..AT_ONCE).map(|worker| {
+        let (operation, done) = (operation.clone(), done.clone());
+        tokio::spawn(async move {
+            let mut turn = worker;
+            while began.elapsed() < SLICE {
+                operation(turn % SESSIONS).await;
+                turn += AT_ONCE;
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    });
+    for worker in workers.collect::<Vec<_>>() {
+        worker.await.expect("no operation fails");
+    }
+    done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 async fn measure<S: RefreshStore + Clone>(name: &str, store: S) {
