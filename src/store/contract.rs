@@ -24,6 +24,7 @@ use crate::keys::crypto::random;
 /// an error: the layers then respond with 503 and clear no cookies.
 ///
 /// `testing::store_contract` tests an implementation against the whole contract.
+///
 /// # Examples
 ///
 /// A store around another one, which counts what it is asked. For a store over a database, see the recipe `own_store`.
@@ -146,6 +147,48 @@ impl Update {
     /// Returns whether the record was written.
     pub const fn is_done(&self) -> bool {
         matches!(self, Self::Done(_))
+    }
+
+    /// Returns what [`RefreshStore::update`] makes of a stored record, for a store that holds a lock on it: on
+    /// [`Update::Done`], the record that it returns must be stored.
+    ///
+    /// `now` is the store's present time, taken while the lock is held.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use tower_cookie_jwt::store::{NewRecord, Stamps, Update};
+    ///
+    /// let now = SystemTime::now();
+    /// let record = NewRecord::new("id".into(), "ada", [0; 32]).begin(now);
+    /// let update = |stored| Update::of(stored, &record, Stamps::default(), now);
+    ///
+    /// assert_eq!(update(None), Update::Gone);
+    /// let Update::Done(written) = update(Some(&record)) else { panic!("the versions are equal") };
+    /// assert_eq!(written.version, 1);
+    /// assert_eq!(update(Some(&written)), Update::Conflict);
+    /// ```
+    pub fn of(
+        stored: Option<&SessionRecord>,
+        record: &SessionRecord,
+        stamps: Stamps,
+        now: SystemTime,
+    ) -> Self {
+        match stored {
+            None => Self::Gone,
+            Some(stored) if stored.version != record.version => Self::Conflict,
+            Some(_) => Self::Done(Box::new(record.clone().stamped(stamps, now))),
+        }
+    }
+
+    /// Returns the outcome of a conditional write that has changed no row: `exists` says whether there is a row with the
+    /// id, which a second statement finds out.
+    ///
+    /// The second statement may run after the first: ids are never used again, and versions only grow, so the outcome was
+    /// also that of the first, or the session has been removed since.
+    pub const fn not_written(exists: bool) -> Self {
+        if exists { Self::Conflict } else { Self::Gone }
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod contract;
 mod memory;
-mod millis;
+pub mod millis;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod record;
@@ -10,7 +10,6 @@ mod record;
 mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sweep;
 
 pub(crate) use self::contract::{BoxError, BoxFuture, ErasedStore};
@@ -25,4 +24,5 @@ pub use self::{
     contract::{Created, RefreshStore, Snapshot, Update},
     memory::MemoryStore,
     record::{NewRecord, SessionId, SessionRecord, Stamps},
+    sweep::{Sweep, Sweeps},
 };

@@ -290,9 +290,9 @@ impl SessionRecord {
         self
     }
 
-    /// The version as SQL has it; one that it cannot have is NULL, which equals no stored one.
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
-    pub(super) fn signed_version(&self) -> Option<i64> {
+    /// Returns the version for a `bigint` column. One that does not fit is `None`, which SQL takes for NULL: it equals no
+    /// stored version, so the update ends in [`Update::Conflict`](super::Update::Conflict).
+    pub fn signed_version(&self) -> Option<i64> {
         self.version.try_into().ok()
     }
 

@@ -9,7 +9,7 @@ use std::{
 use self::table::{SLICE, Table};
 use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
-    millis::{as_stored, ends},
+    millis::ends,
     record::{NewRecord, SessionId, SessionRecord, Stamps},
 };
 use crate::clock::{Clock, SharedClock};
@@ -85,7 +85,7 @@ impl RefreshStore for MemoryStore {
             let now = self.clock.now();
             let more_may_be_due = table.purge(ends(now));
             if table.len() < capacity && !table.contains(&session.id) {
-                let record = as_stored(session.begin(now));
+                let record = session.begin(now).in_whole_millis();
                 table.insert(&record);
                 return Ok(Created::Done(record));
             }

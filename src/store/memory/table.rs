@@ -7,7 +7,7 @@ use std::{
 
 use crate::store::{
     contract::Update,
-    millis::{as_stored, at_millis, begins, ends},
+    millis::{at_millis, begins, ends},
     record::{SessionId, SessionRecord, Stamps},
 };
 
@@ -57,7 +57,7 @@ impl<S: BuildHasher> Table<S> {
             None => Update::Gone,
             Some(stored) if stored.version() != record.version => Update::Conflict,
             Some(stored) => {
-                let record = as_stored(record.clone().stamped(stamps, now));
+                let record = record.clone().stamped(stamps, now).in_whole_millis();
                 **stored = Packed::new(&record);
                 Update::Done(Box::new(record))
             }

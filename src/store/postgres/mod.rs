@@ -28,7 +28,6 @@ use self::{
 };
 use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
-    millis::as_stored,
     record::{NewRecord, SessionId, SessionRecord, Stamps},
     sweep::Sweeps,
 };
@@ -139,7 +138,7 @@ impl PostgresStore {
         let found = self
             .rows(Effect::Reads, || sqlx::query(self.sql.exists.clone()).bind(escape(id.as_str())))
             .await?;
-        Ok(if found.is_empty() { Update::Gone } else { Update::Conflict })
+        Ok(Update::not_written(!found.is_empty()))
     }
 
     /// Lists any number of sessions, such as those that a script has begun, with a time limit for each page.
@@ -175,7 +174,7 @@ impl RefreshStore for PostgresStore {
         let row = self.row(Effect::Writes, || bind_new(sqlx::query(self.sql.insert.clone()), &session));
         let row = row.await?;
         self.sweep_alongside();
-        Ok(Created::Done(as_stored(session.begin(time(&row, "created_at")?))))
+        Ok(Created::Done(session.begin(time(&row, "created_at")?).in_whole_millis()))
     }
 
     async fn read(&self, id: &SessionId) -> Result<Snapshot, PostgresStoreError> {
@@ -188,7 +187,7 @@ impl RefreshStore for PostgresStore {
             .row(Effect::Writes, || bind_update(sqlx::query(self.sql.update.clone()), record, stamps))
             .await?;
         if let Some(now) = written(&row)? {
-            return Ok(Update::Done(Box::new(as_stored(record.clone().stamped(stamps, now)))));
+            return Ok(Update::Done(Box::new(record.clone().stamped(stamps, now).in_whole_millis())));
         }
         match row.try_get::<Option<i64>, _>("version")? {
             None => Ok(Update::Gone),

@@ -23,7 +23,7 @@ use self::{
 };
 use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
-    millis::{as_stored, ends},
+    millis::ends,
     record::{NewRecord, SessionId, SessionRecord, Stamps},
     sweep::Sweeps,
 };
@@ -150,7 +150,7 @@ impl RefreshStore for SqliteStore {
     async fn create(&self, session: NewRecord) -> Result<Created, SqliteStoreError> {
         let mut writing = self.writer.begin_with(WRITE).await?;
         // Not before it is our turn to write: sessions begin in the order of their times.
-        let record = as_stored(session.begin(self.clock.now()));
+        let record = session.begin(self.clock.now()).in_whole_millis();
         bind_fields(sqlx::query(INSERT).bind(record.id.as_str()), &record)
             .bind(record.signed_version())
             .execute(&mut *writing)
@@ -169,7 +169,7 @@ impl RefreshStore for SqliteStore {
     async fn update(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, SqliteStoreError> {
         let mut writing = self.writer.begin_with(WRITE).await?;
         // No other connection writes until the commit, so this is the time of the write.
-        let written = as_stored(record.clone().stamped(stamps, self.clock.now()));
+        let written = record.clone().stamped(stamps, self.clock.now()).in_whole_millis();
         let updated = bind_fields(sqlx::query(UPDATE), &written)
             .bind(record.id.as_str())
             .bind(record.signed_version())
@@ -182,7 +182,7 @@ impl RefreshStore for SqliteStore {
         let exists =
             sqlx::query(EXISTS).bind(record.id.as_str()).fetch_optional(&mut *writing).await?.is_some();
         writing.rollback().await?;
-        Ok(if exists { Update::Conflict } else { Update::Gone })
+        Ok(Update::not_written(exists))
     }
 
     async fn remove(&self, id: &SessionId) -> Result<bool, SqliteStoreError> {
