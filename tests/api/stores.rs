@@ -258,6 +258,38 @@ mod sqlite {
     }
 
     #[tokio::test]
+    async fn missing_version_or_table_is_named_with_the_way_out() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("incomplete.sqlite");
+        let (store, record) = signed_in(&path).await;
+        store.close().await.expect("it closes");
+        let mut other = raw(&path, "rw").await;
+        for (damage, expected) in [
+            ("DELETE FROM sessions_version", "has 0 rows"),
+            ("INSERT INTO sessions_version VALUES (2, 2)", "has 2 rows"),
+            ("DROP TABLE sessions_version", "`sessions_version` is missing"),
+        ] {
+            sqlx::raw_sql(damage).execute(&mut other).await.expect("it is damaged");
+            let words = SqliteStore::open(&path).await.expect_err(damage).to_string();
+            assert!(words.contains(expected), "{words}");
+            let way_out =
+                words.split("run `").nth(1).and_then(|rest| rest.split('`').next()).expect("statements");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(way_out.to_owned()))
+                .execute(&mut other)
+                .await
+                .expect("it is mended");
+            let store = SqliteStore::open(&path).await.expect("what the words say helps");
+            assert_eq!(store.read(&record.id).await.expect("it reads").record.as_ref(), Some(&record));
+            store.close().await.expect("it closes");
+        }
+        sqlx::raw_sql("DROP TABLE sessions").execute(&mut other).await.expect("it is damaged");
+        let words = SqliteStore::open(&path).await.expect_err("it is incomplete").to_string();
+        assert!(words.contains("`sessions` is missing"), "{words}");
+        sqlx::raw_sql("DROP TABLE sessions_version").execute(&mut other).await.expect("it is dropped");
+        SqliteStore::open(&path).await.expect("both are created");
+    }
+
+    #[tokio::test]
     async fn a_table_of_the_application_is_refused_and_left_unchanged() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("foreign.sqlite");

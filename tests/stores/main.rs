@@ -3,6 +3,7 @@
 
 mod balancer;
 mod clients;
+mod deploy;
 mod faults;
 mod half_a_million;
 #[path = "../kit/mod.rs"]

@@ -2,6 +2,8 @@ use std::{error::Error as StdError, fmt, io};
 
 use sqlx::error::DatabaseError;
 
+use super::schema::VERSION;
+
 /// An error of a [`PostgresStore`](super::PostgresStore), from opening it or from an operation.
 ///
 /// If the failure originates in the server or sqlx, `source()` returns their error. Neither the source nor the
@@ -33,6 +35,10 @@ pub(super) enum Reason {
     /// A schema created by a later version of this crate, with the version of the schema.
     Newer(i32),
     Standby,
+    /// The table of sessions is there, but not the one that holds its version, with its name.
+    NoVersionTable(String),
+    /// The table that holds the schema version, and its number of rows, which should be one.
+    VersionRows(String, usize),
     /// A stored number, blob or text that is invalid in a record, with its column.
     Corrupt(&'static str),
     Server(Reported),
@@ -129,6 +135,18 @@ impl fmt::Display for PostgresStoreError {
             Reason::Standby => f.write_str(
                 "the session database is a standby, whose sessions may be outdated: connect to the primary",
             ),
+            Reason::NoVersionTable(table) => write!(
+                f,
+                "the table {table} is missing, which holds the version of the table of sessions: restore it from a backup, or, \
+                 if this version of tower-cookie-jwt made the sessions, run `CREATE TABLE {table} (version integer NOT NULL, \
+                 compatible_from integer NOT NULL DEFAULT 1); INSERT INTO {table} VALUES ({VERSION}, {VERSION})`"
+            ),
+            Reason::VersionRows(table, rows) => write!(
+                f,
+                "the table {table} has {rows} rows instead of one, which holds the version of the table of sessions: restore it \
+                 from a backup, or, if this version of tower-cookie-jwt made the sessions, run `DELETE FROM {table}; INSERT INTO \
+                 {table} (version, compatible_from) VALUES ({VERSION}, {VERSION})`"
+            ),
             Reason::Corrupt(column) => write!(f, "a stored session is corrupt in column {column}"),
             Reason::Server(reported) => f.write_str(reported.meaning()),
             Reason::Forbidden(_) => f.write_str(
@@ -200,7 +218,10 @@ impl Reported {
             "53200" => "the session database has run out of memory",
             NO_PRIVILEGE => "the session database does not permit it: the role lacks a privilege",
             "42P07" => "the schema has another table of this name: choose a name with `with_table`",
-            "42P01" | "42703" => "the table of sessions is missing or has other columns",
+            "42P01" | "42703" => {
+                "the table of sessions is missing or has other columns: restore it, or, if no session is to be kept, drop it and \
+                 the table with `_version` after its name, so that both are created"
+            }
             "53300" => {
                 "the session database has no room for another connection: raise its `max_connections`, or lower \
                  `with_max_connections`"

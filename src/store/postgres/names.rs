@@ -24,6 +24,11 @@ impl Names {
         &self.schema
     }
 
+    /// Returns the name of the table of sessions, unquoted.
+    pub(super) fn plain_table(&self) -> &str {
+        &self.table
+    }
+
     /// Returns the table of sessions, qualified with its schema and quoted.
     pub(super) fn table(&self) -> String {
         format!("{}.{}", quoted(&self.schema), quoted(&self.table))

@@ -65,6 +65,9 @@ async fn migrate(
         let schema = safe(format!("CREATE SCHEMA {}", quoted(names.schema())));
         sqlx::raw_sql(schema).execute(&mut *transaction).await?;
     }
+    if done == 0 && exists(&mut transaction, HAS_COLUMN, &[names.schema(), names.plain_table()]).await? {
+        return Err(Reason::NoVersionTable(names.quoted_version_table()).into());
+    }
     for migration in MIGRATIONS.iter().skip(done) {
         sqlx::raw_sql(safe(migration(names))).execute(&mut *transaction).await?;
     }
@@ -99,7 +102,10 @@ async fn version(connection: &mut PgConnection, names: &Names) -> Result<usize, 
         "SELECT version, (to_jsonb(stored) ->> 'compatible_from')::integer AS compatible_from FROM {} AS stored",
         names.quoted_version_table()
     ));
-    let stored = sqlx::query(stored).fetch_one(connection).await?;
+    let stored = sqlx::query(stored).fetch_all(connection).await?;
+    let [stored] = stored.as_slice() else {
+        return Err(Reason::VersionRows(names.quoted_version_table(), stored.len()).into());
+    };
     let version: i32 = stored.try_get("version")?;
     if let Some(known) = usize::try_from(version).ok().filter(|known| *known <= MIGRATIONS.len()) {
         return Ok(known);
@@ -122,7 +128,12 @@ async fn exists(
 
 /// All that makes the tables, or brings them to the newest version, for `psql`.
 pub(super) fn script(names: &Names) -> String {
-    let mut script = format!("BEGIN;\nCREATE SCHEMA IF NOT EXISTS {};\n", quoted(names.schema()));
+    // The owner of the tables may not be allowed to create schemas, not even one that exists.
+    let (schema, plain) = (quoted(names.schema()), names.schema());
+    let mut script = format!(
+        "BEGIN;\nDO $schema$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = '{plain}') THEN\n\
+         CREATE SCHEMA {schema};\nEND IF; END $schema$;\n"
+    );
     let version_table = names.quoted_version_table();
     for (done, migration) in MIGRATIONS.iter().enumerate() {
         let is_missing = match done {
@@ -138,6 +149,15 @@ pub(super) fn script(names: &Names) -> String {
     script.push_str("COMMIT;\n");
     script
 }
+
+/// The version that the tables have after all migrations.
+pub(super) const VERSION: usize = MIGRATIONS.len();
+
+/// Whether the table of sessions is one of this crate's: no other has this column.
+const HAS_COLUMN: &str = "SELECT EXISTS (
+    SELECT 1 FROM information_schema.columns
+    WHERE table_schema = $1 AND table_name = $2 AND column_name = 'secret_hash'
+)";
 
 type Migration = fn(&Names) -> String;
 

@@ -15,6 +15,12 @@ pub(super) enum Reason {
     StillRead,
     /// A table of a later version of this crate; its version.
     Newer(i64),
+    /// The table of sessions is missing, though its version is there.
+    NoTable,
+    /// The version is missing, though the table of sessions is there.
+    NoVersionTable,
+    /// The number of rows of the table that holds the version, which should be one.
+    VersionRows(usize),
     /// A stored number or blob that no record can have; the column.
     Corrupt(&'static str),
 }
@@ -55,6 +61,20 @@ impl fmt::Display for SqliteStoreError {
                 f,
                 "the sessions have schema version {version}, which a later version of tower-cookie-jwt has made: use that"
             ),
+            Reason::NoTable => f.write_str(
+                "the table `sessions` is missing: restore a backup, or, if no session is to be kept, drop the table \
+                 `sessions_version`, so that both are created",
+            ),
+            Reason::NoVersionTable => f.write_str(
+                "the table `sessions_version` is missing, which holds the version of the table `sessions`: restore a backup, or, if \
+                 this version of tower-cookie-jwt made the sessions, run `CREATE TABLE sessions_version (version INTEGER NOT NULL, \
+                 compatible_from INTEGER NOT NULL) STRICT; INSERT INTO sessions_version VALUES (2, 2)`",
+            ),
+            Reason::VersionRows(rows) => write!(
+                f,
+                "the table `sessions_version` has {rows} rows instead of one: restore a backup, or, if this version of \
+                 tower-cookie-jwt made the sessions, run `DELETE FROM sessions_version; INSERT INTO sessions_version VALUES (2, 2)`"
+            ),
             Reason::Corrupt(column) => write!(f, "a stored session is corrupt in column {column}"),
         }
     }
@@ -65,7 +85,7 @@ impl StdError for SqliteStoreError {
         match &self.reason {
             Reason::Database(error) => Some(error),
             Reason::Path(error) => Some(error),
-            Reason::NoWal | Reason::StillRead | Reason::Newer(_) | Reason::Corrupt(_) => None,
+            _ => None,
         }
     }
 }

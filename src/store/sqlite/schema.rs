@@ -44,10 +44,20 @@ async fn version(connection: &mut SqliteConnection) -> Result<usize, SqliteStore
     let tables: Vec<String> = sqlx::query_scalar(TABLES).fetch_all(&mut *connection).await?;
     let is_there = |name: &str| tables.iter().any(|table| table == name);
     if !is_there("sessions_version") {
-        // The first version kept none.
-        return Ok(is_there("sessions").into());
+        // The first version kept none, and had no such column.
+        let is_later: bool = sqlx::query_scalar(HAS_EXTENSION).fetch_one(connection).await?;
+        return match is_later {
+            true => Err(Reason::NoVersionTable.into()),
+            false => Ok(is_there("sessions").into()),
+        };
     }
-    let stored = sqlx::query(VERSION).fetch_one(connection).await?;
+    if !is_there("sessions") {
+        return Err(Reason::NoTable.into());
+    }
+    let stored = sqlx::query(VERSION).fetch_all(connection).await?;
+    let [stored] = stored.as_slice() else {
+        return Err(Reason::VersionRows(stored.len()).into());
+    };
     let (version, compatible_from): (i64, i64) =
         (stored.try_get("version")?, stored.try_get("compatible_from")?);
     let known = |number: i64| usize::try_from(number).ok().filter(|number| *number <= MIGRATIONS.len());
@@ -60,6 +70,8 @@ async fn version(connection: &mut SqliteConnection) -> Result<usize, SqliteStore
 
 const TABLES: &str =
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('sessions', 'sessions_version')";
+const HAS_EXTENSION: &str =
+    "SELECT EXISTS (SELECT 1 FROM pragma_table_info('sessions') WHERE name = 'extension')";
 const VERSION: &str = "SELECT version, compatible_from FROM sessions_version";
 
 /// One for each version. Released migrations never change; later versions append their own.

@@ -49,9 +49,24 @@ impl LegitimateClient {
         self.generation.load(Ordering::Relaxed)
     }
 
+    /// Signs in at this node.
+    pub(crate) async fn sign_in_at(&self, node: usize, user: &str) {
+        let request = self.browser.post(&format!("/login?user={user}")).header(NODE_HEADER, node.to_string());
+        assert_eq!(request.send().await.expect("infallible").status(), StatusCode::OK, "signing in");
+    }
+
     /// Returns another browser with the cookies of this one.
     pub(crate) fn copy(&self) -> Self {
         let copy = Self { browser: self.browser.separate(), generation: Arc::default(), ..self.clone() };
+        self.copy_cookies_to(copy)
+    }
+
+    /// Returns this browser before other nodes.
+    pub(crate) fn moved_to(&self, nodes: &Nodes) -> Self {
+        self.copy_cookies_to(Self { generation: self.generation.clone(), ..Self::new(nodes) })
+    }
+
+    fn copy_cookies_to(&self, copy: Self) -> Self {
         for name in [ACCESS_COOKIE, REFRESH_COOKIE] {
             if let Some(value) = self.browser.cookie(name) {
                 let line =

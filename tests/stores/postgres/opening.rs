@@ -162,6 +162,61 @@ async fn tables_are_brought_up_to_date_by_hand() {
     server.run("SELECT 1 / (count(*) = 2)::int FROM sessions");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn owner_who_may_create_no_schema_runs_the_script() {
+    let server = Postgres::start();
+    server.run("CREATE ROLE owner LOGIN; CREATE ROLE web LOGIN; CREATE SCHEMA auth AUTHORIZATION owner");
+    let options = PostgresStore::options().with_schema("auth");
+    let script = options.schema_sql().expect("the names are plain");
+    // Also once the tables are there.
+    for _ in 0..2 {
+        server.run_as("owner", &script);
+    }
+    server.run_as(
+        "owner",
+        "GRANT USAGE ON SCHEMA auth TO web; GRANT SELECT, INSERT, UPDATE, DELETE ON auth.sessions TO web;
+        GRANT SELECT ON auth.sessions_version TO web",
+    );
+    let url = server.url().replace("postgres@", "web@");
+    store_contract(&options.connect(&url).await.expect("it opens")).await;
+}
+
+#[tokio::test]
+async fn missing_version_or_table_is_named_with_the_way_out() {
+    let server = Postgres::start();
+    let record = sign_in(&open(&server).await, "ada").await.expect("it writes");
+    let refused =
+        async || PostgresStore::connect(&server.url()).await.expect_err("it is incomplete").to_string();
+
+    for (damage, rows) in
+        [("DELETE FROM sessions_version", 0), ("INSERT INTO sessions_version VALUES (2, 2)", 2)]
+    {
+        server.run(damage);
+        let words = refused().await;
+        assert!(words.contains(&format!("has {rows} rows")), "{words}");
+        server.run(way_out(&words));
+        let read = open(&server).await.read(&record.id).await.expect("it reads");
+        assert_eq!(read.record.as_ref(), Some(&record), "what the words say helps");
+    }
+    server.run("DROP TABLE sessions_version");
+    let words = refused().await;
+    assert!(words.contains("\"sessions_version\" is missing"), "{words}");
+    server.run(way_out(&words));
+    let read = open(&server).await.read(&record.id).await.expect("it reads");
+    assert_eq!(read.record, Some(record), "what the words say helps");
+
+    server.run("DROP TABLE sessions");
+    let words = refused().await;
+    assert!(words.contains("the table of sessions is missing") && words.contains("drop"), "{words}");
+    server.run("DROP TABLE sessions_version");
+    sign_in(&open(&server).await, "ada").await.expect("both have been created");
+}
+
+/// Returns the statements that an error's words recommend.
+fn way_out(words: &str) -> &str {
+    words.split('`').nth(1).expect("the words have statements")
+}
+
 #[tokio::test]
 async fn foreign_tables_are_refused_and_left_unchanged() {
     let server = Postgres::start();

@@ -205,11 +205,20 @@ impl Postgres {
         self.ask(statements);
     }
 
+    /// Runs statements as another role, with `psql`.
+    pub(crate) fn run_as(&self, role: &str, statements: &str) {
+        self.ask_at(&self.url().replace("postgres@", &format!("{role}@")), statements);
+    }
+
     /// Runs statements with `psql` and returns their output.
     fn ask(&self, statements: &str) -> String {
+        self.ask_at(&self.url(), statements)
+    }
+
+    fn ask_at(&self, url: &str, statements: &str) -> String {
         let ran = Command::new(program("psql"))
             .args(["--quiet", "--no-psqlrc", "-At", "-v", "ON_ERROR_STOP=1"])
-            .args(["-d", &self.url(), "-c", statements])
+            .args(["-d", url, "-c", statements])
             .output()
             .expect("psql runs");
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
