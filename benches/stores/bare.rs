@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use redis::aio::ConnectionManager;
+use redis::{IntoConnectionInfo, aio::ConnectionManager};
 use sqlx::{
     AssertSqlSafe, PgPool, Row, SqlSafeStr, SqlStr, SqlitePool,
     postgres::PgPoolOptions,
@@ -82,7 +82,10 @@ impl Bare {
     }
 
     pub(crate) async fn redis(server: &servers::Redis) -> Self {
-        let client = redis::Client::open(server.url()).expect("a plain URL");
+        // Small packets leave at once, as those of the store.
+        let settings = redis::io::tcp::TcpSettings::default().set_nodelay(true);
+        let info = server.url().into_connection_info().expect("a plain URL").set_tcp_settings(settings);
+        let client = redis::Client::open(info).expect("a plain URL");
         let manager = client.get_connection_manager().await.expect("it connects");
         // The store has made the server cache them.
         let hash = |script: &str| redis::Script::new(script).get_hash().into();

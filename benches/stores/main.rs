@@ -1,6 +1,6 @@
 //! Measures the operations per second of each store: `cargo bench --all-features --bench stores`.
 //!
-//! With `-- bare`, compares them with the same statements through the bare drivers instead.
+//! With `-- bare [sqlite|postgres|redis]`, compares them with the same statements through the bare drivers instead.
 //!
 //! The servers are started on loopback and share the machine's cores with the clients. The relevant results are the
 //! ratios, and how many writes per second one server can do.
@@ -116,13 +116,16 @@ async fn compare_with_bare_drivers() {
         "| store | reads | rotations | rotations per second | two statements instead of three, through the driver |"
     );
     println!("|---|---|---|---|---|");
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("bench.sqlite");
-    let store = SqliteStore::open(&file).await.expect("it opens");
-    let records = fill(&store).await;
-    compare("SQLite", store, Bare::sqlite(&file).await, records).await;
-
-    for commit in ["on", "off"] {
+    let only = std::env::args().skip_while(|argument| argument != "bare").nth(1);
+    let is_wanted = |name: &str| only.as_deref().is_none_or(|only| only == name || only == "--bench");
+    if is_wanted("sqlite") {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("bench.sqlite");
+        let store = SqliteStore::open(&file).await.expect("it opens");
+        let records = fill(&store).await;
+        compare("SQLite", store, Bare::sqlite(&file).await, records).await;
+    }
+    for commit in ["on", "off"].into_iter().filter(|_| is_wanted("postgres")) {
         let server = Postgres::start();
         server.run(&format!("ALTER SYSTEM SET synchronous_commit = {commit}"));
         server.run("SELECT pg_reload_conf()");
@@ -131,7 +134,7 @@ async fn compare_with_bare_drivers() {
         let bare = Bare::postgres(&server, &store, &records[0]).await;
         compare(&format!("PostgreSQL, `synchronous_commit = {commit}`"), store, bare, records).await;
     }
-    for sync in ["always", "everysec"] {
+    for sync in ["always", "everysec"].into_iter().filter(|_| is_wanted("redis")) {
         let server = Redis::start_with(&["--appendfsync", sync]);
         let store = RedisStore::connect(&server.url(), TAG_KEY).await.expect("it connects");
         let records = fill(&store).await;

@@ -4,6 +4,7 @@ mod faults;
 mod opening;
 mod operating;
 pub(crate) mod sessions;
+mod vacuum;
 
 use tower_cookie_jwt::{
     store::{Created, NewRecord, PostgresStore, PostgresStoreError, RefreshStore, SessionRecord},

@@ -1,6 +1,11 @@
 //! TLS, with the lines that the documentation has.
 
-use std::error::Error;
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
 
 use tower_cookie_jwt::{
     store::{PostgresStore, RedisStore},
@@ -10,6 +15,70 @@ use tower_cookie_jwt::{
 use crate::servers::{Authority, Postgres, Redis, RedisCluster};
 
 const TAG_KEY: &str = "fedcba9876543210fedcba9876543210";
+
+/// Runs an application that depends on what the documentation says, and on nothing that would choose a provider of
+/// cryptography in its place.
+fn documented(arguments: &[&str]) -> String {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let program = BUILT.get_or_init(|| {
+        let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/documented");
+        let target = std::env::current_exe().expect("a test has a path");
+        let target = target.ancestors().nth(3).expect("target/debug/deps/stores").join("packages");
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--locked", "--quiet", "--manifest-path"])
+            .arg(package.join("Cargo.toml"))
+            .arg("--target-dir")
+            .arg(&target)
+            .output()
+            .expect("cargo runs");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        target.join("debug/documented")
+    });
+    let ran = Command::new(program).args(arguments).output().expect("it runs");
+    format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr))
+}
+
+#[test]
+fn documented_application_has_the_lines_of_the_documentation() {
+    let docs = include_str!("../../docs/stores.md");
+    let section = docs.split("# TLS\n").nth(1).and_then(|rest| rest.split("\n# ").next()).expect("a section");
+    let blocks: Vec<_> = section.split("```").skip(1).step_by(2).collect();
+    let [toml, _url, code] = blocks.as_slice() else { panic!("three blocks: {blocks:?}") };
+    let manifest =
+        include_str!("../documented/Cargo.toml").replace(r#"path = "../..""#, r#"version = "0.1""#);
+    let program = include_str!("../documented/src/main.rs");
+    for (block, file) in [(toml, manifest.as_str()), (code, program)] {
+        for line in block.lines().skip(1).map(str::trim) {
+            assert!(file.lines().any(|of_file| of_file.trim() == line), "`{line}` is not run");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documented_application_connects_to_each_server() {
+    let authority = Authority::new();
+    let root = authority.root().display().to_string();
+    let postgres = Postgres::start();
+    postgres.enable_tls(&authority);
+    let at = |host: &str| {
+        let port = postgres.port();
+        format!("postgres://postgres@{host}:{port}/postgres?sslmode=verify-full&sslrootcert={root}")
+    };
+    assert_eq!(documented(&["postgres", &at("localhost")]), "connected\n");
+    assert!(!documented(&["postgres", &at("127.0.0.1")]).contains("connected"), "the name is another");
+
+    let (_redis, port) = Redis::start_with_tls(&authority);
+    assert_eq!(documented(&["redis", &format!("rediss://localhost:{port}"), &root]), "connected\n");
+
+    let authority = Authority::of_address();
+    let root = authority.root().display().to_string();
+    let cluster = RedisCluster::start_with_tls(&authority);
+    let urls: Vec<_> = cluster.urls().into_iter().map(|url| url.replace("redis://", "rediss://")).collect();
+    let mut arguments = vec!["cluster"];
+    arguments.extend(urls.iter().map(String::as_str));
+    arguments.push(&root);
+    assert_eq!(documented(&arguments), "connected\n");
+}
 
 fn chain(error: &(dyn Error + 'static)) -> String {
     let source = error.source().map(ToString::to_string).unwrap_or_default();

@@ -83,11 +83,11 @@ impl Keys {
     }
 
     pub(super) fn index(&self, tag: &str) -> String {
-        format!("{}{{{tag}}}", self.prefix)
+        [&*self.prefix, "{", tag, "}"].concat()
     }
 
     pub(super) fn record(&self, tag: &str, member: &str) -> String {
-        format!("{}{{{tag}}}:{member}", self.prefix)
+        [&*self.prefix, "{", tag, "}:", member].concat()
     }
 }
 

@@ -243,7 +243,7 @@ impl RedisStore {
     ///
     /// Returns an error if a read of a session would fail.
     pub async fn ping(&self) -> Result<(), RedisStoreError> {
-        self.within(self.read_at(&self.keys.nowhere())).await.map(drop)
+        self.within(self.read_at(self.keys.nowhere())).await.map(drop)
     }
 
     const fn new(keys: Keys, timeout: Duration, connection: Connection) -> Self {
@@ -301,13 +301,11 @@ impl RedisStore {
         Ok(session.begin(begun))
     }
 
-    async fn read_at(&self, place: &Place<'_>) -> Result<(Option<Vec<u8>>, SystemTime), RedisStoreError> {
-        let mut keys = vec![place.record.clone()];
-        if !self.connection.is_cluster() {
-            keys.push(place.index.clone());
-        }
+    async fn read_at(&self, place: Place<'_>) -> Result<(Option<Vec<u8>>, SystemTime), RedisStoreError> {
+        let keys = [place.record, place.index];
+        let keys = if self.connection.is_cluster() { &keys[..1] } else { &keys };
         let (seconds, micros, value): (u64, u32, Option<Vec<u8>>) =
-            self.connection.run(&READ, &keys, &[]).await?;
+            self.connection.run(&READ, keys, &[]).await?;
         Ok((value, time(seconds, micros)))
     }
 
@@ -356,7 +354,7 @@ impl RefreshStore for RedisStore {
     async fn read(&self, id: &SessionId) -> Result<Snapshot, RedisStoreError> {
         // The current time is needed even if the id cannot belong to a record.
         let place = self.keys.place(id).unwrap_or_else(|| self.keys.nowhere());
-        let (value, now) = self.within(self.read_at(&place)).await?;
+        let (value, now) = self.within(self.read_at(place)).await?;
         let record = value.map(|value| decode(id, &value)).transpose()?;
         Ok(Snapshot { record, now })
     }

@@ -211,7 +211,7 @@ impl Postgres {
     }
 
     /// Runs statements with `psql` and returns their output.
-    fn ask(&self, statements: &str) -> String {
+    pub(crate) fn ask(&self, statements: &str) -> String {
         self.ask_at(&self.url(), statements)
     }
 
