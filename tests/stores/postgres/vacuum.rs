@@ -29,8 +29,7 @@ async fn most_rotations_touch_no_index() {
 async fn table_grows_under_an_open_transaction_and_autovacuum_makes_the_room_usable_again() {
     let server = Postgres::start();
     let store = open(&server).await;
-    server
-        .run("ALTER SYSTEM SET autovacuum_naptime = '1s'; ALTER SYSTEM SET autovacuum_vacuum_cost_delay = 0");
+    server.run("ALTER SYSTEM SET autovacuum_naptime = '1s'");
     server.run("ALTER TABLE sessions SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000)");
     server.run("SELECT pg_reload_conf()");
     let mut sessions = begin(&store).await;
