@@ -15,5 +15,6 @@ mod processes;
 mod proxy;
 mod redis;
 mod servers;
+mod sharding;
 mod signing_out;
 mod tls;
