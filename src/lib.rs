@@ -187,7 +187,7 @@ pub use self::{
 /// | [`embedded`](recipes::embedded) | an application inside another site's frame |
 /// | [`monitoring`](recipes::monitoring) | metrics with Prometheus or OpenTelemetry, and what to watch for |
 /// | [`tests`](recipes::tests) | testing an application, in the process and over HTTP |
-/// | `own_store` | a custom `RefreshStore` (feature `testing`) |
+/// | `own_store` | a custom `RefreshStore`, and sharding by subject (feature `testing`) |
 /// | [`limits`](recipes::limits) | what the crate does not do, why, and what to do instead |
 /// | [`personal_data`](recipes::personal_data) | what is kept about users, for how long, and how to erase it |
 /// | [`migrate_from_fn`](recipes::migrate_from_fn), [`migrate_tower_sessions`](recipes::migrate_tower_sessions), [`migrate_jwt_authorizer`](recipes::migrate_jwt_authorizer), [`migrate_web_storage`](recipes::migrate_web_storage) | moving to this crate, and moving the users |
@@ -240,6 +240,10 @@ pub mod recipes {
     pub mod native {}
     #[cfg(feature = "testing")]
     #[doc = include_str!("../docs/own-store.md")]
+    ///
+    /// ```
+    #[doc = include_str!("../examples/sharding.rs")]
+    /// ```
     pub mod own_store {}
     #[cfg(any(not(doctest), feature = "axum"))]
     #[doc = include_str!("../docs/recipes/passkeys.md")]
