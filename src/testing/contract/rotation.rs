@@ -236,7 +236,8 @@ impl<'a, S: RefreshStore + Clone> Table<'a, S> {
         record.issued_at = record.rotated_at;
         (record.seen, record.confirmed_at) = match seen {
             Seen::Never => (Some(CURRENT - 1), Some(long_ago)),
-            Seen::JustNow => (Some(CURRENT), Some(record.created_at)),
+            // Within the grace period, but before any read begins, however slow it is and whatever is rounded.
+            Seen::JustNow => (Some(CURRENT), Some(record.created_at - GRACE / 4)),
             Seen::Settled => (Some(CURRENT), Some(long_ago)),
         };
         self.rule.check(self.rule.update(&record).await.is_done(), "the present version is written");
