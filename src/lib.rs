@@ -88,6 +88,7 @@
 //!   period after the client's own first use goes undetected; every scheme with a grace period has this limit.
 //!
 //! Access tokens outlive sign-out: they are valid until they expire, after 15 minutes by default, unless
+//! [`with_sign_out_within`](session::SessionsBuilder::with_sign_out_within) bounds that, or
 //! [`with_session_check`](session::SessionsBuilder::with_session_check) or [`Sessions::is_live`] asks the store.
 //!
 //! # Logging

@@ -69,12 +69,13 @@ impl<C> Sessions<C> {
 
     /// Returns the layer that verifies access tokens, on its own.
     ///
-    /// With [`with_session_check`](crate::session::SessionsBuilder::with_session_check), it is
+    /// With [`with_session_check`](crate::session::SessionsBuilder::with_session_check) or
+    /// [`with_sign_out_within`](crate::session::SessionsBuilder::with_sign_out_within), it is
     /// [`refresh_layer`](Self::refresh_layer) that queries the store. That layer must then wrap this one, which
     /// refuses tokens whose session has not been confirmed as live.
     pub fn cookie_jwt_layer(&self) -> CookieJwtLayer<C> {
         let inner = self.inner();
-        CookieJwtLayer::with_authenticator(inner.authenticator.clone(), inner.session_check)
+        CookieJwtLayer::with_authenticator(inner.authenticator.clone(), inner.session_check.is_made())
     }
 
     /// Returns the layer that checks the origin and the XSRF header, on its own.

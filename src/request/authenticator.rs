@@ -10,11 +10,12 @@ use super::{
     cookies::cookie_values,
     head::Head,
     refresh_token::{RefreshCookie, RefreshCookieReader},
+    session_check::SessionCheck,
     sources::{Sources, TokenHeaders},
 };
 use crate::{
     keys::MAX_SIGNATURE_CHECKS,
-    token::{Budget, Claims, Seen, Source, TokenError, TokenErrorKind, Verifier},
+    token::{Budget, Claims, Known, Seen, Source, TokenError, TokenErrorKind, Verifier},
 };
 
 /// Finds and verifies access tokens.
@@ -26,6 +27,7 @@ pub(crate) struct Authenticator<C> {
     companion: Option<RefreshCookieReader>,
     /// Whether the refresh cookie has a path of its own, so that one on another path must have been planted.
     is_apart: bool,
+    check: SessionCheck,
 }
 
 /// A valid access token in a cookie.
@@ -55,7 +57,19 @@ impl Search {
 
 impl<C> Authenticator<C> {
     pub(crate) fn new(verifier: Verifier<C>, sources: Sources) -> Self {
-        Self { verifier, sources: Arc::new(sources), companion: None, is_apart: false }
+        Self {
+            verifier,
+            sources: Arc::new(sources),
+            companion: None,
+            is_apart: false,
+            check: SessionCheck::Never,
+        }
+    }
+
+    /// Sets when the store is asked about the session of a token.
+    pub(crate) fn with_session_check(mut self, check: SessionCheck) -> Self {
+        self.check = check;
+        self
     }
 
     /// Sets the reader of the refresh cookie with which access cookies are compared, and whether that cookie has a path
@@ -132,8 +146,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         let of_cookies = live_session.filter(|_| former.is_some_and(|former| !former.carrier.is_header()));
         let mut search = Search::after(former);
         let found = self.find(request.headers(), of_cookies, &mut search);
-        let live =
-            live_session.is_some() && found.as_ref().is_ok_and(|claims| claims.session_id() == live_session);
+        let live = found.as_ref().is_ok_and(|claims| {
+            (live_session.is_some() && claims.session_id() == live_session)
+                || self.check.known(claims) == Known::Live
+        });
         let by_header = search.carrier.is_header();
         let (verdict, claims, outcome) = match found {
             Ok(claims) => {
@@ -225,14 +241,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         self.put(request, Some(claims), outcome, search, true, false);
     }
 
-    /// Lets the request proceed without a user.
-    pub(crate) fn refuse(&self, request: &mut impl Head, kind: TokenErrorKind) {
+    /// Lets the request proceed without a user, and returns whether its token was in a header.
+    pub(crate) fn refuse(&self, request: &mut impl Head, kind: TokenErrorKind) -> bool {
         let former = request.extensions().get::<AuthState>();
         let mut search = Search::after(former);
-        if former.is_some_and(|former| former.carrier.is_header()) {
+        let by_header = former.is_some_and(|former| former.carrier.is_header());
+        if by_header {
             search.carrier = Carrier::Header;
         }
         self.put(request, None, AuthOutcome::Refused(TokenError::new(kind)), search, false, false);
+        by_header
     }
 
     /// Lets the request pass without checking its token.
@@ -481,6 +499,7 @@ impl<C> Clone for Authenticator<C> {
             sources: self.sources.clone(),
             companion: self.companion.clone(),
             is_apart: self.is_apart,
+            check: self.check.clone(),
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::{fmt, marker::PhantomData, time::Duration};
+use std::{fmt, marker::PhantomData, ops::RangeInclusive, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderName;
@@ -19,7 +19,8 @@ use crate::{
     keys::KeyRing,
     reject::{ProblemJson, Reject, SharedReject},
     request::{
-        Authenticator, ErasedRejection, OriginPolicy, REFRESH_TYPE, RefreshCookieReader, Sources, XSRF_HEADER,
+        Authenticator, ErasedRejection, OriginPolicy, REFRESH_TYPE, RefreshCookieReader, SessionCheck,
+        Sources, XSRF_HEADER,
     },
     store::{DEFAULT_ABSOLUTE, DEFAULT_IDLE, ErasedStore, RefreshStore},
     token::{ACCESS_TYPE, DEFAULT_LEEWAY, Issuer, Verifier, XSRF_CLAIM},
@@ -57,6 +58,7 @@ pub struct SessionsBuilder<C> {
     lost_response: LostResponse,
     refresh_ahead: Duration,
     session_check: bool,
+    sign_out_within: Option<Duration>,
     max_sessions: usize,
     cookies: CookiePolicy,
     origin: OriginPolicy,
@@ -91,6 +93,7 @@ impl<C> SessionsBuilder<C> {
             lost_response: LostResponse::UntilConfirmed,
             refresh_ahead: Duration::ZERO,
             session_check: false,
+            sign_out_within: None,
             max_sessions: DEFAULT_MAX_SESSIONS,
             cookies: CookiePolicy::new(),
             origin: OriginPolicy::default(),
@@ -203,9 +206,40 @@ impl<C> SessionsBuilder<C> {
     ///
     /// Defaults to off: after sign-out, access tokens of the session are valid until they expire. The check costs one
     /// store read per request and requires the store to be available. It is made by `RefreshLayer`, which
-    /// `Sessions::layer` includes.
+    /// `Sessions::layer` includes. [`with_sign_out_within`](Self::with_sign_out_within) costs less.
     pub const fn with_session_check(mut self) -> Self {
         self.session_check = true;
+        self
+    }
+
+    /// Bounds how long an access token is served after its session has ended, on any node.
+    ///
+    /// A request that a node begins to check more than `bound` after `sign_out`, `revoke`, `sign_out_everywhere` or
+    /// `sign_out_others` has returned, or after a stolen token has ended its session, is not served by a token of that
+    /// session. It says nothing of requests that are already running.
+    ///
+    /// Each node asks the store about a token at most once in `bound`, and remembers the answer with the verified token.
+    /// Like the session check, it is made by `RefreshLayer`, which `Sessions::layer` includes, and requires the store:
+    /// without an answer, requests are refused with 503.
+    ///
+    /// Defaults to off: after sign-out, access tokens of the session are valid until they expire. From 100 milliseconds to
+    /// a minute; one second is a good value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions};
+    ///
+    /// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+    /// let sessions = Sessions::<()>::builder(keys, MemoryStore::new())
+    ///     .with_audience("shop")
+    ///     .with_sign_out_within(Duration::from_secs(1))
+    ///     .build()?;
+    /// # Ok::<(), tower_cookie_jwt::ConfigError>(())
+    /// ```
+    pub const fn with_sign_out_within(mut self, bound: Duration) -> Self {
+        self.sign_out_within = Some(bound);
         self
     }
 
@@ -434,8 +468,14 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
         let mut sources = Sources::new(cookies.access.name.clone());
         sources.listener = Some(self.events.to_refusals());
         sources.rejection = self.rejection.clone().map(ErasedRejection::new);
+        let session_check = match (self.session_check, self.sign_out_within) {
+            (_, Some(bound)) => SessionCheck::Within(bound, self.clock.clone()),
+            (true, None) => SessionCheck::Always,
+            (false, None) => SessionCheck::Never,
+        };
         let authenticator = Authenticator::new(access.build()?, sources)
-            .with_companion(companion, cookies.refresh.path != cookies.access.path);
+            .with_companion(companion, cookies.refresh.path != cookies.access.path)
+            .with_session_check(session_check.clone());
 
         let refresh_after = self.refresh_after();
         let reload: Option<Box<dyn ErasedReload<C>>> = self.reload;
@@ -453,7 +493,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             refresh_ahead: self.refresh_ahead,
             refresh_after,
             refreshes_early: !self.refresh_ahead.is_zero() || refresh_after.is_some(),
-            session_check: self.session_check,
+            session_check,
             reload: reload.map(|reload| Box::new(Limited::new(reload, self.reload_timeout)) as _),
             max_sessions: self.max_sessions,
             confirmer: Confirmer::new(),
@@ -488,6 +528,18 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
                     "the {name} lifetime is less than one second; set it to at least that with \
                      `with_{name}_lifetime`"
                 )));
+            }
+        }
+        if let Some(bound) = self.sign_out_within {
+            if self.session_check {
+                return Err(ConfigError::new(
+                    "`with_session_check` asks on each request, and `with_sign_out_within` does not; leave one of them out",
+                ));
+            }
+            if !SIGN_OUT_WITHIN.contains(&bound) {
+                return Err(ConfigError::new(
+                    "`with_sign_out_within` takes 100 milliseconds to one minute; one second is a good value",
+                ));
             }
         }
         if self.max_sessions == 0 {
@@ -544,6 +596,7 @@ impl<C> fmt::Debug for SessionsBuilder<C> {
     }
 }
 
+const SIGN_OUT_WITHIN: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 const DEFAULT_MAX_SESSIONS: usize = 100;
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 const DEFAULT_RELOAD_TIMEOUT: Duration = Duration::from_secs(5);

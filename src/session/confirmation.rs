@@ -3,17 +3,19 @@
 use std::time::SystemTime;
 
 use serde::{Serialize, de::DeserializeOwned};
+use subtle::ConstantTimeEq;
 
 use super::{
     confirmer::{Fingerprint, Remembered},
     error::SessionError,
+    issue::{claims_hash, claims_hash_of},
     records::Unavailable,
     rotation,
     sessions::{Sessions, session_of},
 };
 use crate::{
     store::{BoxFuture, SessionId, SessionRecord, Snapshot, Update},
-    token::Claims,
+    token::{Claims, Known, Moment, Scopes},
 };
 
 impl<C> Sessions<C> {
@@ -56,10 +58,16 @@ impl<C> Sessions<C> {
 
 impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// Asks whether the session is live, and notes on the same record that its token was sighted.
-    pub(crate) async fn sight_live(&self, claims: &Claims<C>) -> Result<bool, Unavailable> {
+    pub(crate) async fn sight_live(&self, claims: &Claims<C>) -> Result<Known, Unavailable> {
+        let inner = self.inner();
+        let asked = Moment::now(inner.clock.now());
         let Some(Snapshot { record: Some(record), now }) = self.live_record(claims).await? else {
-            return Ok(false);
+            claims.asked().answered(asked, Known::Ended);
+            return Ok(Known::Ended);
         };
+        let is_changed = inner.session_check.compares_claims() && !is_minted_from(claims, &record);
+        let known = if is_changed { Known::Changed } else { Known::Live };
+        claims.asked().answered(asked, known);
         let round = self.inner().records.rounds.present();
         if claims.is_presented()
             && !claims.is_confirmed(round)
@@ -70,7 +78,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
                 claims.set_confirmed(round);
             }
         }
-        Ok(true)
+        Ok(known)
     }
 
     /// Returns the sighting of an access token, where it is this process's turn to write it to the store.
@@ -98,6 +106,15 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let session = SessionId::from(session);
         Some(Box::pin(pending.run(session, generation)))
     }
+}
+
+/// Whether a token says what the record says now: a narrowed one has only a part of its scope, and one that is not for
+/// cookies no XSRF token.
+fn is_minted_from<C>(claims: &Claims<C>, record: &SessionRecord) -> bool {
+    let has_xsrf = |token: &str| token.as_bytes().ct_eq(record.xsrf_token.as_bytes()).into();
+    claims.token_id().and_then(claims_hash_of) == Some(&*claims_hash(&record.claims))
+        && claims.xsrf_token().is_none_or(has_xsrf)
+        && claims.scopes().is_subset(&Scopes::granted(&record.scope))
 }
 
 /// A sighting on its way to the store. If it does not arrive, the next request tries again.

@@ -18,7 +18,7 @@ use crate::{
     reject::Refusal,
     request::{RefreshToken, SessionSecret},
     store::{SessionId, SessionRecord, Snapshot, Stamps, Update},
-    token::{Claims, Scopes, TokenErrorKind},
+    token::{Claims, Known, Moment, Scopes, TokenErrorKind},
     trace,
 };
 
@@ -140,12 +140,15 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     async fn exchange_from(&self, first: usize, token: &RefreshToken) -> Result<Box<Grant<C>>, RefreshError> {
         let id = SessionId::from(&*token.session_id);
         for round in first..MAX_ROUNDS {
+            let asked = Moment::now(self.inner().clock.now());
             let (Snapshot { record, now }, waited) = self.inner().records.read_timed(&id).await?;
             let record = record.ok_or(RefreshError::ENDED)?;
             self.check_secret(&record, token)?;
             let decision = decide(token.generation, &record, now, waited, self.inner().rules);
             let decision = if round == 0 { decision } else { decision.of_later_look() };
             if let Some(grant) = self.carry_out(decision, token, record, now).await? {
+                // The write has found the session as it was read.
+                grant.claims.asked().answered(asked, Known::Live);
                 return Ok(grant);
             }
         }

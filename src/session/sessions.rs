@@ -8,7 +8,7 @@ use crate::{
     clock::SharedClock,
     cookies::Cookies,
     reject::{Refusal, SharedReject, explain},
-    request::{Authenticator, OriginPolicy, RefreshCookieReader, RefreshToken},
+    request::{Authenticator, OriginPolicy, RefreshCookieReader, RefreshToken, SessionCheck},
     store::{SessionId, Snapshot},
     token::{Claims, Issuer},
 };
@@ -78,7 +78,7 @@ pub(crate) struct Inner<C> {
     pub(crate) refresh_after: Option<Duration>,
     /// Whether either of these asks for refreshes while the access token is still valid.
     pub(crate) refreshes_early: bool,
-    pub(crate) session_check: bool,
+    pub(crate) session_check: SessionCheck,
     pub(super) reload: Option<Box<dyn ErasedReload<C>>>,
     pub(super) max_sessions: usize,
     pub(super) confirmer: Confirmer,

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    asked::Asked,
     registered::Registered,
     scope::{self, InsufficientScope, Scopes},
     xsrf::{self, XsrfError},
@@ -64,13 +65,15 @@ pub(crate) struct Verified<C: ?Sized> {
     pub(crate) epoch: Epoch,
     /// The round in which the store has recorded this generation as confirmed; none is 0.
     pub(super) confirmed_in: AtomicU32,
+    /// What the store has said about the session.
+    asked: Asked,
     pub(crate) registered: Registered,
     pub(crate) custom: C,
 }
 
 impl<C> Verified<C> {
     pub(super) fn new(epoch: Epoch, registered: Registered, custom: C) -> Self {
-        Self { epoch, confirmed_in: AtomicU32::new(0), registered, custom }
+        Self { epoch, confirmed_in: AtomicU32::new(0), asked: Asked::default(), registered, custom }
     }
 }
 
@@ -104,6 +107,11 @@ impl<C> Claims<C> {
 
     pub(crate) fn set_confirmed(&self, round: u32) {
         self.verified.confirmed_in.store(round, Ordering::Relaxed);
+    }
+
+    /// Returns what the store has said about the session of this token.
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.verified.asked
     }
 
     /// Whether the client has presented this token, in whatever way.

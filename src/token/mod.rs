@@ -41,6 +41,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod asked;
 mod budget;
 mod cache;
 mod claims;
@@ -59,6 +60,7 @@ mod verifier;
 pub(crate) mod xsrf;
 
 pub(crate) use self::{
+    asked::{Known, Moment},
     budget::{Budget, Seen},
     claims::ErasedClaims,
     issuer::{ACCESS_TYPE, Expiry, check_readable, largest_claim, to_object},

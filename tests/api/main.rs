@@ -45,6 +45,7 @@ mod scenarios;
 mod scenarios_requests;
 mod sessions;
 mod sharing;
+mod sign_out_within;
 mod slow_handlers;
 mod store_faults;
 mod stores;

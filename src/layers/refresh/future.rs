@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
 
-use super::plan::{self, Answer, OnResponse};
+use super::plan::{self, Answer, OnResponse, Plan};
 use crate::{
     cookies,
     layers::future::BoxFuture,
@@ -58,6 +58,8 @@ pub(super) struct Waiting<S, C, R, B> {
     pub(super) body: B,
     pub(super) sessions: Sessions<C>,
     pub(super) reject: R,
+    /// Whether the store is being asked for the first time.
+    pub(super) is_first: bool,
 }
 
 impl<S, C, R, ReqBody, ResBody> Future for RefreshFuture<S, C, R, ReqBody, ResBody>
@@ -75,7 +77,7 @@ where
                 StateProj::Ask { answer, waiting } => {
                     let answer = ready!(answer.as_mut().poll(cx));
                     let waiting = waiting.take().expect("a request waits for one answer");
-                    state.set((*waiting).resume(answer));
+                    state.set(waiting.resume(answer));
                 }
                 StateProj::Confirm { future, confirmation, response } => {
                     if let Some(waiting) = confirmation
@@ -136,20 +138,24 @@ where
 }
 
 impl<S, C, R, B> Waiting<S, C, R, B> {
-    /// Calls the inner service, or refuses the request, depending on the store's answer.
-    fn resume<ResBody>(mut self, answer: Answer<C>) -> State<S, C, R, B, ResBody>
+    /// Calls the inner service, refuses the request, or asks the store once more, depending on its answer.
+    fn resume<ResBody>(mut self: Box<Self>, answer: Answer<C>) -> State<S, C, R, B, ResBody>
     where
         S: Service<Request<B>, Response = Response<ResBody>>,
-        C: DeserializeOwned + Send + Sync + 'static,
+        C: Serialize + DeserializeOwned + Send + Sync + 'static,
         R: Reject<ResBody>,
     {
-        match plan::resume(&self.sessions, &mut self.parts, answer) {
-            Ok(on_response) => {
-                let Self { mut ready, parts, body, .. } = self;
-                State::Handle { future: ready.call(Request::from_parts(parts, body)), on_response }
+        let is_first = std::mem::replace(&mut self.is_first, false);
+        let on_response = match plan::resume(&self.sessions, &mut self.parts, answer, is_first) {
+            Plan::Ask(answer) => return State::Ask { answer, waiting: Some(self) },
+            Plan::Refuse(refusal) => {
+                return State::Refused { response: Some(refuse(&self.reject, refusal, &self.parts)) };
             }
-            Err(refusal) => State::Refused { response: Some(refuse(&self.reject, refusal, &self.parts)) },
-        }
+            Plan::Forward(on_response) => on_response,
+            Plan::Confirm(_) => None,
+        };
+        let Self { mut ready, parts, body, .. } = *self;
+        State::Handle { future: ready.call(Request::from_parts(parts, body)), on_response }
     }
 }
 

@@ -246,8 +246,14 @@ impl<S: Clone, C, R: Clone> Refresh<S, C, R> {
         let (parts, body) = request.into_parts();
         let spare = self.inner.clone();
         let ready = mem::replace(&mut self.inner, spare);
-        let waiting =
-            Waiting { ready, parts, body, sessions: self.sessions.clone(), reject: self.reject.clone() };
+        let waiting = Waiting {
+            ready,
+            parts,
+            body,
+            sessions: self.sessions.clone(),
+            reject: self.reject.clone(),
+            is_first: true,
+        };
         RefreshFuture { state: State::Ask { answer, waiting: Some(Box::new(waiting)) } }
     }
 }

@@ -7,10 +7,12 @@ use crate::{
     clock::since_epoch,
     layers::future::BoxFuture,
     reject::Refusal,
-    request::{AccessCookie, Head, RefreshCookie, RefreshToken, is_preflight, is_top_level_navigation},
+    request::{
+        AccessCookie, AuthStatus, Head, RefreshCookie, RefreshToken, is_preflight, is_top_level_navigation,
+    },
     session::{self, EitherToken, Grant, RefreshError, SessionEvent, Sessions},
     store::SessionId,
-    token::{Claims, TokenErrorKind},
+    token::{Claims, Known, TokenErrorKind},
 };
 
 /// What to do with a request.
@@ -33,6 +35,8 @@ pub(super) enum Proceed<C> {
     As(Box<Grant<C>>),
     /// With the claims it arrived with; `live` if the store has confirmed their session.
     Unchanged { live: bool },
+    /// As if its access token had expired: what the token says is no longer so.
+    Anew,
     /// With the access cookie of the only session that is live, of several whose cookies it carries.
     With(Box<AccessCookie<C>>),
 }
@@ -63,7 +67,7 @@ where
     }
     let status = inner.authenticator.check(request);
     match status.verdict {
-        Ok(()) => plan_for_user(sessions, request, status.by_header),
+        Ok(()) => plan_for_user(sessions, request, &status),
         // A header decides alone.
         Err(_) if status.by_header => Plan::Forward(None),
         Err(kind) => plan_for_refresh_cookie(sessions, request, kind),
@@ -71,7 +75,7 @@ where
 }
 
 /// Handles a request with a valid token, which may be due for an early refresh.
-fn plan_for_user<C>(sessions: &Sessions<C>, request: &mut impl Head, by_header: bool) -> Plan<C>
+fn plan_for_user<C>(sessions: &Sessions<C>, request: &mut impl Head, status: &AuthStatus) -> Plan<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
@@ -79,27 +83,28 @@ where
     let Some(claims) = inner.authenticator.claims(request) else {
         return Plan::Forward(None);
     };
-    if !by_header && inner.refreshes_early && is_due(sessions, claims) {
+    if !status.by_header && inner.refreshes_early && is_due(sessions, claims) {
         let claims = claims.clone();
         return match refresh_cookie(sessions, request) {
             Some((cookie, own_origin)) => match token_of(cookie, &claims) {
                 Some(token) => ask_to_refresh(sessions, token, Some(claims), own_origin),
-                None => plan_for_claims(sessions, &claims, by_header),
+                None => plan_for_claims(sessions, &claims, status.live),
             },
-            None => plan_for_claims(sessions, &claims, by_header),
+            None => plan_for_claims(sessions, &claims, status.live),
         };
     }
-    plan_for_claims(sessions, claims, by_header)
+    plan_for_claims(sessions, claims, status.live)
 }
 
-fn plan_for_claims<C>(sessions: &Sessions<C>, claims: &Claims<C>, by_header: bool) -> Plan<C>
+/// Handles a request whose token is used as it is; `is_live` if the store has said so lately.
+fn plan_for_claims<C>(sessions: &Sessions<C>, claims: &Claims<C>, is_live: bool) -> Plan<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    match (sessions.inner().session_check, by_header) {
-        (true, _) => ask_whether_live(sessions, claims),
-        (false, _) => sessions.sighting(claims).map_or(Plan::Forward(None), Plan::Confirm),
+    if sessions.inner().session_check.is_made() && !is_live {
+        return ask_whether_live(sessions, claims);
     }
+    sessions.sighting(claims).map_or(Plan::Forward(None), Plan::Confirm)
 }
 
 /// Returns the refresh token of the session of `claims`.
@@ -248,17 +253,21 @@ async fn refresh<C>(
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    let session_check = sessions.inner().session_check;
+    // Without having been asked, or by an answer that is old by now, the store vouches for no session.
+    let check = &sessions.inner().session_check;
+    let must_ask = |claims: &Claims<C>| check.is_made() && check.known(claims) != Known::Live;
     match (sessions.exchange(&token).await, still_good) {
         (Ok(grant), _) => Ok(Proceed::As(grant)),
         // An early refresh may fail, as the access token is still valid; a revoked session may not continue.
         (Err(RefreshError::Refused { kind, .. }), Some(claims)) if kind != TokenErrorKind::Revoked => {
-            match session_check {
+            match must_ask(&claims) {
                 true => check_live(sessions, claims).await,
-                false => Ok(Proceed::Unchanged { live: false }),
+                false => Ok(Proceed::Unchanged { live: check.is_made() }),
             }
         }
-        (Err(RefreshError::Unavailable), Some(_)) if !session_check => Ok(Proceed::Unchanged { live: false }),
+        (Err(RefreshError::Unavailable), Some(claims)) if !must_ask(&claims) => {
+            Ok(Proceed::Unchanged { live: check.is_made() })
+        }
         (Err(RefreshError::Refused { kind, clear }), _) => {
             Err(RefreshError::Refused { kind, clear: clear && may_clear })
         }
@@ -296,7 +305,7 @@ where
         None => sessions.only_live(second).await?.ok_or(ended)?,
     };
     let token = match live {
-        EitherToken::Access(cookie) => return Ok(with(&sessions, cookie).await),
+        EitherToken::Access(cookie) => return with(sessions, cookie).await,
         EitherToken::Refresh(token) => token,
     };
     own.retain(|cookie| cookie.claims.session_id() == Some(&*token.session_id));
@@ -307,41 +316,59 @@ where
                 proceed => Ok(proceed),
             }
         }
-        Some(cookie) => Ok(with(&sessions, cookie).await),
+        Some(cookie) => with(sessions, cookie).await,
         None => refresh(sessions, token, None, may_clear).await,
     }
 }
 
-async fn with<C>(sessions: &Sessions<C>, cookie: AccessCookie<C>) -> Proceed<C>
+async fn with<C>(sessions: Sessions<C>, cookie: AccessCookie<C>) -> Answer<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
+    if sessions.inner().session_check.compares_claims() {
+        return match check_live(sessions, cookie.claims.clone()).await? {
+            Proceed::Unchanged { .. } => Ok(Proceed::With(Box::new(cookie))),
+            proceed => Ok(proceed),
+        };
+    }
     if let Some(sighting) = sessions.sighting(&cookie.claims) {
         sighting.await;
     }
-    Proceed::With(Box::new(cookie))
+    Ok(Proceed::With(Box::new(cookie)))
 }
 
 /// Asks the store whether the session of a valid token is live, and confirms the token's generation.
+///
+/// What the store has said a moment ago is not asked for again.
 async fn check_live<C>(sessions: Sessions<C>, claims: Claims<C>) -> Answer<C>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    match sessions.sight_live(&claims).await? {
-        true => Ok(Proceed::Unchanged { live: true }),
-        false => Err(RefreshError::Refused { kind: TokenErrorKind::Revoked, clear: false }),
+    let known = match sessions.inner().session_check.known(&claims) {
+        Known::Nothing => sessions.sight_live(&claims).await?,
+        known => known,
+    };
+    match known {
+        Known::Live => Ok(Proceed::Unchanged { live: true }),
+        Known::Changed => Ok(Proceed::Anew),
+        Known::Ended | Known::Nothing => {
+            Err(RefreshError::Refused { kind: TokenErrorKind::Revoked, clear: false })
+        }
     }
 }
 
-/// Applies the store's answer to the request, and returns what remains to be done on the response. If the refresh
-/// token was refused, the request proceeds without a signed-in user; only an outage refuses the request itself.
+/// Applies the store's answer to the request, and returns what to do with it: not [`Plan::Confirm`].
+///
+/// If the refresh token was refused, the request proceeds without a signed-in user; only an outage refuses the request
+/// itself. Where the token counts as expired, the store is asked once more, for a new one (`is_first`).
 pub(super) fn resume<C>(
     sessions: &Sessions<C>,
     request: &mut Parts,
     answer: Answer<C>,
-) -> Result<Option<Box<OnResponse<C>>>, Refusal>
+    is_first: bool,
+) -> Plan<C>
 where
-    C: DeserializeOwned + Send + Sync + 'static,
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     let authenticator = &sessions.inner().authenticator;
     let on_response = match answer {
@@ -360,16 +387,23 @@ where
             authenticator.choose(request, *cookie);
             None
         }
+        Ok(Proceed::Anew) => {
+            let by_header = authenticator.refuse(request, TokenErrorKind::Expired);
+            if is_first && !by_header {
+                return plan_for_refresh_cookie(sessions, request, TokenErrorKind::Expired);
+            }
+            None
+        }
         Err(error @ RefreshError::Refused { kind: TokenErrorKind::Ambiguous, .. }) => {
-            return Err(error.refusal());
+            return Plan::Refuse(error.refusal());
         }
         Err(RefreshError::Refused { kind, clear }) => {
             authenticator.refuse(request, kind);
             clear.then(|| OnResponse::ClearIfRefused { sessions: sessions.clone() })
         }
-        Err(error @ RefreshError::Unavailable) => return Err(error.refusal()),
+        Err(error @ RefreshError::Unavailable) => return Plan::Refuse(error.refusal()),
     };
-    Ok(on_response.map(Box::new))
+    Plan::Forward(on_response.map(Box::new))
 }
 
 /// The cookies that may still go on the response, now that the inner service is done.
