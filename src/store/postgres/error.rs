@@ -2,8 +2,6 @@ use std::{error::Error as StdError, fmt, io};
 
 use sqlx::error::DatabaseError;
 
-use super::schema::VERSION;
-
 /// An error of a [`PostgresStore`](super::PostgresStore), from opening it or from an operation.
 ///
 /// If the failure originates in the server or sqlx, `source()` returns their error. Neither the source nor the
@@ -35,10 +33,12 @@ pub(super) enum Reason {
     /// A schema created by a later version of this crate, with the version of the schema.
     Newer(i32),
     Standby,
-    /// The table of sessions is there, but not the one that holds its version, with its name.
-    NoVersionTable(String),
-    /// The table that holds the schema version, and its number of rows, which should be one.
-    VersionRows(String, usize),
+    /// The table of sessions is there, but not the one that holds its version, with its name, and the version that this
+    /// crate has.
+    NoVersionTable(String, usize),
+    /// The table that holds the schema version, its number of rows, which should be one, and the version that this crate
+    /// has.
+    VersionRows(String, usize, usize),
     /// A stored number, blob or text that is invalid in a record, with its column.
     Corrupt(&'static str),
     Server(Reported),
@@ -135,17 +135,17 @@ impl fmt::Display for PostgresStoreError {
             Reason::Standby => f.write_str(
                 "the session database is a standby, whose sessions may be outdated: connect to the primary",
             ),
-            Reason::NoVersionTable(table) => write!(
+            Reason::NoVersionTable(table, version) => write!(
                 f,
                 "the table {table} is missing, which holds the version of the table of sessions: restore it from a backup, or, \
                  if this version of tower-cookie-jwt made the sessions, run `CREATE TABLE {table} (version integer NOT NULL, \
-                 compatible_from integer NOT NULL DEFAULT 1); INSERT INTO {table} VALUES ({VERSION}, {VERSION})`"
+                 compatible_from integer NOT NULL DEFAULT 1); INSERT INTO {table} VALUES ({version}, {version})`"
             ),
-            Reason::VersionRows(table, rows) => write!(
+            Reason::VersionRows(table, rows, version) => write!(
                 f,
                 "the table {table} has {rows} rows instead of one, which holds the version of the table of sessions: restore it \
                  from a backup, or, if this version of tower-cookie-jwt made the sessions, run `DELETE FROM {table}; INSERT INTO \
-                 {table} (version, compatible_from) VALUES ({VERSION}, {VERSION})`"
+                 {table} (version, compatible_from) VALUES ({version}, {version})`"
             ),
             Reason::Corrupt(column) => write!(f, "a stored session is corrupt in column {column}"),
             Reason::Server(reported) => f.write_str(reported.meaning()),

@@ -66,7 +66,7 @@ async fn migrate(
         sqlx::raw_sql(schema).execute(&mut *transaction).await?;
     }
     if done == 0 && exists(&mut transaction, HAS_COLUMN, &[names.schema(), names.plain_table()]).await? {
-        return Err(Reason::NoVersionTable(names.quoted_version_table()).into());
+        return Err(Reason::NoVersionTable(names.quoted_version_table(), MIGRATIONS.len()).into());
     }
     for migration in MIGRATIONS.iter().skip(done) {
         sqlx::raw_sql(safe(migration(names))).execute(&mut *transaction).await?;
@@ -104,7 +104,7 @@ async fn version(connection: &mut PgConnection, names: &Names) -> Result<usize, 
     ));
     let stored = sqlx::query(stored).fetch_all(connection).await?;
     let [stored] = stored.as_slice() else {
-        return Err(Reason::VersionRows(names.quoted_version_table(), stored.len()).into());
+        return Err(Reason::VersionRows(names.quoted_version_table(), stored.len(), MIGRATIONS.len()).into());
     };
     let version: i32 = stored.try_get("version")?;
     if let Some(known) = usize::try_from(version).ok().filter(|known| *known <= MIGRATIONS.len()) {
@@ -149,9 +149,6 @@ pub(super) fn script(names: &Names) -> String {
     script.push_str("COMMIT;\n");
     script
 }
-
-/// The version that the tables have after all migrations.
-pub(super) const VERSION: usize = MIGRATIONS.len();
 
 /// Whether the table of sessions is one of this crate's: no other has this column.
 const HAS_COLUMN: &str = "SELECT EXISTS (
