@@ -48,6 +48,29 @@ mod enabled {
         );
     }
 
+    pub(crate) fn no_feed() {
+        tracing::info!(
+            target: CRATE,
+            "the session store has no feed of changes: it is asked about each access token once in the bound of \
+             `with_sign_out_within`"
+        );
+    }
+
+    pub(crate) fn not_followed() {
+        tracing::warn!(
+            target: CRATE,
+            "the store is asked about each access token once in the bound of `with_sign_out_within`: spawn \
+             `sessions.follow()`, so that most need no question"
+        );
+    }
+
+    pub(crate) fn feed_failed(error: &(dyn Error + 'static)) {
+        tracing::error!(
+            target: CRATE,
+            error = %Chain(error), "the session store's feed of changes failed"
+        );
+    }
+
     pub(crate) fn answered_too_late() {
         tracing::warn!(
             target: CRATE,
@@ -160,6 +183,12 @@ mod enabled {
     pub(crate) const fn layer_for_another_type(_: &str) {}
     pub(crate) fn store_failed(_: &str, _: &(dyn Error + 'static)) {}
     pub(crate) const fn body_not_from_bytes(_: &str) {}
+    pub(crate) const fn no_feed() {}
+
+    pub(crate) const fn not_followed() {}
+
+    pub(crate) const fn feed_failed(_: &(dyn Error + 'static)) {}
+
     pub(crate) const fn answered_too_late() {}
     #[cfg(feature = "jwks-remote")]
     pub(crate) fn key_set_failed(_: &dyn Display) {}

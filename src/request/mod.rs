@@ -10,6 +10,7 @@ mod cookies;
 #[cfg(test)]
 mod cookies_tests;
 mod head;
+mod heard;
 mod origin;
 mod refresh_token;
 mod report;
@@ -18,15 +19,19 @@ mod sources;
 
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use self::auth_state::NoClaims;
-pub use self::origin::{OriginError, OriginErrorKind};
 pub(crate) use self::{
     auth_state::{AuthState, AuthStatus},
     authenticator::{AccessCookie, Authenticator},
     cookies::cookie_values,
     head::{Found, Head, XSRF_HEADER, is_handshake, is_preflight, is_top_level_navigation, is_unsafe},
+    heard::Heard,
     origin::{FetchMetadata, OriginPolicy, is_loopback, normalize, without_default_port},
     refresh_token::{REFRESH_TYPE, RefreshCookie, RefreshCookieReader, RefreshToken, SessionSecret},
     report::{ErasedRejection, RefusalListener, Report},
-    session_check::SessionCheck,
+    session_check::{Bound, SessionCheck},
     sources::Sources,
+};
+pub use self::{
+    origin::{OriginError, OriginErrorKind},
+    session_check::WhenBehind,
 };

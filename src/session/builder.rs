@@ -19,8 +19,8 @@ use crate::{
     keys::KeyRing,
     reject::{ProblemJson, Reject, SharedReject},
     request::{
-        Authenticator, ErasedRejection, OriginPolicy, REFRESH_TYPE, RefreshCookieReader, SessionCheck,
-        Sources, XSRF_HEADER,
+        Authenticator, Bound, ErasedRejection, Heard, OriginPolicy, REFRESH_TYPE, RefreshCookieReader,
+        SessionCheck, Sources, WhenBehind, XSRF_HEADER,
     },
     store::{DEFAULT_ABSOLUTE, DEFAULT_IDLE, ErasedStore, RefreshStore},
     token::{ACCESS_TYPE, DEFAULT_LEEWAY, Issuer, Verifier, XSRF_CLAIM},
@@ -59,6 +59,7 @@ pub struct SessionsBuilder<C> {
     refresh_ahead: Duration,
     session_check: bool,
     sign_out_within: Option<Duration>,
+    when_behind: WhenBehind,
     max_sessions: usize,
     cookies: CookiePolicy,
     origin: OriginPolicy,
@@ -94,6 +95,7 @@ impl<C> SessionsBuilder<C> {
             refresh_ahead: Duration::ZERO,
             session_check: false,
             sign_out_within: None,
+            when_behind: WhenBehind::Ask,
             max_sessions: DEFAULT_MAX_SESSIONS,
             cookies: CookiePolicy::new(),
             origin: OriginPolicy::default(),
@@ -218,9 +220,14 @@ impl<C> SessionsBuilder<C> {
     /// `sign_out_others` has returned, or after a stolen token has ended its session, is not served by a token of that
     /// session. It says nothing of requests that are already running.
     ///
-    /// Each node asks the store about a token at most once in `bound`, and remembers the answer with the verified token.
-    /// Like the session check, it is made by `RefreshLayer`, which `Sessions::layer` includes, and requires the store:
-    /// without an answer, requests are refused with 503.
+    /// The same holds for changed claims: after `update_claims` or `update_privileges`, a former access token counts as
+    /// expired. A page gets a new one within the request, and a client that holds the token itself gets 401 and exchanges
+    /// its refresh token.
+    ///
+    /// Spawn [`Sessions::follow`]: the node then hears of what has ended or changed from the store's feed, if it has one
+    /// (`MemoryStore`), and needs no reads. Otherwise it asks the store about a token at most once in `bound`, and remembers
+    /// the answer with the verified token. Like the session check, this is done by `RefreshLayer`, which `Sessions::layer`
+    /// includes, and requires the store: without an answer, requests are refused with 503.
     ///
     /// Defaults to off: after sign-out, access tokens of the session are valid until they expire. From 100 milliseconds to
     /// a minute; one second is a good value.
@@ -240,6 +247,15 @@ impl<C> SessionsBuilder<C> {
     /// ```
     pub const fn with_sign_out_within(mut self, bound: Duration) -> Self {
         self.sign_out_within = Some(bound);
+        self
+    }
+
+    /// Sets what a node does while it is behind the store's feed of changes, with
+    /// [`with_sign_out_within`](Self::with_sign_out_within).
+    ///
+    /// Defaults to [`WhenBehind::Ask`].
+    pub const fn with_when_behind(mut self, when_behind: WhenBehind) -> Self {
+        self.when_behind = when_behind;
         self
     }
 
@@ -469,7 +485,12 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
         sources.listener = Some(self.events.to_refusals());
         sources.rejection = self.rejection.clone().map(ErasedRejection::new);
         let session_check = match (self.session_check, self.sign_out_within) {
-            (_, Some(bound)) => SessionCheck::Within(bound, self.clock.clone()),
+            (_, Some(limit)) => SessionCheck::Within(Bound {
+                limit,
+                clock: self.clock.clone(),
+                heard: Heard::new(self.lifetimes.access + self.leeway + SKEW).into(),
+                when_behind: self.when_behind,
+            }),
             (true, None) => SessionCheck::Always,
             (false, None) => SessionCheck::Never,
         };
@@ -483,7 +504,12 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             authenticator: authenticator.into(),
             refresh_reader,
             issuer: issuer.with_clock(self.clock.clone()),
-            records: Records::new(self.store, self.events, self.clock.clone()),
+            records: Records::new(
+                self.store,
+                self.events,
+                self.clock.clone(),
+                session_check.bound().cloned(),
+            ),
             rejection: self.rejection.unwrap_or_else(|| SharedReject::new(ProblemJson)),
             cookies,
             origin: self.origin,
@@ -596,6 +622,8 @@ impl<C> fmt::Debug for SessionsBuilder<C> {
     }
 }
 
+/// How much clocks of nodes may differ.
+const SKEW: Duration = Duration::from_secs(30);
 const SIGN_OUT_WITHIN: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 const DEFAULT_MAX_SESSIONS: usize = 100;
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);

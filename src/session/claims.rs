@@ -78,7 +78,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             self.issue(&next, None, inner.clock.now())?;
             next.claims_at = store_now;
             let write = Write { record: next, stamps: Stamps::default() };
-            let written = match inner.records.update(&write).await? {
+            let written = match inner.records.update_announced(&write).await? {
                 Update::Conflict => continue,
                 Update::Gone => return Err(SessionError::ended()),
                 Update::Done(written) => written,

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     store::{BoxFuture, SessionId, SessionRecord, Snapshot, Update},
     token::{Claims, Known, Moment, Scopes},
+    trace,
 };
 
 impl<C> Sessions<C> {
@@ -61,6 +62,11 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     pub(crate) async fn sight_live(&self, claims: &Claims<C>) -> Result<Known, Unavailable> {
         let inner = self.inner();
         let asked = Moment::now(inner.clock.now());
+        if let Some(bound) = inner.session_check.bound()
+            && bound.heard.asks_unfollowed()
+        {
+            trace::not_followed();
+        }
         let Some(Snapshot { record: Some(record), now }) = self.live_record(claims).await? else {
             claims.asked().answered(asked, Known::Ended);
             return Ok(Known::Ended);

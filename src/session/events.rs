@@ -150,6 +150,21 @@ pub enum SessionEvent<'a> {
         /// The number of sessions ended.
         count: u64,
     },
+    /// This node has not heard from the store's feed of changes for longer than the bound of
+    /// [`with_sign_out_within`](super::SessionsBuilder::with_sign_out_within), or not at all yet.
+    #[non_exhaustive]
+    Behind {
+        /// How long ago the last complete answer was asked for, if there was one.
+        age: Option<Duration>,
+    },
+    /// This node is up to date with the store's feed of changes again, or for the first time.
+    #[non_exhaustive]
+    CaughtUp {
+        /// The number of sessions that have lately ended or changed.
+        entries: usize,
+    },
+    /// More sessions have ended or changed than a node keeps in mind: it asks about each access token once.
+    Overflow,
 }
 
 /// A call that the store has answered or failed.
@@ -254,7 +269,7 @@ impl<F: Fn(&SessionEvent<'_>) + Send + Sync + 'static> SessionEvents for F {
 /// The default listener: logs events with the `tracing` feature, and does nothing without it.
 ///
 /// Reuse, lost writes, wrong secrets and ambiguous cookies are logged at `WARN`, and so are responses lost three times
-/// in a row; rotations at `DEBUG`, calls of the store at `TRACE`, and other events at `INFO`. Refused requests are logged by the layers themselves.
+/// in a row, and nodes that are behind; rotations at `DEBUG`, calls of the store at `TRACE`, and other events at `INFO`. Refused requests are logged by the layers themselves.
 ///
 /// # Examples
 ///
@@ -339,6 +354,21 @@ impl SessionEvents for TraceEvents {
             }
             SessionEvent::AllEnded { subject, count } => {
                 tracing::info!(target: EVENTS, subject, count, "sessions ended");
+            }
+            SessionEvent::Behind { age } => {
+                tracing::warn!(
+                    target: EVENTS,
+                    ?age, "this node is behind the store's feed of sessions that have ended or changed"
+                );
+            }
+            SessionEvent::CaughtUp { entries } => {
+                tracing::info!(target: EVENTS, entries, "this node is up to date with the store's feed");
+            }
+            SessionEvent::Overflow => {
+                tracing::warn!(
+                    target: EVENTS,
+                    "too many sessions have ended or changed to be kept in mind: each access token is asked about once"
+                );
             }
         }
     }

@@ -53,6 +53,7 @@ mod confirmer;
 mod error;
 mod events;
 mod exchange;
+mod follow;
 mod issue;
 mod presented;
 mod records;
@@ -71,6 +72,7 @@ pub use self::{
     builder::SessionsBuilder,
     error::SessionError,
     events::{SessionEvent, SessionEvents, StoreCall, StoreOperation, TraceEvents},
+    follow::View,
     reload::ReloadClaims,
     rotation::LostResponse,
     sessions::Sessions,
@@ -80,3 +82,4 @@ pub(crate) use self::{
     exchange::{Answer, Grant, Narrowing, RefreshError},
     presented::EitherToken,
 };
+pub use crate::request::WhenBehind;

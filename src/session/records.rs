@@ -11,12 +11,13 @@ use std::{
 };
 
 use super::{
-    events::{Listener, StoreCall, StoreOperation},
+    events::{Listener, SessionEvent, StoreCall, StoreOperation},
     rotation::Write,
     rounds::Rounds,
 };
 use crate::{
     clock::SharedClock,
+    request::Bound,
     store::{BoxError, Created, ErasedStore, NewRecord, SessionId, SessionRecord, Snapshot, Update},
     trace,
 };
@@ -28,6 +29,8 @@ pub(crate) struct Records {
     pub(super) events: Listener,
     pub(super) rounds: Rounds,
     clock: SharedClock,
+    /// Where this node's own sign-outs are noted, before anyone else hears of them.
+    bound: Option<Bound>,
 }
 
 /// The store or the reload of claims failed, or a token could not be issued; the cause has been logged.
@@ -55,8 +58,17 @@ impl fmt::Display for Contended {
 impl StdError for Contended {}
 
 impl Records {
-    pub(super) fn new(store: Box<dyn ErasedStore>, events: Listener, clock: SharedClock) -> Self {
-        Self { store: store.into(), events, rounds: Rounds::new(), clock }
+    pub(super) fn new(
+        store: Box<dyn ErasedStore>,
+        events: Listener,
+        clock: SharedClock,
+        bound: Option<Bound>,
+    ) -> Self {
+        Self { store: store.into(), events, rounds: Rounds::new(), clock, bound }
+    }
+
+    pub(super) fn store(&self) -> Arc<dyn ErasedStore> {
+        self.store.clone()
     }
 
     pub(super) fn new_id(&self, subject: &str) -> SessionId {
@@ -89,8 +101,27 @@ impl Records {
         self.call(StoreOperation::Update, self.store.update(&write.record, write.stamps)).await
     }
 
+    /// Writes a record with other claims, so that all nodes hear of it.
+    pub(super) async fn update_announced(&self, write: &Write) -> Result<Update, Unavailable> {
+        let writing = self.store.update_announced(&write.record, write.stamps);
+        let update = self.call(StoreOperation::Update, writing).await?;
+        self.note(&write.record.id);
+        Ok(update)
+    }
+
     pub(super) async fn remove(&self, id: &SessionId) -> Result<bool, Unavailable> {
-        self.call(StoreOperation::Remove, self.store.remove(id)).await
+        let removed = self.call(StoreOperation::Remove, self.store.remove(id)).await?;
+        self.note(id);
+        Ok(removed)
+    }
+
+    /// Notes a change that has been written, for this node.
+    fn note(&self, id: &SessionId) {
+        if let Some(bound) = &self.bound
+            && !bound.heard.merge([id.as_str()], bound.now())
+        {
+            self.events.raise(SessionEvent::Overflow);
+        }
     }
 
     pub(super) async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, Unavailable> {

@@ -101,6 +101,10 @@ impl<C> Sessions<C> {
         &self.inner
     }
 
+    pub(super) const fn shared(&self) -> &Arc<Inner<C>> {
+        &self.inner
+    }
+
     /// Returns the hook that answers refused requests: that of
     /// [`with_rejection`](super::SessionsBuilder::with_rejection), or problem details if none is set.
     ///

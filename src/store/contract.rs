@@ -4,7 +4,10 @@ use std::{error::Error as StdError, pin::Pin, sync::Arc, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::record::{NewRecord, SessionId, SessionRecord, Stamps};
+use super::{
+    feed::{Changes, Cursor},
+    record::{NewRecord, SessionId, SessionRecord, Stamps},
+};
 use crate::keys::crypto::random;
 
 /// A session store: one record per session, changed only by compare-and-set.
@@ -131,6 +134,45 @@ pub trait RefreshStore: Send + Sync + 'static {
         subject: &str,
         keep: Option<&SessionId>,
     ) -> impl Future<Output = Result<u64, Self::Error>> + Send;
+
+    /// Returns the sessions that have ended or changed after `cursor`, so that nodes need not ask about each. Where
+    /// `cursor` is `None`, only where the feed ends now.
+    ///
+    /// A store with a feed has three duties:
+    ///
+    /// * The session is gone, or has its new claims, before its entry can be seen here.
+    /// * The entry can be seen before `remove`, `remove_all` or [`update_announced`](Self::update_announced) returns.
+    /// * The answer has everything that could be seen when the question was sent, or says that it has a gap. It comes from
+    ///   the primary.
+    ///
+    /// Sessions that merely expire need no entry. Entries are kept for some minutes at least.
+    ///
+    /// Defaults to no feed: with [`with_sign_out_within`](crate::session::SessionsBuilder::with_sign_out_within), each token
+    /// is then asked about once in the bound.
+    fn changes(&self, cursor: Option<&Cursor>) -> impl Future<Output = Result<Changes, Self::Error>> + Send {
+        let _ = cursor;
+        std::future::ready(Ok(Changes::Unsupported))
+    }
+
+    /// Waits until there may be something new in [`changes`](Self::changes), which then is asked at once. It may come late,
+    /// for nothing, or never.
+    ///
+    /// Defaults to never.
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// Does what [`update`](Self::update) does, for claims that must count at once: the session appears in
+    /// [`changes`](Self::changes).
+    ///
+    /// Defaults to `update`.
+    fn update_announced(
+        &self,
+        record: &SessionRecord,
+        stamps: Stamps,
+    ) -> impl Future<Output = Result<Update, Self::Error>> + Send {
+        self.update(record, stamps)
+    }
 }
 
 /// The outcome of [`RefreshStore::create`].
@@ -252,6 +294,22 @@ impl<T: RefreshStore> RefreshStore for Arc<T> {
     ) -> impl Future<Output = Result<u64, T::Error>> + Send {
         (**self).remove_all(subject, keep)
     }
+
+    fn changes(&self, cursor: Option<&Cursor>) -> impl Future<Output = Result<Changes, T::Error>> + Send {
+        (**self).changes(cursor)
+    }
+
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        (**self).changed()
+    }
+
+    fn update_announced(
+        &self,
+        record: &SessionRecord,
+        stamps: Stamps,
+    ) -> impl Future<Output = Result<Update, T::Error>> + Send {
+        (**self).update_announced(record, stamps)
+    }
 }
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -269,6 +327,9 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn remove<'a>(&'a self, id: &'a SessionId) -> Answer<'a, bool>;
     fn list<'a>(&'a self, subject: &'a str) -> Answer<'a, Vec<SessionRecord>>;
     fn remove_all<'a>(&'a self, subject: &'a str, keep: Option<&'a SessionId>) -> Answer<'a, u64>;
+    fn changes<'a>(&'a self, cursor: Option<&'a Cursor>) -> Answer<'a, Changes>;
+    fn changed(&self) -> BoxFuture<'_, ()>;
+    fn update_announced<'a>(&'a self, record: &'a SessionRecord, stamps: Stamps) -> Answer<'a, Update>;
 }
 
 // Both traits are in scope and share method names, so every call is qualified.
@@ -299,5 +360,19 @@ impl<T: RefreshStore> ErasedStore for T {
 
     fn remove_all<'a>(&'a self, subject: &'a str, keep: Option<&'a SessionId>) -> Answer<'a, u64> {
         Box::pin(async move { RefreshStore::remove_all(self, subject, keep).await.map_err(Into::into) })
+    }
+
+    fn changes<'a>(&'a self, cursor: Option<&'a Cursor>) -> Answer<'a, Changes> {
+        Box::pin(async move { RefreshStore::changes(self, cursor).await.map_err(Into::into) })
+    }
+
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(RefreshStore::changed(self))
+    }
+
+    fn update_announced<'a>(&'a self, record: &'a SessionRecord, stamps: Stamps) -> Answer<'a, Update> {
+        Box::pin(
+            async move { RefreshStore::update_announced(self, record, stamps).await.map_err(Into::into) },
+        )
     }
 }

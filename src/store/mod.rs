@@ -1,6 +1,7 @@
 #![doc = include_str!("../../docs/stores.md")]
 
 mod contract;
+mod feed;
 mod memory;
 pub mod millis;
 #[cfg(feature = "postgres")]
@@ -22,6 +23,7 @@ pub use self::redis::{RedisStore, RedisStoreError, RedisStoreOptions};
 pub use self::sqlite::{SqliteStore, SqliteStoreError, SqliteStoreOptions};
 pub use self::{
     contract::{Created, RefreshStore, Snapshot, Update},
+    feed::{Changes, Cursor, Page},
     memory::MemoryStore,
     record::{NewRecord, SessionId, SessionRecord, Stamps},
     sweep::{Sweep, Sweeps},

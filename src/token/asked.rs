@@ -15,9 +15,9 @@ use crate::clock::since_epoch;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
     /// Nanoseconds since the process began to ask, at least one.
-    monotonic: u64,
+    pub(crate) monotonic: u64,
     /// Milliseconds since the epoch.
-    wall: u64,
+    pub(crate) wall: u64,
 }
 
 impl Moment {
@@ -29,8 +29,14 @@ impl Moment {
         Self { monotonic: monotonic.saturating_add(1), wall }
     }
 
+    /// Returns how long ago it was, by the clock that has moved further.
+    pub(crate) fn age(self, now: Self) -> Duration {
+        let monotonic = Duration::from_nanos(now.monotonic.saturating_sub(self.monotonic));
+        monotonic.max(Duration::from_millis(now.wall.saturating_sub(self.wall)))
+    }
+
     /// Returns whether `limit` has passed since then, by either clock.
-    const fn is_longer_ago_than(self, limit: Duration, now: Self) -> bool {
+    pub(crate) const fn is_longer_ago_than(self, limit: Duration, now: Self) -> bool {
         now.monotonic.saturating_sub(self.monotonic) as u128 > limit.as_nanos()
             || now.wall.saturating_sub(self.wall) as u128 > limit.as_millis()
     }
@@ -43,6 +49,8 @@ pub(crate) struct Asked {
     /// When the question was sent: zero if it never was. The lowest two bits are the answer.
     monotonic: AtomicU64,
     wall: AtomicU64,
+    /// The hash of the session's id: zero if it has not been needed yet.
+    fingerprint: AtomicU64,
 }
 
 /// What is known about the session of a token.
@@ -69,6 +77,37 @@ impl Asked {
             ENDED => Known::Ended,
             _ => Known::Changed,
         }
+    }
+
+    /// Returns when the last question that has been answered was sent, in nanoseconds as in [`Moment`]; zero if there is
+    /// none.
+    pub(crate) fn when(&self) -> u64 {
+        self.monotonic.load(Ordering::Acquire) & !ANSWER
+    }
+
+    /// Whether the last answer, however old, was that the session is live and unchanged.
+    pub(crate) fn is_live(&self) -> bool {
+        self.monotonic.load(Ordering::Relaxed) & ANSWER == LIVE
+    }
+
+    /// Returns the hash of the session's id, computed by `hash` at first.
+    pub(crate) fn fingerprint(&self, hash: impl FnOnce() -> u64) -> u64 {
+        match self.fingerprint.load(Ordering::Relaxed) {
+            0 => {
+                let fingerprint = hash();
+                self.fingerprint.store(fingerprint, Ordering::Relaxed);
+                fingerprint
+            }
+            fingerprint => fingerprint,
+        }
+    }
+
+    /// As if nothing had been asked.
+    #[cfg(test)]
+    pub(crate) fn forget(&self) {
+        self.monotonic.store(0, Ordering::Relaxed);
+        self.wall.store(0, Ordering::Relaxed);
+        self.fingerprint.store(0, Ordering::Relaxed);
     }
 
     /// Keeps the answer to a question that was sent at `asked`, unless a later question has been answered.

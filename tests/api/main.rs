@@ -13,6 +13,7 @@ mod differential;
 #[cfg(feature = "jwks-remote")]
 mod discovery;
 mod ended_sessions;
+mod following;
 mod garbage;
 #[cfg(feature = "tonic")]
 mod grpc;

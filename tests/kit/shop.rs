@@ -86,6 +86,15 @@ impl Shop {
         Self { sessions: sessions(&clock, &store, &events, configure), clock, store, events }
     }
 
+    /// Another node over the store and the clock of `other`, with events of its own.
+    pub(crate) fn over(
+        other: &Self,
+        configure: impl FnOnce(SessionsBuilder<User>) -> SessionsBuilder<User>,
+    ) -> Self {
+        let (clock, store, events) = (other.clock.clone(), other.store.clone(), Arc::default());
+        Self { sessions: sessions(&clock, &store, &events, configure), clock, store, events }
+    }
+
     /// Sets the shop up anew, over the same store.
     pub(crate) fn redeploy(
         &mut self,

@@ -11,7 +11,9 @@ use std::{
 use tokio::sync::oneshot;
 use tower_cookie_jwt::{
     MemoryStore,
-    store::{Created, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Stamps, Update},
+    store::{
+        Changes, Created, Cursor, NewRecord, RefreshStore, SessionId, SessionRecord, Snapshot, Stamps, Update,
+    },
     testing::TestClock,
 };
 
@@ -167,6 +169,23 @@ impl RefreshStore for TestStore {
         self.called("list").await?;
         let Ok(records) = self.memory.list(subject).await;
         Ok(records)
+    }
+
+    async fn changes(&self, cursor: Option<&Cursor>) -> Result<Changes, Down> {
+        self.called("changes").await?;
+        let Ok(changes) = self.memory.changes(cursor).await;
+        Ok(changes)
+    }
+
+    async fn changed(&self) {
+        self.memory.changed().await;
+    }
+
+    async fn update_announced(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, Down> {
+        self.state.write_gate.pass().await;
+        self.called("update").await?;
+        let Ok(update) = self.memory.update_announced(record, stamps).await;
+        Ok(update)
     }
 
     async fn remove_all(&self, subject: &str, keep: Option<&SessionId>) -> Result<u64, Down> {

@@ -101,8 +101,12 @@ fn plan_for_claims<C>(sessions: &Sessions<C>, claims: &Claims<C>, is_live: bool)
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    if sessions.inner().session_check.is_made() && !is_live {
-        return ask_whether_live(sessions, claims);
+    let check = &sessions.inner().session_check;
+    if check.is_made() && !is_live {
+        return match check.bound() {
+            Some(bound) if bound.refuses() => Plan::Refuse(Refusal::Unavailable),
+            _ => ask_whether_live(sessions, claims),
+        };
     }
     sessions.sighting(claims).map_or(Plan::Forward(None), Plan::Confirm)
 }

@@ -1,14 +1,18 @@
+mod log;
 mod table;
 
 use std::{
     convert::Infallible,
     fmt,
+    future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
 };
 
 use self::table::{SLICE, Table};
 use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
+    feed::{Changes, Cursor},
     millis::ends,
     record::{NewRecord, SessionId, SessionRecord, Stamps},
 };
@@ -110,7 +114,13 @@ impl RefreshStore for MemoryStore {
     }
 
     async fn remove(&self, id: &SessionId) -> Result<bool, Infallible> {
-        Ok(self.table().remove(id))
+        let mut table = self.table();
+        let removed = table.remove(id);
+        if removed {
+            table.log.add(id);
+        }
+        wake(table);
+        Ok(removed)
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, Infallible> {
@@ -137,10 +147,51 @@ impl RefreshStore for MemoryStore {
             let mut ids: Vec<_> =
                 table.of_subject(subject, &first).take(SLICE + 1).map(|(id, _)| id.clone()).collect();
             from = (ids.len() > SLICE).then(|| ids.pop()).flatten();
-            removed += ids.iter().filter(|id| Some(*id) != keep && table.remove(id)).count() as u64;
+            for id in ids.iter().filter(|id| Some(*id) != keep) {
+                if table.remove(id) {
+                    table.log.add(id);
+                    removed += 1;
+                }
+            }
+            wake(table);
         }
         Ok(removed)
     }
+
+    async fn changes(&self, cursor: Option<&Cursor>) -> Result<Changes, Infallible> {
+        Ok(Changes::Since(self.table().log.after(cursor)))
+    }
+
+    async fn changed(&self) {
+        let end = self.table().log.end();
+        poll_fn(|cx| {
+            let mut table = self.table();
+            if table.log.end() != end {
+                return Poll::Ready(());
+            }
+            table.log.wait(cx.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    async fn update_announced(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, Infallible> {
+        let mut table = self.table();
+        let now = self.clock.now();
+        let update = table.update(record, stamps, now);
+        if update.is_done() {
+            table.log.add(&record.id);
+        }
+        wake(table);
+        Ok(update)
+    }
+}
+
+/// Releases the lock, and wakes who waits for changes.
+fn wake(mut table: MutexGuard<'_, Table>) {
+    let waiting = table.log.waiting();
+    drop(table);
+    waiting.into_iter().for_each(Waker::wake);
 }
 
 impl fmt::Debug for MemoryStore {

@@ -5,6 +5,7 @@ use std::{
     time::SystemTime,
 };
 
+use super::log::Log;
 use crate::store::{
     contract::Update,
     millis::{at_millis, begins, ends},
@@ -25,6 +26,7 @@ pub(super) struct Table<S = RandomState> {
     hasher: S,
     /// The times at which to check sessions for expiry. Each live session has an entry, which may be too early.
     expiries: BinaryHeap<Reverse<(i64, SessionId)>>,
+    pub(super) log: Log,
 }
 
 impl<S: BuildHasher> Table<S> {

@@ -1,0 +1,206 @@
+//! Following the store's feed of changes, so that access tokens need no question each.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{Arc, Weak},
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use super::{
+    events::SessionEvent,
+    sessions::{Inner, Sessions},
+    timer::Sleep,
+};
+use crate::{
+    request::Bound,
+    store::{Changes, Cursor, ErasedStore, Page},
+    trace,
+};
+
+/// What a node knows of the store's feed of changes: for health checks and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct View {
+    /// How long ago the last complete answer of the feed was asked for; none if there has been none.
+    pub age: Option<Duration>,
+    /// Whether that is within the bound: access tokens then need no read.
+    pub is_fresh: bool,
+    /// The number of sessions that have lately ended or changed, as far as this node has heard.
+    pub entries: usize,
+    /// How often the store has been asked about an access token.
+    pub asked: u64,
+}
+
+impl<C> Sessions<C> {
+    /// Returns what this node knows of the store's feed, or `None` without
+    /// [`with_sign_out_within`](super::SessionsBuilder::with_sign_out_within).
+    pub fn view(&self) -> Option<View> {
+        let bound = self.inner().session_check.bound()?;
+        let age = bound.heard.age(bound.now());
+        Some(View {
+            age,
+            is_fresh: age.is_some_and(|age| age <= bound.limit),
+            entries: bound.heard.len(),
+            asked: bound.heard.asked(),
+        })
+    }
+
+    /// Waits until this node has heard of all changes, as for a readiness probe. Never returns without
+    /// [`follow`](Self::follow), or if the store has no feed.
+    pub async fn caught_up(&self) {
+        while self.view().is_none_or(|view| !view.is_fresh) {
+            Sleep::until(Instant::now() + MIN_GAP).await;
+        }
+    }
+}
+
+impl<C: Send + Sync + 'static> Sessions<C> {
+    /// Returns a future that follows the store's feed of changes until the sessions are dropped: spawn it.
+    ///
+    /// With [`with_sign_out_within`](super::SessionsBuilder::with_sign_out_within), access tokens then need no read of the
+    /// store, as long as this node is up to date with the feed. Without it, the bound holds as well, but each token is
+    /// asked about once in it.
+    ///
+    /// It ends at once if the store has no feed, or if no bound has been set. It needs no particular runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_cookie_jwt::{KeyRing, MemoryStore, Sessions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_cookie_jwt::ConfigError> {
+    /// let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef")?;
+    /// let sessions = Sessions::<()>::builder(keys, MemoryStore::new())
+    ///     .with_audience("shop")
+    ///     .with_sign_out_within(Duration::from_secs(1))
+    ///     .build()?;
+    /// tokio::spawn(sessions.follow());
+    /// sessions.caught_up().await;
+    /// assert!(sessions.view().is_some_and(|view| view.is_fresh));
+    /// # Ok(()) }
+    /// ```
+    pub fn follow(&self) -> impl Future<Output = ()> + Send + 'static {
+        let sessions = Arc::downgrade(self.shared());
+        if let Some(bound) = self.inner().session_check.bound() {
+            bound.heard.begin_to_follow();
+        }
+        follow(sessions)
+    }
+}
+
+async fn follow<C>(sessions: Weak<Inner<C>>) {
+    let mut follower = Follower { cursor: None, is_behind: false };
+    while let Some(present) = sessions.upgrade() {
+        let Some(bound) = present.session_check.bound().cloned() else { return };
+        let began = Instant::now();
+        let next = follower.poll(&present, &bound).await;
+        let store = present.records.store();
+        drop(present);
+        match next {
+            Next::Poll => {}
+            Next::Wait => wait(&*store, began, &bound).await,
+            Next::Stop => return,
+        }
+    }
+}
+
+/// Waits until the feed is to be asked again: when the store says so, or after a while.
+async fn wait(store: &dyn ErasedStore, began: Instant, bound: &Bound) {
+    let changed = store.changed();
+    let _ = before(began + interval(bound), changed).await;
+    // What arrives at once is heard at once, but a storm is heard in lots.
+    Sleep::until(began + gap(bound)).await;
+}
+
+struct Follower {
+    cursor: Option<Cursor>,
+    /// Whether it has been said that this node is behind.
+    is_behind: bool,
+}
+
+enum Next {
+    Poll,
+    Wait,
+    Stop,
+}
+
+impl Follower {
+    async fn poll<C>(&mut self, sessions: &Inner<C>, bound: &Bound) -> Next {
+        let sent = bound.now();
+        let store = sessions.records.store();
+        let answer = before(Instant::now() + bound.limit / 3, store.changes(self.cursor.as_ref())).await;
+        let next = match answer {
+            Some(Ok(Changes::Unsupported)) => {
+                trace::no_feed();
+                return Next::Stop;
+            }
+            Some(Ok(Changes::Since(page))) => {
+                let has_more = page.has_more;
+                self.merge(sessions, bound, page);
+                if has_more {
+                    return Next::Poll;
+                }
+                bound.heard.is_complete_as_of(sent);
+                Next::Wait
+            }
+            Some(Err(error)) => {
+                if !self.is_behind {
+                    trace::feed_failed(&*error);
+                }
+                Next::Wait
+            }
+            None => Next::Wait,
+        };
+        self.tell(sessions, bound);
+        next
+    }
+
+    fn merge<C>(&mut self, sessions: &Inner<C>, bound: &Bound, page: Page) {
+        let now = bound.now();
+        if page.is_gap {
+            bound.heard.miss(now);
+        }
+        if !bound.heard.merge(page.sessions.iter().map(|id| id.as_str()), now) {
+            sessions.records.events.raise(SessionEvent::Overflow);
+        }
+        self.cursor = Some(page.next);
+    }
+
+    /// Tells the listener when this node falls behind, and when it has caught up.
+    fn tell<C>(&mut self, sessions: &Inner<C>, bound: &Bound) {
+        let age = bound.heard.age(bound.now());
+        let is_behind = age.is_none_or(|age| age > bound.limit);
+        if is_behind != self.is_behind {
+            self.is_behind = is_behind;
+            sessions.records.events.raise(match is_behind {
+                true => SessionEvent::Behind { age },
+                false => SessionEvent::CaughtUp { entries: bound.heard.len() },
+            });
+        }
+    }
+}
+
+/// Returns the output of `work`, or `None` if it is not ready by then.
+async fn before<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut sleep) = (pin!(work), pin!(Sleep::until(deadline)));
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
+    })
+    .await
+}
+
+/// Three polls may fail or be lost within the bound.
+fn interval(bound: &Bound) -> Duration {
+    (bound.limit / 3).min(MAX_INTERVAL)
+}
+
+fn gap(bound: &Bound) -> Duration {
+    (bound.limit / 20).max(MIN_GAP)
+}
+
+const MAX_INTERVAL: Duration = Duration::from_millis(100);
+const MIN_GAP: Duration = Duration::from_millis(10);

@@ -1,0 +1,219 @@
+//! `Sessions::follow`: what has ended or changed is heard of, and nothing else needs a question.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tower_cookie_jwt::{
+    session::{SessionsBuilder, WhenBehind},
+    store::{RefreshStore, SessionId},
+};
+
+use crate::kit::shop::{ACCESS, Shop, Shopper, User, get, role, text};
+
+const BOUND: Duration = Duration::from_secs(1);
+const MILLI: Duration = Duration::from_millis(1);
+
+fn bounded(builder: SessionsBuilder<User>) -> SessionsBuilder<User> {
+    builder.with_sign_out_within(BOUND)
+}
+
+/// A shop whose node follows the feed, and a signed-in browser that has been asked about.
+async fn followed(
+    configure: fn(SessionsBuilder<User>) -> SessionsBuilder<User>,
+) -> (Shop, Shopper, SessionId) {
+    let shop = Shop::with(configure);
+    tokio::spawn(shop.sessions.follow());
+    shop.sessions.caught_up().await;
+    let browser = shop.browser();
+    let session = shop.sign_in(&browser).await;
+    assert_eq!(get(&browser, "/me").await.status(), 200);
+    (shop, browser, session)
+}
+
+/// Lets time pass, and waits until the node has heard of everything again.
+async fn pass(shop: &Shop, time: Duration) {
+    shop.clock.advance(time);
+    shop.sessions.caught_up().await;
+}
+
+async fn status(browser: &Shopper) -> StatusCode {
+    get(browser, "/me").await.status()
+}
+
+/// Sends requests until one is answered so; the node may not have polled yet.
+async fn until(browser: &Shopper, expected: StatusCode) {
+    for _ in 0..200 {
+        if status(browser).await == expected {
+            return;
+        }
+        tokio::time::sleep(5 * MILLI).await;
+    }
+    panic!("not answered {expected} within a second");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn token_needs_no_question_while_the_feed_is_followed() {
+    let (shop, browser, _) = followed(bounded).await;
+    shop.store.calls();
+    for _ in 0..5 {
+        pass(&shop, 10 * BOUND).await;
+        assert_eq!(status(&browser).await, 200);
+    }
+    let reads = shop.store.calls().iter().filter(|call| **call == "read").count();
+    assert_eq!(reads, 0);
+    let view = shop.sessions.view().expect("a bound has been set");
+    assert!(view.is_fresh && view.entries == 0 && view.asked >= 1, "{view:?}");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_another_node_ends_or_changes_is_heard_of() {
+    let (shop, browser, session) = followed(bounded).await;
+    let other = Shop::over(&shop, bounded);
+    // The clocks stand still: only the feed can tell.
+    let mut record = shop.store.record(&session).await.unwrap();
+    record.claims = r#"{"role":"none"}"#.into();
+    assert!(shop.store.update_announced(&record, Default::default()).await.unwrap().is_done());
+    for _ in 0..200 {
+        if text(&get(&browser, "/me").await) == "ada none 0" {
+            break;
+        }
+        tokio::time::sleep(5 * MILLI).await;
+    }
+    assert_eq!(text(&get(&browser, "/me").await), "ada none 0");
+    other.sessions.revoke("ada", session.as_str()).await.unwrap();
+    until(&browser, StatusCode::UNAUTHORIZED).await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn own_sign_out_counts_at_once() {
+    let (shop, browser, session) = followed(bounded).await;
+    shop.sessions.revoke("ada", session.as_str()).await.unwrap();
+    assert_eq!(status(&browser).await, 401);
+    let (shop, browser, _) = followed(bounded).await;
+    shop.sessions.sign_out_everywhere("ada").await.unwrap();
+    until(&browser, StatusCode::UNAUTHORIZED).await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn wrong_entry_costs_a_read_and_signs_no_user_out() {
+    let (shop, browser, session) = followed(bounded).await;
+    shop.store.calls();
+    for _ in 0..3 {
+        let record = shop.store.record(&session).await.unwrap();
+        assert!(shop.store.update_announced(&record, Default::default()).await.unwrap().is_done());
+    }
+    tokio::time::sleep(300 * MILLI).await;
+    for _ in 0..5 {
+        assert_eq!(status(&browser).await, 200);
+    }
+    let reads = shop.store.calls().iter().filter(|call| **call == "read").count();
+    assert_eq!(reads, 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn node_that_is_behind_does_as_configured_and_says_so() {
+    type Configure = fn(SessionsBuilder<User>) -> SessionsBuilder<User>;
+    let ways: [(Configure, u16, u16); 3] = [
+        (bounded, 503, 200),
+        (|builder| bounded(builder).with_when_behind(WhenBehind::Refuse), 503, 503),
+        (|builder| bounded(builder).with_when_behind(WhenBehind::Trust), 200, 200),
+    ];
+    for (configure, without_store, without_feed) in ways {
+        let (shop, browser, _) = followed(configure).await;
+        shop.events();
+        shop.store.fail(Some("changes"));
+        shop.clock.advance(2 * BOUND);
+        tokio::time::sleep(300 * MILLI).await;
+        assert_eq!(status(&browser).await, without_feed, "only the feed is out of reach");
+        shop.clock.advance(2 * BOUND);
+        shop.store.go_down();
+        assert_eq!(status(&browser).await, without_store, "the store is down");
+        shop.store.fail(None);
+        shop.store.come_up();
+        shop.sessions.caught_up().await;
+        assert_eq!(status(&browser).await, 200, "caught up");
+        let told: Vec<_> = shop.events().into_iter().map(|event| event[..5].to_owned()).collect();
+        assert_eq!(told, ["Behin", "Caugh"], "once each");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn session_that_has_been_heard_of_is_not_trusted() {
+    let (shop, browser, session) =
+        followed(|builder| bounded(builder).with_when_behind(WhenBehind::Trust)).await;
+    shop.sessions.revoke("ada", session.as_str()).await.unwrap();
+    shop.store.go_down();
+    shop.clock.advance(2 * BOUND);
+    assert_eq!(status(&browser).await, 503);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn node_that_starts_asks_about_each_former_token_once() {
+    let (shop, browser, _) = followed(bounded).await;
+    let access = browser.cookie(ACCESS).unwrap();
+    shop.clock.advance(Duration::from_secs(60));
+    let next = Shop::over(&shop, bounded);
+    tokio::spawn(next.sessions.follow());
+    next.sessions.caught_up().await;
+    let browser = next.browser();
+    let line = format!("{ACCESS}={access}; Max-Age=900; Path=/; Secure; HttpOnly; SameSite=Strict");
+    assert!(browser.set_cookie(&line));
+    for reads in [1, 0, 0] {
+        next.store.calls();
+        assert_eq!(status(&browser).await, 200);
+        let calls = next.store.calls();
+        assert_eq!(calls.iter().filter(|call| **call == "read").count(), reads, "{calls:?}");
+        pass(&next, 2 * BOUND).await;
+    }
+    // One that begins after it needs no question at all, once it has been confirmed.
+    pass(&next, Duration::from_secs(31)).await;
+    let other = next.browser();
+    next.sign_in(&other).await;
+    assert_eq!(status(&other).await, 200);
+    pass(&next, 2 * BOUND).await;
+    next.store.calls();
+    assert_eq!(status(&other).await, 200);
+    assert!(!next.store.calls().contains(&"read"));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn following_ends_with_the_sessions_and_where_there_is_nothing_to_follow() {
+    let shop = Shop::new();
+    tokio::time::timeout(BOUND, shop.sessions.follow()).await.expect("no bound has been set");
+    assert!(shop.sessions.view().is_none());
+    let shop = Shop::with(bounded);
+    let following = tokio::spawn(shop.sessions.follow());
+    shop.sessions.caught_up().await;
+    drop(shop);
+    tokio::time::timeout(5 * BOUND, following).await.expect("the sessions are gone").unwrap();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn changed_privileges_count_on_another_node() {
+    let (shop, browser, session) = followed(bounded).await;
+    let other = Shop::over(&shop, bounded);
+    let bearer = format!("Bearer {}", browser.cookie(ACCESS).unwrap());
+    let there = other.browser_with({
+        let sessions = other.sessions.clone();
+        move |request| {
+            let sessions = sessions.clone();
+            async move {
+                let claims = request.extensions().get::<tower_cookie_jwt::Claims<User>>().unwrap().clone();
+                drop(sessions.update_privileges(&claims, &role("admin")).await.unwrap());
+                http::Response::new(bytes::Bytes::new())
+            }
+        }
+    });
+    let Ok(response) = there.get("/raise").header("authorization", &bearer).send().await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(&*shop.store.record(&session).await.unwrap().claims, r#"{"role":"admin"}"#);
+    for _ in 0..200 {
+        let Ok(response) = browser.get("/me").header("authorization", &bearer).send().await;
+        if response.status() == 401 {
+            assert_eq!(text(&get(&browser, "/me").await), "ada admin 0");
+            return;
+        }
+        tokio::time::sleep(5 * MILLI).await;
+    }
+    panic!("the former token is still served");
+}
