@@ -98,7 +98,7 @@ async fn an_old_and_a_new_build_share_postgres() {
     open().await;
     server.run(
         "ALTER TABLE sessions ADD COLUMN added text, ADD COLUMN counted bigint NOT NULL DEFAULT 7;
-        UPDATE sessions_version SET version = 3, compatible_from = 2",
+        UPDATE sessions_version SET version = 4, compatible_from = 3",
     );
     two_builds_share_a_store(open).await;
 }

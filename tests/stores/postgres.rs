@@ -1,6 +1,8 @@
 //! `PostgresStore` on a real server.
 
+mod bounded;
 mod faults;
+mod feed;
 mod opening;
 mod operating;
 pub(crate) mod sessions;

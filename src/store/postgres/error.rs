@@ -35,10 +35,10 @@ pub(super) enum Reason {
     Standby,
     /// The table of sessions is there, but not the one that holds its version, with its name, and the version that this
     /// crate has.
-    NoVersionTable(String, usize),
+    NoVersionTable(String, &'static str),
     /// The table that holds the schema version, its number of rows, which should be one, and the version that this crate
     /// has.
-    VersionRows(String, usize, usize),
+    VersionRows(String, usize, &'static str),
     /// A stored number, blob or text that is invalid in a record, with its column.
     Corrupt(&'static str),
     Server(Reported),
@@ -139,13 +139,13 @@ impl fmt::Display for PostgresStoreError {
                 f,
                 "the table {table} is missing, which holds the version of the table of sessions: restore it from a backup, or, \
                  if this version of tower-cookie-jwt made the sessions, run `CREATE TABLE {table} (version integer NOT NULL, \
-                 compatible_from integer NOT NULL DEFAULT 1); INSERT INTO {table} VALUES ({version}, {version})`"
+                 compatible_from integer NOT NULL DEFAULT 1); INSERT INTO {table} VALUES ({version})`"
             ),
             Reason::VersionRows(table, rows, version) => write!(
                 f,
                 "the table {table} has {rows} rows instead of one, which holds the version of the table of sessions: restore it \
                  from a backup, or, if this version of tower-cookie-jwt made the sessions, run `DELETE FROM {table}; INSERT INTO \
-                 {table} (version, compatible_from) VALUES ({version}, {version})`"
+                 {table} (version, compatible_from) VALUES ({version})`"
             ),
             Reason::Corrupt(column) => write!(f, "a stored session is corrupt in column {column}"),
             Reason::Server(reported) => f.write_str(reported.meaning()),

@@ -2,6 +2,7 @@ mod abandoned;
 mod at_hand;
 mod connection;
 mod error;
+mod feed;
 mod names;
 mod operate;
 mod options;
@@ -18,16 +19,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Row, postgres::PgRow};
+use sqlx::{Row, SqlStr, postgres::PgRow};
 
 use self::{
     connection::{Lease, Source, within},
     error::Effect,
+    feed::FeedConnection,
     rows::{PgQuery, bind_new, bind_update, escape, snapshot, time, written},
     sql::Statements,
 };
 use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
+    feed::{Changes, Cursor},
     record::{NewRecord, SessionId, SessionRecord, Stamps},
     sweep::Sweeps,
 };
@@ -88,13 +91,20 @@ use super::{
 pub struct PostgresStore {
     source: Source,
     sql: Arc<Statements>,
+    feed: FeedConnection,
     sweeps: Sweeps,
     timeout: Duration,
 }
 
 impl PostgresStore {
     fn new(source: Source, statements: Statements, timeout: Duration) -> Self {
-        Self { source, sql: Arc::new(statements), sweeps: Sweeps::default(), timeout }
+        Self {
+            source,
+            sql: Arc::new(statements),
+            feed: FeedConnection::default(),
+            sweeps: Sweeps::default(),
+            timeout,
+        }
     }
 
     /// Returns the rows of one statement, and leaves no connection in an unclean state.
@@ -131,6 +141,24 @@ impl PostgresStore {
         first.ok_or_else(|| sqlx::Error::RowNotFound.into())
     }
 
+    async fn update_by(
+        &self,
+        statement: &SqlStr,
+        record: &SessionRecord,
+        stamps: Stamps,
+    ) -> Result<Update, PostgresStoreError> {
+        let row =
+            self.row(Effect::Writes, || bind_update(sqlx::query(statement.clone()), record, stamps)).await?;
+        if let Some(now) = written(&row)? {
+            return Ok(Update::Done(Box::new(record.clone().stamped(stamps, now).in_whole_millis())));
+        }
+        match row.try_get::<Option<i64>, _>("version")? {
+            None => Ok(Update::Gone),
+            seen if seen != record.signed_version() => Ok(Update::Conflict),
+            _ => self.since_changed(&record.id).await,
+        }
+    }
+
     /// Returns the outcome of an update that saw the expected version but lost the race for the row.
     async fn since_changed(&self, id: &SessionId) -> Result<Update, PostgresStoreError> {
         // Ids are never reused and versions only grow, so this answer also held when the update ran, unless the
@@ -160,6 +188,8 @@ impl PostgresStore {
         self.sweeps.start(move || {
             let store = store.clone();
             async move {
+                // Old entries of the feed first, which nobody asks for any more.
+                let _ = store.sweep_changes().await;
                 // After a failure, the next sweep tries again. Expired sessions are not accepted in the meantime.
                 store.sweep_batch().await.is_ok_and(|removed| removed >= SWEEP_SIZE)
             }
@@ -183,17 +213,19 @@ impl RefreshStore for PostgresStore {
     }
 
     async fn update(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, PostgresStoreError> {
-        let row = self
-            .row(Effect::Writes, || bind_update(sqlx::query(self.sql.update.clone()), record, stamps))
-            .await?;
-        if let Some(now) = written(&row)? {
-            return Ok(Update::Done(Box::new(record.clone().stamped(stamps, now).in_whole_millis())));
-        }
-        match row.try_get::<Option<i64>, _>("version")? {
-            None => Ok(Update::Gone),
-            seen if seen != record.signed_version() => Ok(Update::Conflict),
-            _ => self.since_changed(&record.id).await,
-        }
+        self.update_by(&self.sql.update, record, stamps).await
+    }
+
+    async fn changes(&self, cursor: Option<&Cursor>) -> Result<Changes, PostgresStoreError> {
+        within(self.timeout, self.poll(cursor)).await
+    }
+
+    async fn update_announced(
+        &self,
+        record: &SessionRecord,
+        stamps: Stamps,
+    ) -> Result<Update, PostgresStoreError> {
+        self.update_by(&self.sql.update_announced, record, stamps).await
     }
 
     async fn remove(&self, id: &SessionId) -> Result<bool, PostgresStoreError> {

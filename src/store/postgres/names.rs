@@ -44,6 +44,21 @@ impl Names {
         format!("{}.{}", quoted(&self.schema), quoted(&self.version_table()))
     }
 
+    /// Returns the table of changes, with its schema, quoted.
+    pub(super) fn changes(&self) -> String {
+        self.beside("changes")
+    }
+
+    /// Returns the table that is emptied when the server crashes, with its schema, quoted.
+    pub(super) fn epoch(&self) -> String {
+        self.beside("epoch")
+    }
+
+    /// Returns another name beside the table, with its schema, quoted.
+    pub(super) fn beside(&self, suffix: &str) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(&format!("{}_{suffix}", self.table)))
+    }
+
     /// The name of an index, quoted; it is always in its table's schema.
     pub(super) fn index(&self, suffix: &str) -> String {
         quoted(&format!("{}_{suffix}", self.table))

@@ -59,6 +59,11 @@ impl PostgresStore {
         }
     }
 
+    /// Removes entries of the feed that are an hour old.
+    pub(super) async fn sweep_changes(&self) -> Result<(), PostgresStoreError> {
+        self.rows(Effect::Writes, || sqlx::query(self.sql.sweep_changes.clone())).await.map(drop)
+    }
+
     /// Removes expired sessions, at most [`SWEEP_SIZE`].
     pub(super) async fn sweep_batch(&self) -> Result<i64, PostgresStoreError> {
         let row = self.row(Effect::Writes, || sqlx::query(self.sql.sweep.clone()).bind(SWEEP_SIZE)).await?;

@@ -120,8 +120,8 @@ impl PostgresStoreOptions {
     /// so by hand.
     ///
     /// Run them as the owner of the tables, with each version of this crate, then give the application's role `USAGE` on the schema,
-    /// `SELECT, INSERT, UPDATE, DELETE` on the table of sessions and `SELECT` on the table with
-    /// `_version` after its name.
+    /// `SELECT, INSERT, UPDATE, DELETE` on the table of sessions and, on the tables with these suffixes, `SELECT` on
+    /// `_version`, `SELECT, INSERT, DELETE` on `_changes` and `SELECT, INSERT` on `_epoch`.
     ///
     /// # Examples
     ///

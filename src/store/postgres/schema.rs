@@ -4,6 +4,7 @@ use sqlx::{Connection, Executor, PgConnection, Row};
 
 use super::{
     error::{PostgresStoreError, Reason},
+    feed::EVERYBODY,
     names::{Names, quoted},
     sql::{Statements, safe},
 };
@@ -29,7 +30,8 @@ async fn check_shape(
     connection: &mut PgConnection,
     statements: &Statements,
 ) -> Result<(), PostgresStoreError> {
-    for statement in [&statements.insert, &statements.read, &statements.update] {
+    let of_feed = [&statements.update_announced, &statements.changes, &statements.begin_epoch];
+    for statement in [&statements.insert, &statements.read, &statements.update].into_iter().chain(of_feed) {
         (*connection).prepare(statement.clone()).await?;
     }
     Ok(())
@@ -66,7 +68,7 @@ async fn migrate(
         sqlx::raw_sql(schema).execute(&mut *transaction).await?;
     }
     if done == 0 && exists(&mut transaction, HAS_COLUMN, &[names.schema(), names.plain_table()]).await? {
-        return Err(Reason::NoVersionTable(names.quoted_version_table(), MIGRATIONS.len()).into());
+        return Err(Reason::NoVersionTable(names.quoted_version_table(), PRESENT).into());
     }
     for migration in MIGRATIONS.iter().skip(done) {
         sqlx::raw_sql(safe(migration(names))).execute(&mut *transaction).await?;
@@ -104,7 +106,7 @@ async fn version(connection: &mut PgConnection, names: &Names) -> Result<usize, 
     ));
     let stored = sqlx::query(stored).fetch_all(connection).await?;
     let [stored] = stored.as_slice() else {
-        return Err(Reason::VersionRows(names.quoted_version_table(), stored.len(), MIGRATIONS.len()).into());
+        return Err(Reason::VersionRows(names.quoted_version_table(), stored.len(), PRESENT).into());
     };
     let version: i32 = stored.try_get("version")?;
     if let Some(known) = usize::try_from(version).ok().filter(|known| *known <= MIGRATIONS.len()) {
@@ -156,13 +158,16 @@ const HAS_COLUMN: &str = "SELECT EXISTS (
     WHERE table_schema = $1 AND table_name = $2 AND column_name = 'secret_hash'
 )";
 
+/// The version of the tables after all migrations, and the oldest one that can use them.
+const PRESENT: &str = "3, 2";
+
 type Migration = fn(&Names) -> String;
 
 /// One for each version. Released migrations never change; later versions append their own.
 ///
 /// `compatible_from` is the oldest version of this crate that can still use the tables: its statements name the columns
 /// that they read and write, and columns that it does not know are nullable or have a default. Each migration sets it.
-const MIGRATIONS: &[Migration] = &[version_1, version_2];
+const MIGRATIONS: &[Migration] = &[version_1, version_2, version_3];
 
 /// Creates the tables of version 1. Times are whole milliseconds since the epoch.
 ///
@@ -218,5 +223,41 @@ fn version_2(names: &Names) -> String {
 ALTER TABLE {version_table} ADD COLUMN compatible_from integer NOT NULL DEFAULT 1;
 UPDATE {version_table} SET version = 2, compatible_from = 2;
 "
+    )
+}
+
+/// Adds the feed of sessions that have ended or changed.
+///
+/// The trigger also announces what nodes of the former version delete, or anyone else by hand: it runs with the rights of
+/// the owner of the tables. Sessions that ended long ago by themselves need no entry.
+fn version_3(names: &Names) -> String {
+    let (table, version_table) = (names.table(), names.quoted_version_table());
+    let (changes, epoch, by_txid) = (names.changes(), names.epoch(), names.index("by_txid"));
+    let announce = names.beside("announce");
+    format!(
+        r#"CREATE TABLE IF NOT EXISTS {changes} (
+    txid bigint NOT NULL DEFAULT txid_current(),
+    at bigint NOT NULL,
+    id text COLLATE "C" NOT NULL
+);
+CREATE INDEX IF NOT EXISTS {by_txid} ON {changes} (txid);
+CREATE UNLOGGED TABLE IF NOT EXISTS {epoch} (one boolean PRIMARY KEY DEFAULT true CHECK (one), epoch text NOT NULL);
+CREATE OR REPLACE FUNCTION {announce}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $announce$
+DECLARE
+    millis constant bigint := floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO {changes} (at, id) VALUES (millis, '{EVERYBODY}');
+    ELSE
+        INSERT INTO {changes} (at, id) SELECT millis, gone.id FROM gone
+        WHERE LEAST(gone.idle_expires_at, gone.absolute_expires_at) > millis - 3600000;
+    END IF;
+    RETURN NULL;
+END $announce$;
+CREATE TRIGGER announce_deletion AFTER DELETE ON {table}
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION {announce}();
+CREATE TRIGGER announce_truncation AFTER TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {announce}();
+UPDATE {version_table} SET version = 3, compatible_from = 2;
+"#
     )
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
-use super::names::Names;
+use super::{feed::MOST, names::Names};
 use crate::store::millis::MAX_MILLIS;
 
 pub(super) struct Statements {
@@ -18,15 +18,20 @@ pub(super) struct Statements {
     pub(super) delete: SqlStr,
     pub(super) delete_all: SqlStr,
     pub(super) sweep: SqlStr,
+    pub(super) update_announced: SqlStr,
+    pub(super) changes: SqlStr,
+    pub(super) begin_epoch: SqlStr,
+    pub(super) sweep_changes: SqlStr,
 }
 
 impl Statements {
     pub(super) fn new(names: &Names) -> Self {
         let table = names.table();
+        let (changes, epoch) = (names.changes(), names.epoch());
         Self {
             insert: safe(insert(&table)),
             read: safe(read(&table)),
-            update: safe(update(&table)),
+            update: safe(update(&table, "")),
             exists: safe(format!("SELECT 1 FROM {table} WHERE id = $1")),
             list: safe(list(&table)),
             list_ids: safe(list_ids(&table)),
@@ -34,6 +39,10 @@ impl Statements {
             delete: safe(format!("DELETE FROM {table} WHERE id = $1 RETURNING 1")),
             delete_all: safe(delete_all(&table)),
             sweep: safe(sweep(&table)),
+            update_announced: safe(update(&table, &announced(&changes))),
+            changes: safe(since(&changes, &epoch)),
+            begin_epoch: safe(format!("INSERT INTO {epoch} (epoch) VALUES ($1) ON CONFLICT DO NOTHING")),
+            sweep_changes: safe(format!("DELETE FROM {changes} WHERE at < {MILLIS} - {KEPT_MILLIS}")),
         }
     }
 }
@@ -101,7 +110,7 @@ fn read_page(table: &str) -> String {
 ///
 /// All parts of a statement see the database as it was at its beginning, whatever it waited for: a
 /// version that equals the expected one although nothing was written has changed since.
-fn update(table: &str) -> String {
+fn update(table: &str, and_then: &str) -> String {
     format!(
         "WITH held AS MATERIALIZED (
             SELECT id FROM {table} WHERE id = $1 AND version = $2 FOR NO KEY UPDATE
@@ -121,8 +130,29 @@ fn update(table: &str) -> String {
                 extension = $23, version = version + 1
             FROM clock WHERE session.id = clock.id
             RETURNING clock.now
-        )
+        ){and_then}
         SELECT (SELECT now FROM written) AS now, (SELECT version FROM {table} WHERE id = $1) AS version"
+    )
+}
+
+/// Announces a session that has been written.
+fn announced(changes: &str) -> String {
+    format!(", announced AS (INSERT INTO {changes} (at, id) SELECT now, $1 FROM written)")
+}
+
+/// What the former snapshot ($1) did not see: the transactions that had not begun, and those that were running.
+fn since(changes: &str, epoch: &str) -> String {
+    format!(
+        "SELECT
+            (SELECT system_identifier::text || '.' || epoch FROM {epoch}, pg_control_system()) AS epoch,
+            pg_is_in_recovery() AS standby, txid_current_snapshot()::text AS snapshot,
+            floor({MILLIS})::bigint AS now,
+            ARRAY(
+                SELECT id FROM {changes}
+                WHERE txid >= txid_snapshot_xmax($1::text::txid_snapshot)
+                    OR txid = ANY(ARRAY(SELECT txid_snapshot_xip($1::text::txid_snapshot)))
+                LIMIT {MOST} + 1
+            ) AS ids"
     )
 }
 
@@ -158,6 +188,9 @@ fn sweep(table: &str) -> String {
         SELECT count(*) FROM gone"
     )
 }
+
+/// How long an entry of the feed is kept.
+const KEPT_MILLIS: i64 = 60 * 60 * 1000;
 
 /// Not `now()`, which returns the start time of the transaction.
 const MILLIS: &str = "extract(epoch FROM clock_timestamp()) * 1000";

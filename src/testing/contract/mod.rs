@@ -1,3 +1,4 @@
+mod feed;
 mod lists;
 mod rotation;
 mod rule;
@@ -5,7 +6,7 @@ mod stamps;
 mod values;
 mod writes;
 
-use self::{lists::*, rotation::*, stamps::*, values::*, writes::*};
+use self::{feed::*, lists::*, rotation::*, stamps::*, values::*, writes::*};
 use super::clock::TestClock;
 use crate::store::RefreshStore;
 
@@ -65,6 +66,9 @@ pub async fn store_contract<S: RefreshStore + Clone>(store: &S) {
     one_of_64_concurrent_advances_wins(store).await;
     sign_out_wins_against_an_advance(store).await;
     the_clock_of_the_store_decides(store).await;
+    feed_has_what_has_ended_or_changed_once_the_call_returns(store).await;
+    session_is_gone_before_the_feed_has_it(store).await;
+    unknown_cursor_is_a_gap(store).await;
 }
 
 /// Tests `store` against the part of the contract of [`RefreshStore`] that needs many sessions of one subject, such

@@ -42,7 +42,7 @@ async fn table_names_are_configurable_and_separate_stores() {
     assert!(other.list("ada").await.expect("it reads").is_empty());
     server.run(&format!("SELECT 1 / count(*) FROM \"Auth-2\".\"{longest}\""));
     // No index name of the store was truncated to that of another.
-    server.run("SELECT 1 / (count(*) = 3)::int FROM pg_indexes WHERE schemaname = 'Auth-2'");
+    server.run("SELECT 1 / (count(*) = 5)::int FROM pg_indexes WHERE schemaname = 'Auth-2'");
 }
 
 #[tokio::test]
@@ -75,6 +75,7 @@ async fn a_role_without_create_privileges_uses_existing_tables() {
     server.run("GRANT USAGE ON SCHEMA auth TO web");
     server.run("GRANT SELECT, INSERT, UPDATE, DELETE ON auth.sessions TO web");
     server.run("GRANT SELECT ON auth.sessions_version TO web");
+    server.run("GRANT SELECT, INSERT, DELETE ON auth.sessions_changes TO web; GRANT SELECT, INSERT ON auth.sessions_epoch TO web");
     store_contract(&options.connect(&url).await.expect("it opens")).await;
 }
 
@@ -86,7 +87,7 @@ async fn opening_again_changes_nothing() {
     let again = open(&server).await;
     assert_eq!(again.read(&record.id).await.expect("it reads").record, Some(record));
     server.run(
-        "SELECT 1 / (count(*) = 5)::int FROM pg_class JOIN before USING (oid, relfilenode) \
+        "SELECT 1 / (count(*) = 9)::int FROM pg_class JOIN before USING (oid, relfilenode) \
          WHERE relname LIKE 'sessions%'",
     );
 }
@@ -96,7 +97,7 @@ async fn tables_of_a_later_version_are_used_if_that_says_so() {
     let server = Postgres::start();
     let running = open(&server).await;
     let former = sign_in(&running, "ada").await.expect("it writes");
-    server.run(&format!("{NEXT_VERSION} UPDATE sessions_version SET version = 3, compatible_from = 2"));
+    server.run(&format!("{NEXT_VERSION} UPDATE sessions_version SET version = 4, compatible_from = 3"));
     // A node that runs goes on, and one of the former version may start.
     for store in [running, open(&server).await] {
         assert_eq!(store.read(&former.id).await.expect("it reads").record.as_ref(), Some(&former));
@@ -109,7 +110,7 @@ async fn tables_of_a_later_version_are_used_if_that_says_so() {
         store_contract(&store).await;
     }
     server.run(
-        "SELECT 1 / (count(*) = 1)::int FROM sessions_version WHERE version = 3 AND compatible_from = 2",
+        "SELECT 1 / (count(*) = 1)::int FROM sessions_version WHERE version = 4 AND compatible_from = 3",
     );
 }
 
@@ -117,7 +118,7 @@ async fn tables_of_a_later_version_are_used_if_that_says_so() {
 async fn tables_of_a_later_version_are_refused_if_that_is_not_compatible() {
     let server = Postgres::start();
     open(&server).await;
-    for (version, compatible_from) in [(3, 3), (1000, 3), (1000, 1000), (-1, -1)] {
+    for (version, compatible_from) in [(4, 4), (1000, 4), (1000, 1000), (-1, -1)] {
         server.run(&format!(
             "UPDATE sessions_version SET version = {version}, compatible_from = {compatible_from}"
         ));
@@ -175,7 +176,8 @@ async fn owner_who_may_create_no_schema_runs_the_script() {
     server.run_as(
         "owner",
         "GRANT USAGE ON SCHEMA auth TO web; GRANT SELECT, INSERT, UPDATE, DELETE ON auth.sessions TO web;
-        GRANT SELECT ON auth.sessions_version TO web",
+        GRANT SELECT ON auth.sessions_version TO web; GRANT SELECT, INSERT, DELETE ON auth.sessions_changes TO web;
+        GRANT SELECT, INSERT ON auth.sessions_epoch TO web",
     );
     let url = server.url().replace("postgres@", "web@");
     store_contract(&options.connect(&url).await.expect("it opens")).await;
@@ -189,7 +191,7 @@ async fn missing_version_or_table_is_named_with_the_way_out() {
         async || PostgresStore::connect(&server.url()).await.expect_err("it is incomplete").to_string();
 
     for (damage, rows) in
-        [("DELETE FROM sessions_version", 0), ("INSERT INTO sessions_version VALUES (2, 2)", 2)]
+        [("DELETE FROM sessions_version", 0), ("INSERT INTO sessions_version VALUES (3, 2)", 2)]
     {
         server.run(damage);
         let words = refused().await;
@@ -208,7 +210,9 @@ async fn missing_version_or_table_is_named_with_the_way_out() {
     server.run("DROP TABLE sessions");
     let words = refused().await;
     assert!(words.contains("the table of sessions is missing") && words.contains("drop"), "{words}");
-    server.run("DROP TABLE sessions_version");
+    server.run(
+        "DROP TABLE sessions_version, sessions_changes, sessions_epoch; DROP FUNCTION sessions_announce",
+    );
     sign_in(&open(&server).await, "ada").await.expect("both have been created");
 }
 
