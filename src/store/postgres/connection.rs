@@ -1,9 +1,13 @@
 //! Connections leased for one call, and the time limits of a call.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{PgConnection, PgPool};
-use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, OwnedSemaphorePermit},
+    time::timeout,
+};
 
 use super::{
     abandoned::{Backend, Canceller, outlast},
@@ -26,6 +30,11 @@ pub(super) struct Lease {
     counted: Option<Leased>,
     place: Option<OwnedSemaphorePermit>,
 }
+
+/// The connection over which the feed is polled: an exhausted pool must not keep a node from hearing of sign-outs. Clones
+/// share it.
+#[derive(Clone, Default)]
+pub(super) struct FeedConnection(pub(super) Arc<Mutex<Option<PgConnection>>>);
 
 /// Where a store's connections come from, and go to.
 #[derive(Clone)]

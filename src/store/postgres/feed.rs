@@ -4,16 +4,14 @@
 //! snapshot: new is what the former snapshot did not see, however late its transaction has committed. A sequence would
 //! miss these.
 
-use std::sync::Arc;
-
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sqlx::{ConnectOptions, PgConnection, Row, postgres::PgRow};
-use tokio::sync::Mutex;
 
 use super::{
     PostgresStore,
     error::{PostgresStoreError, Reason},
     rows::unescape,
+    sql::{EVERYBODY, MOST},
 };
 use crate::{
     keys::crypto::random,
@@ -22,11 +20,6 @@ use crate::{
         record::SessionId,
     },
 };
-
-/// The connection over which the feed is polled: an exhausted pool must not keep a node from hearing of sign-outs. Clones
-/// share it.
-#[derive(Clone, Default)]
-pub(super) struct FeedConnection(Arc<Mutex<Option<PgConnection>>>);
 
 /// What a cursor consists of: `EPOCH MILLISECONDS SNAPSHOT`.
 struct Place<'c> {
@@ -113,10 +106,6 @@ fn end_of(snapshot: &str) -> Option<u64> {
     snapshot.split(':').nth(1)?.parse().ok()
 }
 
-/// So many changes at once are a gap.
-pub(super) const MOST: usize = 10_000;
-/// The entry of a table that has been emptied.
-pub(super) const EVERYBODY: &str = "*";
 /// Half as old as entries become, in milliseconds.
 const OLDEST_CURSOR: i64 = 30 * 60 * 1000;
 

@@ -22,9 +22,8 @@ use std::{
 use sqlx::{Row, SqlStr, postgres::PgRow};
 
 use self::{
-    connection::{Lease, Source, within},
+    connection::{FeedConnection, Lease, Source, within},
     error::Effect,
-    feed::FeedConnection,
     rows::{PgQuery, bind_new, bind_update, escape, snapshot, time, written},
     sql::Statements,
 };

@@ -4,9 +4,8 @@ use sqlx::{Connection, Executor, PgConnection, Row};
 
 use super::{
     error::{PostgresStoreError, Reason},
-    feed::EVERYBODY,
     names::{Names, quoted},
-    sql::{Statements, safe},
+    sql::{EVERYBODY, Statements, safe},
 };
 
 /// Migrates the tables to the newest version if they are older, and checks that they fit the statements.

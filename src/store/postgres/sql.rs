@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
-use super::{feed::MOST, names::Names};
+use super::names::Names;
 use crate::store::millis::MAX_MILLIS;
 
 pub(super) struct Statements {
@@ -189,6 +189,10 @@ fn sweep(table: &str) -> String {
     )
 }
 
+/// So many changes at once are a gap.
+pub(super) const MOST: usize = 10_000;
+/// The entry of a table that has been emptied.
+pub(super) const EVERYBODY: &str = "*";
 /// How long an entry of the feed is kept.
 const KEPT_MILLIS: i64 = 60 * 60 * 1000;
 
