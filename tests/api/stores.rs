@@ -19,7 +19,7 @@ mod sqlite {
 
     use sqlx::Connection;
     use tower_cookie_jwt::store::{
-        Created, NewRecord, RefreshStore, SessionRecord, SqliteStore, Stamps, Update,
+        Changes, Created, Cursor, NewRecord, RefreshStore, SessionRecord, SqliteStore, Stamps, Update,
     };
 
     use super::*;
@@ -251,7 +251,7 @@ mod sqlite {
             store_contract(&store).await;
         }
 
-        let refused = "UPDATE sessions_version SET version = 1000, compatible_from = 3";
+        let refused = "UPDATE sessions_version SET version = 1000, compatible_from = 4";
         sqlx::raw_sql(refused).execute(&mut later).await.expect("it writes");
         let error = SqliteStore::open(&path).await.expect_err("it is newer");
         assert!(error.to_string().contains("version 1000"), "{error}");
@@ -287,6 +287,50 @@ mod sqlite {
         assert!(words.contains("`sessions` is missing"), "{words}");
         sqlx::raw_sql("DROP TABLE sessions_version").execute(&mut other).await.expect("it is dropped");
         SqliteStore::open(&path).await.expect("both are created");
+    }
+
+    #[tokio::test]
+    async fn what_is_deleted_by_hand_is_in_the_feed_and_old_entries_are_a_gap() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("feed.sqlite");
+        let (store, record) = signed_in(&path).await;
+        let page = async |cursor: Option<&Cursor>| match store.changes(cursor).await.expect("it answers") {
+            Changes::Since(page) => page,
+            Changes::Unsupported => panic!("it has a feed"),
+        };
+        let begun = page(None).await.next;
+        let mut other = raw(&path, "rw").await;
+        sqlx::raw_sql("BEGIN; DELETE FROM sessions; ROLLBACK").execute(&mut other).await.expect("it runs");
+        assert!(page(Some(&begun)).await.sessions.is_empty(), "rolled back");
+        // SQLite has a shortcut for deleting everything, which would skip triggers.
+        sqlx::raw_sql("DELETE FROM sessions").execute(&mut other).await.expect("it deletes");
+        let first = page(Some(&begun)).await;
+        assert_eq!((first.sessions, first.is_gap), (vec![record.id], false));
+        assert!(page(Some(&first.next)).await.sessions.is_empty());
+        let many =
+            "WITH RECURSIVE number (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM number WHERE i < 25000)
+            INSERT INTO sessions_changes (id) SELECT 'id ' || i FROM number";
+        sqlx::raw_sql(many).execute(&mut other).await.expect("it writes");
+        let (mut cursor, mut heard) = (first.next, 0);
+        loop {
+            let page = page(Some(&cursor)).await;
+            assert!(!page.is_gap && page.sessions.len() <= 10_000);
+            heard += page.sessions.len();
+            cursor = page.next;
+            if !page.has_more {
+                break;
+            }
+        }
+        assert_eq!(heard, 25_000);
+        sqlx::raw_sql("DELETE FROM sessions_changes WHERE seq < 20000")
+            .execute(&mut other)
+            .await
+            .expect("it deletes");
+        assert!(page(Some(&begun)).await.is_gap, "what came after it is not there any more");
+        assert!(!page(Some(&cursor)).await.is_gap, "nothing has come after it");
+        sqlx::raw_sql("DELETE FROM sessions_changes").execute(&mut other).await.expect("it deletes");
+        assert!(!page(Some(&cursor)).await.is_gap);
+        assert!(page(Some(&begun)).await.is_gap);
     }
 
     #[tokio::test]
@@ -418,7 +462,7 @@ mod sqlite {
         ALTER TABLE sessions ADD COLUMN added TEXT;
         ALTER TABLE sessions ADD COLUMN counted INTEGER NOT NULL DEFAULT 7;
         ALTER TABLE sessions_version ADD COLUMN note TEXT;
-        UPDATE sessions_version SET version = 3, compatible_from = 2;
+        UPDATE sessions_version SET version = 4, compatible_from = 3;
     ";
 
     /// The table as the first version made it, and sessions in it.

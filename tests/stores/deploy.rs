@@ -110,7 +110,7 @@ async fn an_old_and_a_new_build_share_sqlite() {
     let open = async || SqliteStore::open(&path).await.expect("it opens");
     open().await;
     let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}", path.display())).await.expect("it opens");
-    let later = "ALTER TABLE sessions ADD COLUMN added TEXT; UPDATE sessions_version SET version = 3, compatible_from = 2";
+    let later = "ALTER TABLE sessions ADD COLUMN added TEXT; UPDATE sessions_version SET version = 4, compatible_from = 3";
     sqlx::raw_sql(later).execute(&pool).await.expect("it is changed");
     two_builds_share_a_store(open).await;
 }

@@ -68,12 +68,12 @@ impl fmt::Display for SqliteStoreError {
             Reason::NoVersionTable => f.write_str(
                 "the table `sessions_version` is missing, which holds the version of the table `sessions`: restore a backup, or, if \
                  this version of tower-cookie-jwt made the sessions, run `CREATE TABLE sessions_version (version INTEGER NOT NULL, \
-                 compatible_from INTEGER NOT NULL) STRICT; INSERT INTO sessions_version VALUES (2, 2)`",
+                 compatible_from INTEGER NOT NULL) STRICT; INSERT INTO sessions_version VALUES (3, 2)`",
             ),
             Reason::VersionRows(rows) => write!(
                 f,
                 "the table `sessions_version` has {rows} rows instead of one: restore a backup, or, if this version of \
-                 tower-cookie-jwt made the sessions, run `DELETE FROM sessions_version; INSERT INTO sessions_version VALUES (2, 2)`"
+                 tower-cookie-jwt made the sessions, run `DELETE FROM sessions_version; INSERT INTO sessions_version VALUES (3, 2)`"
             ),
             Reason::Corrupt(column) => write!(f, "a stored session is corrupt in column {column}"),
         }

@@ -1,4 +1,5 @@
 mod error;
+mod feed;
 mod operate;
 mod options;
 mod rows;
@@ -17,12 +18,13 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqliteSyn
 use self::{
     error::{Reason, is_busy},
     rows::{
-        DELETE, DELETE_ALL, EXISTS, INSERT, LIST, LIST_IDS, SELECT, SELECT_PAGE, UPDATE, WAL, bind_fields,
-        from_row,
+        ANNOUNCE, DELETE, DELETE_ALL, EXISTS, INSERT, LIST, LIST_IDS, SELECT, SELECT_PAGE, UPDATE, WAL,
+        bind_fields, from_row,
     },
 };
 use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
+    feed::{Changes, Cursor},
     millis::ends,
     record::{NewRecord, SessionId, SessionRecord, Stamps},
     sweep::Sweeps,
@@ -116,6 +118,33 @@ impl SqliteStore {
         Self { reader, writer, is_one_pool: false, clock: SharedClock::default(), sweeps: Sweeps::default() }
     }
 
+    async fn write(
+        &self,
+        record: &SessionRecord,
+        stamps: Stamps,
+        is_announced: bool,
+    ) -> Result<Update, SqliteStoreError> {
+        let mut writing = self.writer.begin_with(WRITE).await?;
+        // No other connection writes until the commit, so this is the time of the write.
+        let written = record.clone().stamped(stamps, self.clock.now()).in_whole_millis();
+        let updated = bind_fields(sqlx::query(UPDATE), &written)
+            .bind(record.id.as_str())
+            .bind(record.signed_version())
+            .execute(&mut *writing)
+            .await?;
+        if updated.rows_affected() > 0 {
+            if is_announced {
+                sqlx::query(ANNOUNCE).bind(record.id.as_str()).execute(&mut *writing).await?;
+            }
+            writing.commit().await?;
+            return Ok(Update::Done(Box::new(written)));
+        }
+        let exists =
+            sqlx::query(EXISTS).bind(record.id.as_str()).fetch_optional(&mut *writing).await?.is_some();
+        writing.rollback().await?;
+        Ok(Update::not_written(exists))
+    }
+
     /// Lists any number of sessions; other readers get the connection between the pages.
     async fn list_in_pages(&self, subject: &str, now: i64) -> Result<Vec<SessionRecord>, SqliteStoreError> {
         let ids = sqlx::query_scalar::<_, String>(LIST_IDS).bind(subject).bind(now);
@@ -137,6 +166,8 @@ impl SqliteStore {
         self.sweeps.start(move || {
             let store = store.clone();
             async move {
+                // Old entries of the feed first, which are asked for no more.
+                let _ = store.sweep_changes().await;
                 // After a failure, the next sweep tries again. Expired sessions are not accepted in the meantime.
                 store.sweep_batch().await.is_ok_and(|removed| removed >= SWEEP_SIZE.unsigned_abs().into())
             }
@@ -167,22 +198,20 @@ impl RefreshStore for SqliteStore {
     }
 
     async fn update(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, SqliteStoreError> {
-        let mut writing = self.writer.begin_with(WRITE).await?;
-        // No other connection writes until the commit, so this is the time of the write.
-        let written = record.clone().stamped(stamps, self.clock.now()).in_whole_millis();
-        let updated = bind_fields(sqlx::query(UPDATE), &written)
-            .bind(record.id.as_str())
-            .bind(record.signed_version())
-            .execute(&mut *writing)
-            .await?;
-        if updated.rows_affected() > 0 {
-            writing.commit().await?;
-            return Ok(Update::Done(Box::new(written)));
-        }
-        let exists =
-            sqlx::query(EXISTS).bind(record.id.as_str()).fetch_optional(&mut *writing).await?.is_some();
-        writing.rollback().await?;
-        Ok(Update::not_written(exists))
+        self.write(record, stamps, false).await
+    }
+
+    async fn changes(&self, cursor: Option<&Cursor>) -> Result<Changes, SqliteStoreError> {
+        let mut connection = self.reader.acquire().await?;
+        Ok(Changes::Since(feed::page(&mut connection, cursor).await?))
+    }
+
+    async fn update_announced(
+        &self,
+        record: &SessionRecord,
+        stamps: Stamps,
+    ) -> Result<Update, SqliteStoreError> {
+        self.write(record, stamps, true).await
     }
 
     async fn remove(&self, id: &SessionId) -> Result<bool, SqliteStoreError> {

@@ -3,7 +3,7 @@
 use super::{
     SWEEP_SIZE, SqliteStore,
     error::{Reason, SqliteStoreError},
-    rows::SWEEP,
+    rows::{SWEEP, SWEEP_CHANGES},
 };
 use crate::store::{RefreshStore, SessionId, millis::ends};
 
@@ -59,6 +59,12 @@ impl SqliteStore {
             0 => Ok(()),
             _busy => Err(Reason::StillRead.into()),
         }
+    }
+
+    /// Removes old entries of the feed.
+    pub(super) async fn sweep_changes(&self) -> Result<(), SqliteStoreError> {
+        sqlx::query(SWEEP_CHANGES).execute(&self.writer).await?;
+        Ok(())
     }
 
     /// Removes expired sessions, at most [`SWEEP_SIZE`].

@@ -136,6 +136,15 @@ WHERE subject = ? AND min(idle_expires_at, absolute_expires_at) > ? ORDER BY cre
 pub(super) const SELECT_PAGE: &str =
     select!("WHERE id IN (SELECT value FROM json_each(?)) ORDER BY created_at, id");
 
+pub(super) const ANNOUNCE: &str = "INSERT INTO sessions_changes (id) VALUES (?)";
+
+pub(super) const CHANGES: &str =
+    "SELECT seq, id FROM sessions_changes WHERE seq > ? ORDER BY seq LIMIT 10000";
+
+/// Keeps the last hundred thousand.
+pub(super) const SWEEP_CHANGES: &str = "
+DELETE FROM sessions_changes WHERE seq <= (SELECT max(seq) FROM sessions_changes) - 100000";
+
 pub(super) const DELETE: &str = "DELETE FROM sessions WHERE id = ?";
 
 // Binding NULL removes every session: `id IS NOT NULL` holds for all rows.

@@ -4,7 +4,7 @@ use sqlx::{Connection, Executor, Row, SqlSafeStr, sqlite::SqliteConnection};
 
 use super::{
     error::{Reason, SqliteStoreError},
-    rows::{INSERT, SELECT, UPDATE},
+    rows::{ANNOUNCE, CHANGES, INSERT, SELECT, UPDATE},
 };
 
 /// Migrates the table to the newest version if necessary, and checks it.
@@ -32,7 +32,7 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), SqliteStoreErr
 
 /// Detects tables with other columns here rather than at the first sign-in.
 async fn check_shape(connection: &mut SqliteConnection) -> Result<(), SqliteStoreError> {
-    for statement in [INSERT, SELECT, UPDATE] {
+    for statement in [INSERT, SELECT, UPDATE, ANNOUNCE, CHANGES] {
         (*connection).prepare(statement.into_sql_str()).await?;
     }
     Ok(())
@@ -78,7 +78,7 @@ const VERSION: &str = "SELECT version, compatible_from FROM sessions_version";
 ///
 /// `compatible_from` is the oldest version of this crate that can still use the table: its statements name the columns
 /// that they read and write, and columns that it does not know are nullable or have a default. Each migration sets it.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 const VERSION_1: &str = "
 CREATE TABLE sessions (
@@ -117,4 +117,16 @@ ALTER TABLE sessions ADD COLUMN claims_at INTEGER;
 ALTER TABLE sessions ADD COLUMN extension BLOB NOT NULL DEFAULT x'';
 CREATE TABLE sessions_version (version INTEGER NOT NULL, compatible_from INTEGER NOT NULL) STRICT;
 INSERT INTO sessions_version VALUES (2, 2);
+";
+
+/// Adds the feed of sessions that have ended or changed.
+///
+/// The trigger also announces what processes of the former version delete, or anyone else by hand, and what a sweep
+/// removes, which costs nothing: expired sessions have no tokens to be asked about.
+const VERSION_3: &str = "
+CREATE TABLE IF NOT EXISTS sessions_changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL) STRICT;
+CREATE TRIGGER sessions_announce AFTER DELETE ON sessions BEGIN
+    INSERT INTO sessions_changes (id) VALUES (OLD.id);
+END;
+UPDATE sessions_version SET version = 3, compatible_from = 2;
 ";
