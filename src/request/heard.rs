@@ -1,12 +1,15 @@
 //! What this node has heard of sessions that have ended or changed.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     hash::{BuildHasher, RandomState},
+    ops::RangeInclusive,
+    pin::Pin,
     sync::{
         Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::{Duration, SystemTime},
 };
 
@@ -36,6 +39,14 @@ pub(crate) struct Heard {
     asked: AtomicU64,
     /// Whether the feed is followed, or it has been said that it is not.
     is_followed: AtomicBool,
+    /// Who waits for a session to end or to change, by its fingerprint and a number of their own.
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    wakers: BTreeMap<(u64, u64), Waker>,
+    next: u64,
 }
 
 /// A moment that one task writes and others read; none at first.
@@ -76,6 +87,7 @@ impl Heard {
             tidied: Mutex::new(0),
             asked: AtomicU64::new(0),
             is_followed: AtomicBool::new(false),
+            waiting: Mutex::default(),
         }
     }
 
@@ -144,6 +156,7 @@ impl Heard {
             drop(shard);
             // After the entry: a half of the filter that is being emptied gets back what is in the shards.
             self.filter.add(fingerprint);
+            self.wake((fingerprint, 0)..=(fingerprint, u64::MAX));
         }
         if self.count.load(Ordering::Relaxed) <= MOST {
             return true;
@@ -156,6 +169,29 @@ impl Heard {
     /// Notes that something has been missed until now: each token is asked about once.
     pub(crate) fn miss(&self, now: Moment) {
         self.floor.set(now);
+        self.wake((0, 0)..=(u64::MAX, u64::MAX));
+    }
+
+    /// Waits until something has been heard of the token's session, or may have been missed, since it was asked about. May
+    /// end for nothing.
+    pub(crate) fn changed<'h, C>(&'h self, claims: &'h Claims<C>) -> Changed<'h, C> {
+        Changed { heard: self, claims, place: None }
+    }
+
+    fn wake(&self, places: RangeInclusive<(u64, u64)>) {
+        let mut waiting = self.waiting();
+        let woken: Vec<_> =
+            waiting.wakers.range(places).map(|(place, waker)| (*place, waker.clone())).collect();
+        for (place, _) in &woken {
+            waiting.wakers.remove(place);
+        }
+        drop(waiting);
+        // A waker is code of the runtime: it must not run under the lock.
+        woken.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that all that could be heard when a poll was sent has been merged.
@@ -220,6 +256,46 @@ impl Heard {
 
     fn tidied(&self) -> MutexGuard<'_, u64> {
         self.tidied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Future of [`Heard::changed`].
+pub(crate) struct Changed<'h, C> {
+    heard: &'h Heard,
+    claims: &'h Claims<C>,
+    place: Option<(u64, u64)>,
+}
+
+impl<C> Future for Changed<'_, C> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(session) = self.claims.session_id() else { return Poll::Pending };
+        let fingerprint = self.claims.asked().fingerprint(|| self.heard.fingerprint(session));
+        let mut waiting = self.heard.waiting();
+        // Woken up, its place is free again.
+        if self.place.is_some_and(|place| !waiting.wakers.contains_key(&place))
+            || self.heard.has_entry(self.claims)
+        {
+            return Poll::Ready(());
+        }
+        let place = self.place.unwrap_or_else(|| {
+            waiting.next += 1;
+            (fingerprint, waiting.next)
+        });
+        waiting.wakers.insert(place, cx.waker().clone());
+        drop(waiting);
+        self.place = Some(place);
+        // What has been heard of before the place was taken would not wake it.
+        if self.heard.has_entry(self.claims) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl<C> Drop for Changed<'_, C> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.heard.waiting().wakers.remove(&place);
+        }
     }
 }
 

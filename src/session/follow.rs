@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Serialize, de::DeserializeOwned};
+
 use super::{
     events::SessionEvent,
     sessions::{Inner, Sessions},
@@ -16,6 +18,7 @@ use super::{
 use crate::{
     request::Bound,
     store::{Changes, Cursor, ErasedStore, Page},
+    token::{Claims, Known},
     trace,
 };
 
@@ -52,6 +55,42 @@ impl<C> Sessions<C> {
     pub async fn caught_up(&self) {
         while self.view().is_none_or(|view| !view.is_fresh) {
             Sleep::until(Instant::now() + MIN_GAP).await;
+        }
+    }
+}
+
+impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
+    /// Waits until the session of these claims has ended, or has other claims than these: for WebSockets and event streams,
+    /// which no layer sees once they are open.
+    ///
+    /// With [`with_sign_out_within`](super::SessionsBuilder::with_sign_out_within), it returns within the bound, and with
+    /// [`follow`](Self::follow) nearly at once and without a read for each connection. Without a bound, it asks the store
+    /// once a minute, and does not notice changed claims. While the store is down, it goes on waiting.
+    ///
+    /// # Examples
+    ///
+    /// See the recipe `websocket`.
+    pub async fn until_ended(&self, claims: &Claims<C>) {
+        let inner = self.inner();
+        let bound = inner.session_check.bound();
+        let every = bound.map_or(WITHOUT_BOUND, |bound| bound.limit.max(MIN_EVERY));
+        let mut read_at: Option<Instant> = None;
+        loop {
+            // A session also ends by itself, of which the feed says nothing.
+            let is_recent = read_at.is_some_and(|at| at.elapsed() < inner.lifetimes.access);
+            let mut known = inner.session_check.known(claims);
+            if known == Known::Nothing || (known == Known::Live && !is_recent) {
+                known = self.sight_live(claims).await.unwrap_or(Known::Nothing);
+                read_at = (known != Known::Nothing).then(Instant::now);
+            }
+            if matches!(known, Known::Ended | Known::Changed) {
+                return;
+            }
+            let next = Instant::now() + every;
+            match bound {
+                Some(bound) => drop(before(next, bound.heard.changed(claims)).await),
+                None => Sleep::until(next).await,
+            }
         }
     }
 }
@@ -203,4 +242,8 @@ fn gap(bound: &Bound) -> Duration {
 }
 
 const MAX_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a long-lived connection without a bound asks.
+const WITHOUT_BOUND: Duration = Duration::from_secs(60);
+/// How often a long-lived connection looks whether this node is up to date, at most.
+const MIN_EVERY: Duration = Duration::from_secs(1);
 const MIN_GAP: Duration = Duration::from_millis(10);

@@ -217,3 +217,41 @@ async fn changed_privileges_count_on_another_node() {
     }
     panic!("the former token is still served");
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn long_lived_connection_hears_of_the_end_and_of_other_claims() {
+    for ends in [true, false] {
+        let (shop, browser, session) = followed(bounded).await;
+        let (send, receive) = tokio::sync::oneshot::channel();
+        let (send, sessions) =
+            (std::sync::Arc::new(std::sync::Mutex::new(Some(send))), shop.sessions.clone());
+        let page = shop.browser_with(move |request| {
+            let claims = request.extensions().get::<tower_cookie_jwt::Claims<User>>().unwrap().clone();
+            let sender = send.lock().unwrap().take();
+            let sessions = sessions.clone();
+            tokio::spawn(async move {
+                sessions.until_ended(&claims).await;
+                sender.map(|sender| sender.send(()))
+            });
+            async { http::Response::new(bytes::Bytes::new()) }
+        });
+        let bearer = format!("Bearer {}", browser.cookie(ACCESS).unwrap());
+        let Ok(response) = page.get("/socket").header("authorization", &bearer).send().await;
+        assert_eq!(response.status(), 200);
+        tokio::time::sleep(50 * MILLI).await;
+        shop.store.calls();
+        tokio::time::sleep(1500 * MILLI).await;
+        assert!(!shop.store.calls().contains(&"read"), "an open connection needs no reads");
+        let mut receive = receive;
+        assert!(receive.try_recv().is_err(), "the session is live");
+        match ends {
+            true => assert!(shop.store.remove(&session).await.unwrap()),
+            false => {
+                let mut record = shop.store.record(&session).await.unwrap();
+                record.claims = r#"{"role":"none"}"#.into();
+                assert!(shop.store.update_announced(&record, Default::default()).await.unwrap().is_done());
+            }
+        }
+        tokio::time::timeout(BOUND, receive).await.expect("within the bound").unwrap();
+    }
+}
