@@ -1,5 +1,7 @@
 //! The library, set up as in an application.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize};
@@ -67,7 +69,10 @@ pub(crate) fn verifier(algorithm: Algorithm, cache: Cache) -> Verifier<User> {
 }
 
 /// Builds a verifier with this cache.
-pub(crate) fn caching<C: for<'de> serde::Deserialize<'de>>(builder: VerifierBuilder<C>, cache: Cache) -> Verifier<C> {
+pub(crate) fn caching<C: for<'de> serde::Deserialize<'de>>(
+    builder: VerifierBuilder<C>,
+    cache: Cache,
+) -> Verifier<C> {
     let builder = match cache.bytes() {
         None => builder,
         Some(bytes) => builder.with_cache_bytes(bytes),
@@ -78,6 +83,42 @@ pub(crate) fn caching<C: for<'de> serde::Deserialize<'de>>(builder: VerifierBuil
 /// Returns only the layer that verifies tokens.
 pub(crate) fn cookie_jwt(algorithm: Algorithm, cache: Cache) -> CookieJwtLayer<User> {
     CookieJwtLayer::new(verifier(algorithm, cache))
+}
+
+/// Returns sessions that follow the feed of their store, of which so many others have ended, and the access token of one.
+pub(crate) fn following(ended: usize) -> (Sessions<User>, String) {
+    let store = MemoryStore::new();
+    let sessions = Sessions::builder(keys(Algorithm::HS256), store.clone())
+        .with_issuer(ISSUER)
+        .with_audience(AUDIENCE)
+        .with_sign_out_within(Duration::from_secs(1))
+        .build()
+        .expect("a valid configuration");
+    let following = sessions.follow();
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    std::thread::spawn(move || runtime().block_on(following));
+    runtime().block_on(async {
+        sessions.caught_up().await;
+        for number in 0..ended {
+            let record = NewRecord::new(SessionId::new(format!("ended-{number}")), SUBJECT, [7; 32]);
+            let id = record.id.clone();
+            drop(store.create(record).await);
+            store.remove(&id).await.expect("memory");
+        }
+        let is_heard = || sessions.view().is_some_and(|view| view.entries >= ended && view.is_fresh);
+        while !is_heard() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let user =
+            User { roles: ["customer", "editor", "billing", "beta-testers"].map(str::to_owned).into() };
+        let (parts, ()) = http::Request::get("https://shop.example/").body(()).expect("plain").into_parts();
+        let signed_in = sessions.sign_in(&parts, SUBJECT, user).await.expect("it signs in");
+        let mut response = http::Response::new(());
+        signed_in.append_to(response.headers_mut());
+        let lines = response.headers().get_all("set-cookie").iter().filter_map(|line| line.to_str().ok());
+        let access = lines.filter_map(|line| line.strip_prefix("__Host-access=")).next().expect("a cookie");
+        (sessions.clone(), access.split(';').next().expect("a value").to_owned())
+    })
 }
 
 /// Returns sessions whose store contains the sessions of all tokens, as after that many sign-ins.
