@@ -40,7 +40,7 @@ if ! read -r "store[redis]" "store[postgres]" <&"${servers[0]}"; then
 fi
 
 candidates=(bare:memory)
-for kind in memory redis postgres; do candidates+=(ours:"$kind" ours-check:"$kind" login:"$kind"); done
+for kind in memory redis postgres; do candidates+=(ours:"$kind" ours-bound:"$kind" ours-check:"$kind" login:"$kind"); done
 
 # Starts a new process for each round, because the placement of its memory changes the result by several percent. The
 # user signs in through a request, whose cookies the measured requests send among others.
@@ -111,6 +111,7 @@ echo
 echo "| | store | GET/s | relative to bare | CPU per GET |"
 echo "|---|---|---:|---:|---:|"
 declare -A name=([bare]="bare axum" [ours]="**all three layers**"
+  [ours-bound]="**the same, \`with_sign_out_within\` a second, feed followed**"
   [ours-check]="**the same, \`with_session_check\`**" [login]="tower-sessions with axum-login")
 declare -A title=([memory]=memory [redis]=Redis [postgres]=PostgreSQL)
 for entry in "${candidates[@]}"; do

@@ -8,6 +8,7 @@ mod servers;
 
 use std::io;
 
+use self::ours::Check;
 use axum::{Router, http::StatusCode, routing::get};
 use tokio::net::TcpListener;
 
@@ -24,7 +25,7 @@ fn main() {
         ["serve", candidate, store] => serve(candidate, store),
         _ => {
             eprintln!(
-                "usage: stacks servers | serve bare|ours|ours-check|login memory|redis://HOST:PORT|postgres://…"
+                "usage: stacks servers | serve bare|ours|ours-bound|ours-check|login memory|redis://HOST:PORT|postgres://…"
             );
             std::process::exit(2);
         }
@@ -46,10 +47,11 @@ fn serve(candidate: &str, store: &str) {
     runtime.block_on(async {
         let router = match candidate {
             "bare" => bare(),
-            "ours" => ours::router(store, false).await,
-            "ours-check" => ours::router(store, true).await,
+            "ours" => ours::router(store, Check::Never).await,
+            "ours-bound" => ours::router(store, Check::WithinSecond).await,
+            "ours-check" => ours::router(store, Check::OnEachRequest).await,
             "login" => login::router(store).await,
-            _ => panic!("unknown candidate: choose bare, ours, ours-check or login"),
+            _ => panic!("unknown candidate: choose bare, ours, ours-bound, ours-check or login"),
         };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         println!("{}", listener.local_addr().expect("an address").port());

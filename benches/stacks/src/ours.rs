@@ -1,5 +1,7 @@
 //! The library, set up as its README shows.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     extract::State,
@@ -19,21 +21,34 @@ struct User {
     name: String,
 }
 
-/// The store is asked on each request if `checks`, and otherwise only at sign-in and refresh.
-pub(crate) async fn router(store: &str, checks: bool) -> Router {
+/// When the store is asked about a session besides at sign-in and refresh.
+#[derive(Clone, Copy)]
+pub(crate) enum Check {
+    Never,
+    OnEachRequest,
+    /// As rarely as a bound of a second allows, with the feed followed.
+    WithinSecond,
+}
+
+pub(crate) async fn router(store: &str, check: Check) -> Router {
     match crate::kind(store) {
-        "memory" => on(MemoryStore::new(), checks),
-        "redis" => on(RedisStore::connect(store, TAG_KEY).await.expect("Redis runs"), checks),
-        "postgres" => on(PostgresStore::connect(store).await.expect("PostgreSQL runs"), checks),
+        "memory" => on(MemoryStore::new(), check),
+        "redis" => on(RedisStore::connect(store, TAG_KEY).await.expect("Redis runs"), check),
+        "postgres" => on(PostgresStore::connect(store).await.expect("PostgreSQL runs"), check),
         _ => panic!("unknown store: choose memory, or the URL of Redis or PostgreSQL"),
     }
 }
 
-fn on(store: impl RefreshStore, checks: bool) -> Router {
+fn on(store: impl RefreshStore, check: Check) -> Router {
     let keys = KeyRing::hs256(SECRET).expect("a long secret");
     let builder = Sessions::<User>::builder(keys, store).with_audience("shop");
-    let builder = if checks { builder.with_session_check() } else { builder };
+    let builder = match check {
+        Check::Never => builder,
+        Check::OnEachRequest => builder.with_session_check(),
+        Check::WithinSecond => builder.with_sign_out_within(Duration::from_secs(1)),
+    };
     let sessions = builder.build().expect("a valid configuration");
+    tokio::spawn(sessions.follow());
     Router::new()
         .route("/", get(hello))
         .route_layer(sessions.layer())
