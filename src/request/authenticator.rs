@@ -146,9 +146,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authenticator<C> {
         let of_cookies = live_session.filter(|_| former.is_some_and(|former| !former.carrier.is_header()));
         let mut search = Search::after(former);
         let found = self.find(request.headers(), of_cookies, &mut search);
-        let live = found.as_ref().is_ok_and(|claims| {
-            (live_session.is_some() && claims.session_id() == live_session)
-                || self.check.known(claims) == Known::Live
+        let live = found.as_ref().is_ok_and(|claims| match self.check.compares_claims() {
+            // Another token of the session may say something else.
+            true => self.check.known(claims) == Known::Live,
+            false => live_session.is_some() && claims.session_id() == live_session,
         });
         let by_header = search.carrier.is_header();
         let (verdict, claims, outcome) = match found {

@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     clock::since_epoch,
-    token::{Claims, Known, Moment},
+    token::{Claims, Known, Moment, has_hash},
 };
 
 /// Which sessions to ask about, and up to when this node has heard of all of them.
@@ -39,6 +39,8 @@ pub(crate) struct Heard {
     asked: AtomicU64,
     /// Whether the feed is followed, or it has been said that it is not.
     is_followed: AtomicBool,
+    /// Whether there is a feed that is followed.
+    has_feed: AtomicBool,
     /// Who waits for a session to end or to change, by its fingerprint and a number of their own.
     waiting: Mutex<Waiting>,
 }
@@ -57,7 +59,11 @@ struct Since {
 }
 
 impl Since {
+    /// Moves on to a moment, and never back. One task at a time calls it.
     fn set(&self, moment: Moment) {
+        if self.monotonic.load(Ordering::Relaxed) >= moment.monotonic {
+            return;
+        }
         // In this order, so that a reader between the two pairs the later wall clock with the earlier monotonic one, which
         // then decides.
         self.wall.store(moment.wall, Ordering::Relaxed);
@@ -87,6 +93,7 @@ impl Heard {
             tidied: Mutex::new(0),
             asked: AtomicU64::new(0),
             is_followed: AtomicBool::new(false),
+            has_feed: AtomicBool::new(false),
             waiting: Mutex::default(),
         }
     }
@@ -119,6 +126,10 @@ impl Heard {
     /// Whether everything has been heard since the token was issued, or since it was asked about.
     fn covers<C>(&self, claims: &Claims<C>) -> bool {
         let Some(floor) = self.floor.get() else { return false };
+        // Of what cannot be compared with a record, only a question tells.
+        if claims.session_id().is_none() || !claims.token_id().is_some_and(has_hash) {
+            return false;
+        }
         let is_younger = |issued_at: SystemTime| {
             u64::try_from(since_epoch(issued_at).as_millis())
                 .is_ok_and(|at| at > floor.wall.saturating_add(SKEW_MILLIS))
@@ -168,7 +179,9 @@ impl Heard {
 
     /// Notes that something has been missed until now: each token is asked about once.
     pub(crate) fn miss(&self, now: Moment) {
+        let tidied = self.tidied();
         self.floor.set(now);
+        drop(tidied);
         self.wake((0, 0)..=(u64::MAX, u64::MAX));
     }
 
@@ -196,11 +209,24 @@ impl Heard {
 
     /// Notes that all that could be heard when a poll was sent has been merged.
     pub(crate) fn is_complete_as_of(&self, sent: Moment) {
+        let _one_at_a_time = self.tidied();
         self.as_of.set(sent);
     }
 
     pub(crate) fn begin_to_follow(&self) {
         self.is_followed.store(true, Ordering::Relaxed);
+        self.has_feed.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the store has no feed.
+    pub(crate) fn has_no_feed(&self) {
+        self.is_followed.store(true, Ordering::Relaxed);
+        self.has_feed.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a feed is followed, but has not been heard from for longer than this.
+    pub(crate) fn is_behind(&self, limit: Duration, now: Moment) -> bool {
+        self.has_feed.load(Ordering::Relaxed) && self.age(now).is_none_or(|age| age > limit)
     }
 
     /// Counts a question about a token; returns `true` for the first one if nothing follows the feed.
@@ -231,8 +257,9 @@ impl Heard {
         }
         *tidied = now.monotonic;
         drop(tidied);
-        self.filter.turn_over();
+        self.filter.empty_idle_half();
         self.retain(|heard| now.monotonic.saturating_sub(heard) <= keep);
+        self.filter.turn_over();
     }
 
     fn retain(&self, keeps: impl Fn(u64) -> bool) {
@@ -301,8 +328,8 @@ impl<C> Drop for Changed<'_, C> {
 
 /// Says of most sessions without a lock that nothing has been heard of them.
 ///
-/// Entries cannot be taken out, so there are two halves: a new entry goes into both, and from time to time one of them is
-/// emptied, while what still counts is in the other.
+/// Entries cannot be taken out, so there are two halves: a new entry goes into both. From time to time the idle one is
+/// emptied, what still counts is added to it again, and then it takes its turn.
 struct Filter {
     halves: [Box<[AtomicU64]>; 2],
     turn: AtomicUsize,
@@ -327,11 +354,14 @@ impl Filter {
         }
     }
 
-    /// Empties the half that is not in use, for entries to be added to it again; the next turn uses it.
+    fn empty_idle_half(&self) {
+        let idle = (self.turn.load(Ordering::Relaxed) + 1) % 2;
+        self.halves[idle].iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
+    /// Uses the half that was idle.
     fn turn_over(&self) {
-        let turn = self.turn.load(Ordering::Relaxed);
-        self.turn.store(turn + 1, Ordering::Release);
-        self.halves[turn % 2].iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.turn.fetch_add(1, Ordering::Release);
     }
 
     /// Three bits of one word, so that a question touches one cache line.
@@ -353,7 +383,7 @@ mod tests {
     use super::*;
     use crate::{
         KeyRing, Verifier,
-        token::{Issuer, NewToken},
+        token::{Issuer, NewToken, token_id_of},
     };
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -364,7 +394,7 @@ mod tests {
 
     fn claims() -> Claims<()> {
         let keys = KeyRing::hs256("0123456789abcdef0123456789abcdef").expect("a long secret");
-        let new = NewToken::access("ada", HOUR).with_session_id("session");
+        let new = NewToken::access("ada", HOUR).with_session_id("session").with_token_id(token_id_of("{}"));
         let token = Issuer::new(keys.clone()).issue(&new, &()).expect("it is issued");
         Verifier::<()>::new(keys).verify(&token).expect("it verifies")
     }
@@ -531,7 +561,7 @@ mod tests {
             "issued later than everything that was missed"
         );
         claims.asked().answered(at(9), Known::Live);
-        heard.miss(Moment { wall: u64::MAX, ..at(10) });
+        heard.miss(Moment { wall: u64::MAX, ..at(11) });
         heard.is_complete_as_of(at(20));
         assert_eq!(heard.known(&claims, limit, at(20)), Known::Nothing, "asked before");
         claims.asked().answered(at(20), Known::Live);

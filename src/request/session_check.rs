@@ -25,8 +25,10 @@ pub(crate) struct Bound {
     pub(crate) when_behind: WhenBehind,
 }
 
-/// What a node does with a valid access token while it is behind the store's feed of changes: because the feed has not
-/// been followed, or not answered, for longer than the bound.
+/// What a node does with a valid access token while it is behind the store's feed of changes, which has not answered for
+/// longer than the bound.
+///
+/// Without [`Sessions::follow`](crate::Sessions::follow), and where the store has no feed, each token is asked about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenBehind {
@@ -73,14 +75,19 @@ impl Bound {
     }
 
     fn known<C>(&self, claims: &Claims<C>) -> Known {
-        let known = self.heard.known(claims, self.limit, self.now());
-        let trusts = self.when_behind == WhenBehind::Trust && known == Known::Nothing;
-        if trusts && !self.heard.has_entry(claims) { Known::Live } else { known }
+        let now = self.now();
+        let known = self.heard.known(claims, self.limit, now);
+        let trusts = self.when_behind == WhenBehind::Trust
+            && known == Known::Nothing
+            && self.heard.is_behind(self.limit, now)
+            && !self.heard.has_entry(claims)
+            // One whose session had ended or changed when it was asked about is not trusted again.
+            && (claims.asked().when() == 0 || claims.asked().is_live());
+        if trusts { Known::Live } else { known }
     }
 
     /// Whether nothing is asked, and the request refused, because the node is behind.
     pub(crate) fn refuses(&self) -> bool {
-        self.when_behind == WhenBehind::Refuse
-            && self.heard.age(self.now()).is_none_or(|age| age > self.limit)
+        self.when_behind == WhenBehind::Refuse && self.heard.is_behind(self.limit, self.now())
     }
 }

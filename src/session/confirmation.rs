@@ -8,14 +8,13 @@ use subtle::ConstantTimeEq;
 use super::{
     confirmer::{Fingerprint, Remembered},
     error::SessionError,
-    issue::{claims_hash, claims_hash_of},
     records::Unavailable,
     rotation,
     sessions::{Sessions, session_of},
 };
 use crate::{
     store::{BoxFuture, SessionId, SessionRecord, Snapshot, Update},
-    token::{Claims, Known, Moment, Scopes},
+    token::{self, Claims, Known, Moment, Scopes},
     trace,
 };
 
@@ -118,7 +117,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
 /// cookies no XSRF token.
 fn is_minted_from<C>(claims: &Claims<C>, record: &SessionRecord) -> bool {
     let has_xsrf = |token: &str| token.as_bytes().ct_eq(record.xsrf_token.as_bytes()).into();
-    claims.token_id().and_then(claims_hash_of) == Some(&*claims_hash(&record.claims))
+    claims.token_id().is_some_and(|id| token::is_minted_from(id, &record.claims))
         && claims.xsrf_token().is_none_or(has_xsrf)
         && claims.scopes().is_subset(&Scopes::granted(&record.scope))
 }

@@ -73,12 +73,14 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     pub async fn until_ended(&self, claims: &Claims<C>) {
         let inner = self.inner();
         let bound = inner.session_check.bound();
-        let every = bound.map_or(WITHOUT_BOUND, |bound| bound.limit.max(MIN_EVERY));
+        // An answer counts for half the bound, and is looked at as often: together, they make the bound.
+        let every = bound.map_or(WITHOUT_BOUND, |bound| bound.limit / 2);
         let mut read_at: Option<Instant> = None;
         loop {
             // A session also ends by itself, of which the feed says nothing.
             let is_recent = read_at.is_some_and(|at| at.elapsed() < inner.lifetimes.access);
-            let mut known = inner.session_check.known(claims);
+            let mut known =
+                bound.map_or(Known::Nothing, |bound| bound.heard.known(claims, bound.limit / 2, bound.now()));
             if known == Known::Nothing || (known == Known::Live && !is_recent) {
                 known = self.sight_live(claims).await.unwrap_or(Known::Nothing);
                 read_at = (known != Known::Nothing).then(Instant::now);
@@ -174,6 +176,7 @@ impl Follower {
         let next = match answer {
             Some(Ok(Changes::Unsupported)) => {
                 trace::no_feed();
+                bound.heard.has_no_feed();
                 return Next::Stop;
             }
             Some(Ok(Changes::Since(page))) => {
@@ -244,6 +247,4 @@ fn gap(bound: &Bound) -> Duration {
 const MAX_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a long-lived connection without a bound asks.
 const WITHOUT_BOUND: Duration = Duration::from_secs(60);
-/// How often a long-lived connection looks whether this node is up to date, at most.
-const MIN_EVERY: Duration = Duration::from_secs(1);
 const MIN_GAP: Duration = Duration::from_millis(10);

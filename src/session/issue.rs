@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
 use serde_json::{Map, Value};
 
@@ -12,10 +11,9 @@ use super::{
 };
 use crate::{
     clock::{later, unix_seconds},
-    keys::crypto::{random, sha256},
     request::{REFRESH_TYPE, RefreshToken, SessionSecret},
     store::{SessionId, SessionRecord},
-    token::{ACCESS_TYPE, Expiry, IssueError, NewToken, Scopes, largest_claim},
+    token::{ACCESS_TYPE, Expiry, IssueError, NewToken, Scopes, largest_claim, new_token_id, token_id_of},
     trace,
 };
 
@@ -174,12 +172,10 @@ impl<C> Sessions<C> {
 
     /// Returns a new id for an access token. Where tokens are compared with the record, a hash of the claims follows.
     fn token_id(&self, record: &SessionRecord) -> String {
-        let mut id = URL_SAFE_NO_PAD.encode(random::<16>());
-        if self.inner().session_check.compares_claims() {
-            id.push(CLAIMS_HASH);
-            id.push_str(&claims_hash(&record.claims));
+        match self.inner().session_check.compares_claims() {
+            true => token_id_of(&record.claims),
+            false => new_token_id(),
         }
-        id
     }
 
     fn sign_access(&self, new: NewToken, record: &SessionRecord) -> Result<String, IssueError> {
@@ -200,20 +196,6 @@ impl<C> Sessions<C> {
             .collect()
     }
 }
-
-/// Hashes the stored text of claims to 64 bits: it tells other claims from these, whatever their type makes of them when
-/// it serializes them again.
-pub(super) fn claims_hash(claims: &str) -> String {
-    URL_SAFE_NO_PAD.encode(&sha256(claims.as_bytes())[..8])
-}
-
-/// Returns the hash of the claims in the id of an access token, if there is one.
-pub(super) fn claims_hash_of(token_id: &str) -> Option<&str> {
-    token_id.split_once(CLAIMS_HASH).map(|(_, hash)| hash)
-}
-
-/// Precedes the hash: not a character of base64url.
-const CLAIMS_HASH: char = '.';
 
 /// Logs an issue error, which is a mistake of the application, and hides it from the client.
 pub(super) fn cannot_issue(error: IssueError) -> Unavailable {

@@ -45,6 +45,7 @@ mod asked;
 mod budget;
 mod cache;
 mod claims;
+mod claims_hash;
 mod error;
 mod fields;
 mod issuer;
@@ -63,6 +64,7 @@ pub(crate) use self::{
     asked::{Known, Moment},
     budget::{Budget, Seen},
     claims::ErasedClaims,
+    claims_hash::{has_hash, is_minted_from, new_token_id, token_id_of},
     issuer::{ACCESS_TYPE, Expiry, check_readable, largest_claim, to_object},
     policy::{DEFAULT_LEEWAY, VerifierId, XSRF_CLAIM},
     registered::Registered,

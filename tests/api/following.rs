@@ -255,3 +255,79 @@ async fn long_lived_connection_hears_of_the_end_and_of_other_claims() {
         tokio::time::timeout(BOUND, receive).await.expect("within the bound").unwrap();
     }
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn session_that_was_found_ended_is_never_trusted_again() {
+    let (shop, browser, session) =
+        followed(|builder| bounded(builder).with_when_behind(WhenBehind::Trust)).await;
+    shop.sessions.revoke("ada", session.as_str()).await.unwrap();
+    assert_eq!(status(&browser).await, 401, "it has been asked about");
+    for _ in 0..3 {
+        pass(&shop, 2 * BOUND).await;
+        assert_eq!(status(&browser).await, 401, "the feed is up to date");
+    }
+    shop.store.fail(Some("changes"));
+    shop.clock.advance(2 * BOUND);
+    tokio::time::sleep(300 * MILLI).await;
+    assert_eq!(status(&browser).await, 401, "this node is behind");
+}
+
+/// A layer inside may look for the token elsewhere, and find another one of the session.
+#[tokio::test(flavor = "current_thread")]
+async fn former_token_of_a_live_session_is_not_served_beside_a_present_one() {
+    use tower::{Layer, service_fn};
+    use tower_cookie_jwt::token::Source;
+
+    let (shop, browser, session) = followed(bounded).await;
+    let former = browser.cookie(ACCESS).unwrap();
+    let mut record = shop.store.record(&session).await.unwrap();
+    record.claims = r#"{"role":"none"}"#.into();
+    assert!(shop.store.update_announced(&record, Default::default()).await.unwrap().is_done());
+    tokio::time::sleep(300 * MILLI).await;
+    assert_eq!(text(&get(&browser, "/me").await), "ada none 0");
+    let present = browser.cookie(ACCESS).unwrap();
+    assert_ne!(former, present);
+    let inner = shop.sessions.cookie_jwt_layer().with_sources([Source::Cookie]);
+    let stack = shop.sessions.refresh_layer().layer(inner.layer(service_fn(crate::kit::shop::greet)));
+    let page = shop.browser_over(stack);
+    let line = format!("{ACCESS}={former}; Max-Age=900; Path=/; Secure; HttpOnly; SameSite=Strict");
+    assert!(page.set_cookie(&line));
+    let Ok(response) = page.get("/me").header("authorization", format!("Bearer {present}")).send().await;
+    assert_ne!(response.status(), 200, "{}", text(&response));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn token_without_a_session_is_not_served_whether_or_not_the_feed_is_followed() {
+    use tower_cookie_jwt::token::{Issuer, NewToken};
+
+    let (shop, browser, _) = followed(bounded).await;
+    let issuer = Issuer::new(crate::kit::forge::ring()).with_audience("shop").with_clock(shop.clock.clone());
+    pass(&shop, Duration::from_secs(60)).await;
+    for new in [
+        NewToken::access("ada", Duration::from_secs(600)),
+        NewToken::access("ada", Duration::from_secs(600)).with_session_id("nowhere"),
+    ] {
+        let token = issuer.issue(&new, &role("admin")).unwrap();
+        let Ok(response) = browser.get("/me").header("authorization", format!("Bearer {token}")).send().await;
+        assert_eq!(response.status(), 401);
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn page_with_a_stale_refresh_cookie_beside_its_own_gets_a_token_with_the_changed_claims() {
+    let (shop, browser, session) = followed(bounded).await;
+    let other = shop.browser();
+    let stale = shop.sign_in(&other).await;
+    let tossed = other.cookie(crate::kit::shop::REFRESH).unwrap();
+    shop.store.remove(&stale).await.unwrap();
+    let mut record = shop.store.record(&session).await.unwrap();
+    record.claims = r#"{"role":"none"}"#.into();
+    assert!(shop.store.update_announced(&record, Default::default()).await.unwrap().is_done());
+    tokio::time::sleep(300 * MILLI).await;
+    let own =
+        [ACCESS, crate::kit::shop::REFRESH].map(|name| format!("{name}={}", browser.cookie(name).unwrap()));
+    let header = format!("{}; {}={tossed}", own.join("; "), crate::kit::shop::REFRESH);
+    let bare = shop.browser();
+    let Ok(response) = bare.get("/me").header("cookie", header).send().await;
+    assert_eq!((response.status().as_u16(), text(&response)), (200, "ada none 0".to_owned()));
+}

@@ -320,7 +320,11 @@ where
                 proceed => Ok(proceed),
             }
         }
-        Some(cookie) => with(sessions, cookie).await,
+        // What the cookie says is no longer so, but its session is known now.
+        Some(cookie) => match with(sessions.clone(), cookie).await? {
+            Proceed::Anew => refresh(sessions, token, None, may_clear).await,
+            proceed => Ok(proceed),
+        },
         None => refresh(sessions, token, None, may_clear).await,
     }
 }

@@ -9,6 +9,7 @@ use sqlx::{ConnectOptions, PgConnection, Row, postgres::PgRow};
 
 use super::{
     PostgresStore,
+    connection::within,
     error::{PostgresStoreError, Reason},
     rows::unescape,
     sql::{EVERYBODY, MOST},
@@ -30,12 +31,18 @@ struct Place<'c> {
 
 impl PostgresStore {
     pub(super) async fn poll(&self, cursor: Option<&Cursor>) -> Result<Changes, PostgresStoreError> {
-        let mut kept = self.feed.0.lock().await;
+        let mut kept = self.feed.0.clone().lock_owned().await;
+        if kept.is_none() {
+            let (options, limit) = (self.source.pool.connect_options(), self.timeout);
+            // Spawned, since a poll has less time than a connection may take; the next poll finds it.
+            let connecting = tokio::spawn(async move {
+                *kept = Some(within(limit, async { Ok(options.connect().await?) }).await?);
+                Ok::<_, PostgresStoreError>(kept)
+            });
+            kept = connecting.await.map_err(|_| sqlx::Error::PoolClosed)??;
+        }
         // Taken out, so that a poll that is given up leaves no half answer behind.
-        let mut connection = match kept.take() {
-            Some(connection) => connection,
-            None => self.source.pool.connect_options().connect().await?,
-        };
+        let mut connection = kept.take().ok_or(sqlx::Error::PoolClosed)?;
         let page = self.page(&mut connection, cursor).await?;
         *kept = Some(connection);
         Ok(Changes::Since(page))
@@ -65,15 +72,15 @@ impl PostgresStore {
                 && now.saturating_sub(former.at) < OLDEST_CURSOR
                 && end_of(&snapshot) >= end_of(former.snapshot)
         });
-        let is_gap = !is_continued || ids.len() > MOST || ids.iter().any(|id| id == EVERYBODY);
-        let sessions = if is_gap { Vec::new() } else { ids };
-        let sessions = sessions.into_iter().map(|id| match unescape(id) {
-            Some(id) => Ok(SessionId::new(id)),
-            None => Err(PostgresStoreError::corrupt("id")),
-        });
+        let is_whole = is_continued && ids.len() <= MOST && !ids.iter().any(|id| id == EVERYBODY);
+        // An entry that cannot be read may stand for any session.
+        let sessions: Option<Vec<SessionId>> = match is_whole {
+            true => ids.into_iter().map(|id| Some(SessionId::new(unescape(id)?))).collect(),
+            false => None,
+        };
         Ok(Page {
-            sessions: sessions.collect::<Result<_, _>>()?,
-            is_gap,
+            is_gap: sessions.is_none(),
+            sessions: sessions.unwrap_or_default(),
             has_more: false,
             next: Cursor::new(format!("{epoch} {now} {snapshot}")),
         })

@@ -3,6 +3,7 @@ mod at_hand;
 mod connection;
 mod error;
 mod feed;
+mod marks;
 mod names;
 mod operate;
 mod options;
@@ -24,6 +25,7 @@ use sqlx::{Row, SqlStr, postgres::PgRow};
 use self::{
     connection::{FeedConnection, Lease, Source, within},
     error::Effect,
+    marks::Marks,
     rows::{PgQuery, bind_new, bind_update, escape, snapshot, time, written},
     sql::Statements,
 };
@@ -91,6 +93,7 @@ pub struct PostgresStore {
     source: Source,
     sql: Arc<Statements>,
     feed: FeedConnection,
+    marks: Marks,
     sweeps: Sweeps,
     timeout: Duration,
 }
@@ -101,6 +104,7 @@ impl PostgresStore {
             source,
             sql: Arc::new(statements),
             feed: FeedConnection::default(),
+            marks: Marks::default(),
             sweeps: Sweeps::default(),
             timeout,
         }

@@ -5,6 +5,7 @@ use sqlx::{PgPool, Row};
 use super::{
     PostgresStore, SWEEP_SIZE,
     error::{Effect, PostgresStoreError},
+    sql::MOST,
 };
 use crate::store::{RefreshStore, SessionId};
 
@@ -59,9 +60,17 @@ impl PostgresStore {
         }
     }
 
-    /// Removes entries of the feed that are an hour old.
+    /// Removes entries of the feed whose transactions were over an hour ago: each follower has heard of them, or has a gap.
     pub(super) async fn sweep_changes(&self) -> Result<(), PostgresStoreError> {
-        self.rows(Effect::Writes, || sqlx::query(self.sql.sweep_changes.clone())).await.map(drop)
+        loop {
+            let over = self.marks.over();
+            let row =
+                self.row(Effect::Writes, || sqlx::query(self.sql.sweep_changes.clone()).bind(over)).await?;
+            self.marks.note(row.try_get("running")?);
+            if row.try_get::<i64, _>("gone")? < MOST as i64 {
+                return Ok(());
+            }
+        }
     }
 
     /// Removes expired sessions, at most [`SWEEP_SIZE`].

@@ -42,7 +42,7 @@ impl Statements {
             update_announced: safe(update(&table, &announced(&changes))),
             changes: safe(since(&changes, &epoch)),
             begin_epoch: safe(format!("INSERT INTO {epoch} (epoch) VALUES ($1) ON CONFLICT DO NOTHING")),
-            sweep_changes: safe(format!("DELETE FROM {changes} WHERE at < {MILLIS} - {KEPT_MILLIS}")),
+            sweep_changes: safe(sweep_changes(&changes)),
         }
     }
 }
@@ -175,6 +175,19 @@ fn delete_all(table: &str) -> String {
     )
 }
 
+/// Removes entries of transactions before `$1`, and says which transaction may still run now.
+///
+/// Not by the time of the entry: its transaction may commit long after.
+fn sweep_changes(changes: &str) -> String {
+    format!(
+        "WITH gone AS (
+            DELETE FROM {changes}
+            WHERE ctid = ANY(ARRAY(SELECT ctid FROM {changes} WHERE txid < $1 LIMIT {MOST})) RETURNING 1
+        )
+        SELECT (SELECT count(*) FROM gone) AS gone, txid_snapshot_xmin(txid_current_snapshot()) AS running"
+    )
+}
+
 /// Rows locked by another transaction are left to the next sweep.
 fn sweep(table: &str) -> String {
     format!(
@@ -193,9 +206,6 @@ fn sweep(table: &str) -> String {
 pub(super) const MOST: usize = 10_000;
 /// The entry of a table that has been emptied.
 pub(super) const EVERYBODY: &str = "*";
-/// How long an entry of the feed is kept.
-const KEPT_MILLIS: i64 = 60 * 60 * 1000;
-
 /// Not `now()`, which returns the start time of the transaction.
 const MILLIS: &str = "extract(epoch FROM clock_timestamp()) * 1000";
 

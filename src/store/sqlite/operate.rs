@@ -1,9 +1,9 @@
 //! What operators do with a store besides keeping sessions in it.
 
 use super::{
-    SWEEP_SIZE, SqliteStore,
+    SWEEP_SIZE, SqliteStore, WRITE,
     error::{Reason, SqliteStoreError},
-    rows::{SWEEP, SWEEP_CHANGES},
+    rows::{FORGET_CHANGES, LAST_CHANGE, SWEEP, SWEEP_CHANGES},
 };
 use crate::store::{RefreshStore, SessionId, millis::ends};
 
@@ -67,9 +67,15 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Removes expired sessions, at most [`SWEEP_SIZE`].
+    /// Removes expired sessions, at most [`SWEEP_SIZE`], and the entries of the feed that the trigger has made of them: who
+    /// has an expired session has no token to be asked about.
     pub(super) async fn sweep_batch(&self) -> Result<u64, SqliteStoreError> {
+        let mut writing = self.writer.begin_with(WRITE).await?;
+        let before: i64 = sqlx::query_scalar(LAST_CHANGE).fetch_one(&mut *writing).await?;
         let sweep = sqlx::query(SWEEP).bind(ends(self.clock.now())).bind(SWEEP_SIZE);
-        Ok(sweep.execute(&self.writer).await?.rows_affected())
+        let removed = sweep.execute(&mut *writing).await?.rows_affected();
+        sqlx::query(FORGET_CHANGES).bind(before).execute(&mut *writing).await?;
+        writing.commit().await?;
+        Ok(removed)
     }
 }

@@ -141,6 +141,10 @@ pub(super) const ANNOUNCE: &str = "INSERT INTO sessions_changes (id) VALUES (?)"
 pub(super) const CHANGES: &str =
     "SELECT seq, id FROM sessions_changes WHERE seq > ? ORDER BY seq LIMIT 10000";
 
+pub(super) const LAST_CHANGE: &str = "SELECT coalesce(max(seq), 0) FROM sessions_changes";
+
+pub(super) const FORGET_CHANGES: &str = "DELETE FROM sessions_changes WHERE seq > ?";
+
 /// Keeps the last hundred thousand.
 pub(super) const SWEEP_CHANGES: &str = "
 DELETE FROM sessions_changes WHERE seq <= (SELECT max(seq) FROM sessions_changes) - 100000";

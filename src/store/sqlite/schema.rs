@@ -121,8 +121,7 @@ INSERT INTO sessions_version VALUES (2, 2);
 
 /// Adds the feed of sessions that have ended or changed.
 ///
-/// The trigger also announces what processes of the former version delete, or anyone else by hand, and what a sweep
-/// removes, which costs nothing: expired sessions have no tokens to be asked about.
+/// The trigger also announces what processes of the former version delete, or anyone else by hand.
 const VERSION_3: &str = "
 CREATE TABLE IF NOT EXISTS sessions_changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL) STRICT;
 CREATE TRIGGER sessions_announce AFTER DELETE ON sessions BEGIN
