@@ -1,0 +1,88 @@
+//! Nodes with `with_sign_out_within` that follow the feed of a store.
+
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response, StatusCode, request::Parts};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_cookie_jwt::{Sessions, store::RefreshStore};
+
+use crate::kit::forge;
+
+pub(crate) const BOUND: Duration = Duration::from_secs(1);
+
+pub(crate) struct Node {
+    sessions: Sessions<()>,
+}
+
+impl Node {
+    pub(crate) async fn new(store: impl RefreshStore) -> Self {
+        let sessions = Sessions::<()>::builder(forge::ring(), store)
+            .with_audience("shop")
+            .with_sign_out_within(BOUND)
+            .build()
+            .expect("a valid configuration");
+        tokio::spawn(sessions.follow());
+        sessions.caught_up().await;
+        Self { sessions }
+    }
+
+    /// Signs ada in, and returns the access token for a header.
+    pub(crate) async fn sign_in(&self) -> String {
+        let signed_in = self.sessions.sign_in(&request(None), "ada", ()).await.expect("it signs in");
+        let mut response = Response::new(());
+        signed_in.append_to(response.headers_mut());
+        let lines = response.headers().get_all("set-cookie").iter().map(|line| line.to_str().expect("text"));
+        let access =
+            lines.filter_map(|line| line.strip_prefix("__Host-access=")).next().expect("an access cookie");
+        format!("Bearer {}", access.split(';').next().expect("a value"))
+    }
+
+    pub(crate) async fn sign_out_everywhere(&self) {
+        assert!(self.sessions.sign_out_everywhere("ada").await.expect("it signs out") > 0);
+    }
+
+    /// Sends a request with the token.
+    pub(crate) async fn ask(&self, bearer: &str) -> StatusCode {
+        let served = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+        let request = Request::from_parts(request(Some(bearer)), ());
+        let Ok(response) = self.sessions.layer().layer(served).oneshot(request).await;
+        response.status()
+    }
+}
+
+/// Signs out at either node: no request that begins later than the bound after that is served at the other.
+///
+/// Returns the median and the longest time after which the other has heard of it.
+pub(crate) async fn sign_out_on_both(nodes: [Node; 2]) -> (Duration, Duration) {
+    let mut delays = Vec::new();
+    for round in 0..60 {
+        let bearer = nodes[round % 2].sign_in().await;
+        for node in &nodes {
+            assert_eq!(node.ask(&bearer).await, StatusCode::OK);
+        }
+        nodes[round % 2].sign_out_everywhere().await;
+        let signed_out = Instant::now();
+        loop {
+            let began = signed_out.elapsed();
+            match nodes[(round + 1) % 2].ask(&bearer).await {
+                StatusCode::OK => assert!(began <= BOUND, "served {began:?} after the sign-out"),
+                StatusCode::UNAUTHORIZED => break delays.push(began),
+                other => panic!("{other}"),
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    delays.sort();
+    (delays[delays.len() / 2], delays[delays.len() - 1])
+}
+
+fn request(bearer: Option<&str>) -> Parts {
+    let mut builder = Request::get("https://shop.example/");
+    if let Some(bearer) = bearer {
+        builder = builder.header("authorization", bearer);
+    }
+    builder.body(()).expect("a plain request").into_parts().0
+}
