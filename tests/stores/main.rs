@@ -2,6 +2,7 @@
 //! and the promise to legitimate clients under faults.
 
 mod balancer;
+mod bounded;
 mod clients;
 mod deploy;
 mod faults;

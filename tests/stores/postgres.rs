@@ -1,6 +1,5 @@
 //! `PostgresStore` on a real server.
 
-mod bounded;
 mod faults;
 mod feed;
 mod opening;

@@ -1,14 +1,16 @@
 //! The feed of sessions that have ended or changed, on a real server: what no caller announces, late commits, crashes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use http::StatusCode;
 use sqlx::{Connection, PgConnection};
 use tower_cookie_jwt::store::{Changes, Cursor, Page, PostgresStore, RefreshStore, SessionId};
 
 use super::{open, sign_in};
-use crate::servers::Postgres;
+use crate::{
+    bounded::{Node, sign_out_on_both},
+    servers::Postgres,
+};
 
 async fn page(store: &PostgresStore, cursor: Option<&Cursor>) -> Page {
     match store.changes(cursor).await.expect("it answers") {
@@ -127,36 +129,11 @@ async fn role_without_the_privileges_of_the_feed_still_keeps_sessions() {
     assert!(store.remove(&record.id).await.expect("the trigger has the rights of the owner"));
 }
 
-/// Two nodes, and sign-outs at either: no request that begins later than the bound after a sign-out is served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sign_outs_count_on_the_other_node_within_the_bound() {
     let server = Postgres::start();
-    let nodes = [
-        super::bounded::Node::new(open(&server).await).await,
-        super::bounded::Node::new(open(&server).await).await,
-    ];
-    let mut delays = Vec::new();
-    for round in 0..60 {
-        let bearer = nodes[round % 2].sign_in().await;
-        for node in &nodes {
-            assert_eq!(node.ask(&bearer).await, StatusCode::OK);
-        }
-        nodes[round % 2].sign_out_everywhere().await;
-        let signed_out = Instant::now();
-        loop {
-            let began = signed_out.elapsed();
-            match nodes[(round + 1) % 2].ask(&bearer).await {
-                StatusCode::OK => {
-                    assert!(began <= super::bounded::BOUND, "served {began:?} after the sign-out")
-                }
-                StatusCode::UNAUTHORIZED => break delays.push(began),
-                other => panic!("{other}"),
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-    delays.sort();
-    let (median, longest) = (delays[delays.len() / 2], delays[delays.len() - 1]);
+    let nodes = [Node::new(open(&server).await).await, Node::new(open(&server).await).await];
+    let (median, longest) = sign_out_on_both(nodes).await;
     println!("PostgreSQL: sign-outs heard of after {median:.1?} by the median, {longest:.1?} at most");
     assert!(median <= Duration::from_millis(100), "{median:?}");
 }
