@@ -34,8 +34,9 @@ impl RedisStore {
 
     pub(super) async fn check_permissions(&self) -> Result<(), RedisStoreError> {
         let place = self.keys.nowhere();
-        let keys = [place.record, place.index];
-        let denied = self.within(self.connection.run::<Vec<String>>(&PROBE, &keys, &[])).await;
+        let keys = vec![place.record, place.index];
+        let denied =
+            self.within(self.connection.run_across::<Vec<String>>(&PROBE, keys, self.keys.feed(), &[])).await;
         let denied = denied.map_err(|error| error.of_first_script(self.keys.prefix()))?;
         if denied.is_empty() {
             return Ok(());

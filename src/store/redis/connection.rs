@@ -69,6 +69,27 @@ impl Connection {
         matches!(self, Self::Cluster(_))
     }
 
+    /// Runs a script with one more key, of another slot, or without it on a cluster.
+    ///
+    /// A server behind the address of a single one may be part of a cluster, too. Whether it is, is asked each time: behind
+    /// the address, there may be another one by now.
+    pub(super) async fn run_across<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        mut keys: Vec<String>,
+        other: String,
+        arguments: &[&[u8]],
+    ) -> RedisResult<T> {
+        if !self.is_cluster() {
+            keys.push(other);
+            match self.run(script, &keys, arguments).await {
+                Err(error) if has_slots(&error) => _ = keys.pop(),
+                answer => return answer,
+            }
+        }
+        self.run(script, &keys, arguments).await
+    }
+
     /// Runs a script, and retries it after transient errors such as a lost connection.
     ///
     /// Every script can be repeated safely: those that write recognize their own earlier write, and removing is
@@ -134,6 +155,11 @@ fn may_pass(error: &RedisError) -> bool {
                 ServerErrorKind::ReadOnly | ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown
             )
         )
+}
+
+/// Whether the server refuses keys of different slots.
+pub(super) fn has_slots(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::CrossSlot)
 }
 
 fn client_of(info: ConnectionInfo, root_certificate: Option<Vec<u8>>) -> RedisResult<Client> {
@@ -279,4 +305,5 @@ script!(REMOVE, "lua/remove.lua");
 script!(SCAN, "lua/scan.lua");
 script!(FIRST, "lua/first.lua");
 script!(FETCH, "lua/fetch.lua");
+script!(CHANGES, "lua/changes.lua");
 script!(PROBE, "lua/probe.lua");

@@ -86,6 +86,11 @@ impl Keys {
         [&*self.prefix, "{", tag, "}"].concat()
     }
 
+    /// Returns the key of the feed of changes, which has a slot of its own. No tag is as short.
+    pub(super) fn feed(&self) -> String {
+        [&*self.prefix, "{changes}"].concat()
+    }
+
     pub(super) fn record(&self, tag: &str, member: &str) -> String {
         [&*self.prefix, "{", tag, "}:", member].concat()
     }

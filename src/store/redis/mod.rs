@@ -1,6 +1,7 @@
 mod check;
 mod connection;
 mod error;
+mod feed;
 mod keys;
 mod options;
 mod record;
@@ -25,6 +26,7 @@ use self::{
 };
 use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
+    feed::{Changes, Cursor},
     millis::{MAX_MILLIS, from_millis, whole_millis},
     record::{NewRecord, SessionId, SessionRecord, Stamps},
 };
@@ -89,6 +91,9 @@ use crate::{
 /// * `sessions:{tag}:random`: a string per session, which expires with the session.
 /// * `sessions:{tag}`: a sorted set per subject, containing the random parts of the ids ordered by expiry. It expires
 ///   with the last session; expired members are removed when a session of the subject is written.
+/// * `sessions:{changes}`: a sorted set of the sessions that have ended or changed, once a node follows them
+///   ([`Sessions::follow`](crate::Sessions::follow)). It has up to 100,000 entries of about 135 bytes, and expires an hour
+///   after the last one.
 ///
 /// A session with 60 bytes of claims takes about 670 bytes of the server's memory, or 550 if the subject has several
 /// sessions (Redis 7). The Redis user needs the following permissions, which opening the store tries one by one:
@@ -129,6 +134,20 @@ use crate::{
 ///   `aws-lc-rs`, the default, the provider of cryptography is chosen; otherwise the application installs one for rustls.
 ///   For client certificates or native TLS, give a connection of your own ([`from_manager`](Self::from_manager),
 ///   [`from_cluster`](Self::from_cluster)).
+///
+/// # Following changes
+///
+/// On a single server, also with Sentinel, nodes hear of sessions that have ended or changed
+/// ([`Sessions::follow`](crate::Sessions::follow)): each asks the master up to ten times a second, and needs no read for a
+/// token. Losing the last writes, restoring a backup, `FLUSHDB` and an evicted feed are noticed: each token is then asked
+/// about once.
+///
+/// * A Redis Cluster has no such feed, nor has a server with `cluster-enabled yes`: with
+///   [`with_sign_out_within`](crate::session::SessionsBuilder::with_sign_out_within), each token is asked about once in the
+///   bound. The same holds for a store behind a proxy that spreads keys over several servers, if the proxy answers
+///   `CROSSSLOT`. Behind one that does not, do not call `follow`.
+/// * Nodes of a build without the feed announce nothing: the bound holds once the last one has been updated. Keys that are
+///   deleted by hand are not announced either, until the session is signed out again.
 ///
 /// # What a failover can lose
 ///
@@ -309,7 +328,12 @@ impl RedisStore {
         Ok((value, time(seconds, micros)))
     }
 
-    async fn replace(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, RedisStoreError> {
+    async fn replace(
+        &self,
+        record: &SessionRecord,
+        stamps: Stamps,
+        is_announced: bool,
+    ) -> Result<Update, RedisStoreError> {
         let Some(place) = self.keys.place(&record.id) else {
             return Ok(Update::Gone);
         };
@@ -326,9 +350,19 @@ impl RedisStore {
         let now: String = now.into_iter().filter_map(|(stamped, letter)| stamped.then_some(letter)).collect();
         let idle = stamps.idle.map(|idle| whole_millis(idle).to_string()).unwrap_or_default();
         let latest = MAX_MILLIS.to_string();
-        let arguments =
-            [place.member.as_bytes(), &version, &value, now.as_bytes(), idle.as_bytes(), latest.as_bytes()];
-        let outcome: Vec<u8> = self.connection.run(&UPDATE, &[place.record, place.index], &arguments).await?;
+        let announced: &[u8] = if is_announced { b"a" } else { b"" };
+        let arguments = [
+            place.member.as_bytes(),
+            &version,
+            &value,
+            now.as_bytes(),
+            idle.as_bytes(),
+            latest.as_bytes(),
+            announced,
+        ];
+        let keys = vec![place.record, place.index];
+        let outcome: Vec<u8> =
+            self.connection.run_across(&UPDATE, keys, self.keys.feed(), &arguments).await?;
         match outcome.as_slice() {
             b"conflict" => Ok(Update::Conflict),
             b"gone" => Ok(Update::Gone),
@@ -360,7 +394,19 @@ impl RefreshStore for RedisStore {
     }
 
     async fn update(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, RedisStoreError> {
-        self.within(self.replace(record, stamps)).await
+        self.within(self.replace(record, stamps, false)).await
+    }
+
+    async fn changes(&self, cursor: Option<&Cursor>) -> Result<Changes, RedisStoreError> {
+        self.within(self.poll(cursor)).await
+    }
+
+    async fn update_announced(
+        &self,
+        record: &SessionRecord,
+        stamps: Stamps,
+    ) -> Result<Update, RedisStoreError> {
+        self.within(self.replace(record, stamps, true)).await
     }
 
     async fn remove(&self, id: &SessionId) -> Result<bool, RedisStoreError> {

@@ -59,7 +59,13 @@ impl RedisStore {
 
     pub(super) async fn remove_members(&self, tag: &str, members: &[String]) -> Result<u64, RedisStoreError> {
         let arguments: Vec<_> = members.iter().map(String::as_bytes).collect();
-        self.within(self.connection.run(&REMOVE, &self.keys_of(tag, members), &arguments)).await
+        self.within(self.connection.run_across(
+            &REMOVE,
+            self.keys_of(tag, members),
+            self.keys.feed(),
+            &arguments,
+        ))
+        .await
     }
 
     /// Removes the sessions in batches. Sessions that remain after an interruption are still in the index.

@@ -3,6 +3,7 @@
 mod answers;
 mod cluster;
 mod faults;
+mod feed;
 mod full;
 mod gate;
 mod keys;

@@ -1,5 +1,5 @@
 -- Tries each command that the other scripts run, on keys at which nothing is ever stored, and returns those that the
--- server denies. KEYS: record, index.
+-- server denies. KEYS: record, index, and the feed, whose name the user must be permitted as well.
 local record, index = KEYS[1], KEYS[2]
 -- What passes, or does not keep users from being served.
 local passing = {'OOM', 'NOREPLICAS', 'MISCONF', 'LOADING', 'BUSY', 'MASTERDOWN', 'CLUSTERDOWN', 'TRYAGAIN'}

@@ -48,3 +48,46 @@ local function store(record, index, member, value, expires, now)
   return nil
 end
 
+-- Appends ids to the feed, whose last entry has the number `last`, and returns the new entries.
+--
+-- An entry is its number and the id. The numbers are times in microseconds, and grow. The feed keeps the last 100,000
+-- entries, and expires an hour after the last one.
+local function append(feed, last, ids)
+  local time = redis.call('TIME')
+  local number = math.max(last + 1, time[1] * 1000000 + time[2])
+  local entries, scored = {}, {}
+  for position, id in ipairs(ids) do
+    local text = string.format('%.0f', number + position - 1)
+    entries[position] = text .. ' ' .. id
+    table.insert(scored, text)
+    table.insert(scored, entries[position])
+  end
+  redis.call('ZADD', feed, unpack(scored))
+  -- More than are added.
+  local old = redis.call('ZREVRANGE', feed, 100000, 100500)
+  if #old > 0 then
+    redis.call('ZREM', feed, unpack(old))
+  end
+  redis.call('PEXPIREAT', feed, string.format('%.0f', (time[1] + 3600) * 1000))
+  return entries
+end
+
+-- Announces that sessions of a subject have ended or changed, unless there is no feed: each node finds a gap where it
+-- begins. A full server accepts this after another write, which must come first.
+local function announce(feed, index, members)
+  local last = feed and redis.call('ZREVRANGE', feed, 0, 0, 'WITHSCORES') or {}
+  if #last == 0 then
+    return
+  end
+  -- If the clock has gone back, the numbers would be counted instead of measured, and two masters could count the same.
+  if tonumber(last[2]) > present() * 1000 + 1000000 then
+    redis.call('UNLINK', feed)
+    return
+  end
+  local tag, ids = string.match(index, '{(.*)}$'), {}
+  for position, member in ipairs(members) do
+    ids[position] = tag .. member
+  end
+  append(feed, tonumber(last[2]), ids)
+end
+

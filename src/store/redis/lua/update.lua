@@ -1,7 +1,9 @@
--- Replaces a record that is still at a version, and gives its times as they are then. KEYS: record, index.
+-- Replaces a record that is still at a version, and gives its times as they are then. KEYS: record, index, and the
+-- feed if there can be one.
 -- ARGV: member, version as the record has it (8 bytes: a number of Lua would not hold it), new value,
 -- which times become the present one ('c', 'r', 'i', 's' for confirmed, rotated, issued, last seen), the
--- idle lifetime in ms if the idle expiry follows, the latest time there is.
+-- idle lifetime in ms if the idle expiry follows, the latest time there is, whether to announce it
+-- ('a') even if the session goes on.
 local record, index = KEYS[1], KEYS[2]
 local value, stamps, lifetime = ARGV[3], ARGV[4], tonumber(ARGV[5])
 
@@ -33,12 +35,20 @@ local times = struct.pack('>I8I8I8I8I8I8I8i8', stamped('r', rotated), created, m
 local expires = math.min(idle, absolute)
 if expires > now then
   value = string.sub(value, 1, 17) .. times .. string.sub(value, 82)
-  return store(record, index, ARGV[1], value, expires, now) or times
+  local refused = store(record, index, ARGV[1], value, expires, now)
+  if refused then
+    return refused
+  end
+  if ARGV[7] == 'a' then
+    announce(KEYS[3], index, {ARGV[1]})
+  end
+  return times
 end
 -- The new expiry has already passed, so the update ends the session.
 local refused = refusal(redis.pcall('UNLINK', record))
 if refused then
   return refused
 end
+announce(KEYS[3], index, {ARGV[1]})
 redis.call('ZREM', index, ARGV[1])
 return times
