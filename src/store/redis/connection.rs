@@ -71,8 +71,8 @@ impl Connection {
 
     /// Runs a script with one more key, of another slot, or without it on a cluster.
     ///
-    /// A server behind the address of a single one may be part of a cluster, too. Whether it is, is asked each time: behind
-    /// the address, there may be another one by now.
+    /// A server behind the address of a single one may be part of a cluster, too. Whether it is, is asked each time:
+    /// behind the address, there may be another one by now.
     pub(super) async fn run_across<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -155,6 +155,11 @@ fn may_pass(error: &RedisError) -> bool {
                 ServerErrorKind::ReadOnly | ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown
             )
         )
+}
+
+/// Does the work even if the caller gives up. Returns `None` if the runtime shuts down.
+pub(super) async fn whole<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    tokio::spawn(work).await.ok()
 }
 
 /// Whether the server refuses keys of different slots.
@@ -305,5 +310,7 @@ script!(REMOVE, "lua/remove.lua");
 script!(SCAN, "lua/scan.lua");
 script!(FIRST, "lua/first.lua");
 script!(FETCH, "lua/fetch.lua");
+script!(UNLINK, "lua/unlink.lua");
+script!(ANNOUNCE, "lua/announce.lua");
 script!(CHANGES, "lua/changes.lua");
 script!(PROBE, "lua/probe.lua");

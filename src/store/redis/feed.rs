@@ -1,19 +1,26 @@
 //! The feed of sessions that have ended or changed.
 //!
-//! The script that removes a session writes its entry, so both are done or neither. A cursor is an entry. As long as the
-//! server has it, what is new is what comes after it; otherwise there is a gap.
+//! On one server, the script that removes a session writes its entry, so both are done or neither. A cursor is an
+//! entry. As long as the server has it, what is new is what comes after it; otherwise there is a gap.
 //!
 //! This also holds where a server has lost its last writes, in a crash or to a promoted replica. It then has what the
-//! former master had up to some moment, and what has been written since. If the entry of the cursor is from before that
-//! moment, so is all that was before it, and what has been written since has higher numbers. If it is from later, it is not
-//! there: its number is the time in microseconds, so no entry that has been written since equals it. What was lost is a
-//! session together with its entry: it is live again, and a node that has heard of it asks and learns so.
+//! former master had up to some moment, and what has been written since. If the entry of the cursor is from before
+//! that moment, so is all that was before it, and what has been written since has higher numbers. If it is from later,
+//! it is not there: its number is the time in microseconds, so no entry that has been written since equals it. What
+//! was lost is a session together with its entry: it is live again, and a node that has heard of it asks and learns
+//! so.
+//!
+//! In a cluster, the feed is on one master and the session on another, which lose writes separately: an entry may be
+//! lost although its session has ended. A cursor therefore also has the master's replication id, which is new whenever
+//! a master starts or is promoted: that is a gap. The session is removed first, then its entry is written, and only
+//! then does the index forget it.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use redis::RedisResult;
 
 use super::{
     RedisStore,
-    connection::{CHANGES, has_slots},
+    connection::{ANNOUNCE, CHANGES, has_slots},
     error::{Corrupt, RedisStoreError},
     keys::parts,
 };
@@ -25,39 +32,60 @@ use crate::{
     },
 };
 
+/// What a cursor consists of: `HISTORY NUMBER ID`, where the last two are an entry.
+struct Place<'c> {
+    history: &'c str,
+    entry: &'c str,
+    number: u64,
+}
+
 impl RedisStore {
     pub(super) async fn poll(&self, cursor: Option<&Cursor>) -> Result<Changes, RedisStoreError> {
-        if self.connection.is_cluster() {
-            return Ok(Changes::Unsupported);
-        }
-        let former = cursor.map(Cursor::as_str).filter(|entry| number_of(entry).is_some());
-        let number = former.and_then(number_of).map(|number| number.to_string()).unwrap_or_default();
+        let former = cursor.and_then(|cursor| Place::parse(cursor.as_str()));
+        let number = former.as_ref().map(|former| former.number.to_string()).unwrap_or_default();
+        let expected = former.as_ref().map(|former| former.entry).unwrap_or_default();
         let most = (PAGE + 1).to_string();
         let beginning = URL_SAFE_NO_PAD.encode(random::<12>());
+        let is_cluster = self.connection.is_cluster();
+        let history: &[u8] = if is_cluster { b"h" } else { b"" };
         let arguments =
-            [number.as_bytes(), former.unwrap_or_default().as_bytes(), most.as_bytes(), beginning.as_bytes()];
+            [number.as_bytes(), expected.as_bytes(), most.as_bytes(), beginning.as_bytes(), history];
         let keys = [self.keys.feed(), self.keys.nowhere().index];
-        let entries: Vec<String> = match self.connection.run(&CHANGES, &keys, &arguments).await {
-            Err(error) if has_slots(&error) => return Ok(Changes::Unsupported),
-            answer => answer?,
-        };
+        let keys = if is_cluster { &keys[..1] } else { &keys };
+        let answer: Option<(String, Vec<String>)> =
+            match self.connection.run(&CHANGES, keys, &arguments).await {
+                Err(error) if has_slots(&error) => None,
+                answer => answer?,
+            };
+        let Some((history, entries)) = answer else { return Ok(Changes::Unsupported) };
         // The first one has been heard of, or is where the feed ends now.
         let (Some((first, new)), Some(last)) = (entries.split_first(), entries.last()) else {
             return Err(Corrupt.into());
         };
+        let is_continued = former.is_some_and(|former| former.entry == first && former.history == history);
         Ok(Changes::Since(Page {
             sessions: new.iter().filter_map(|entry| session_of(entry)).collect(),
-            is_gap: former != Some(first),
+            is_gap: !is_continued,
             has_more: new.len() == PAGE,
-            next: Cursor::new(last),
+            next: Cursor::new(format!("{history} {last}")),
         }))
+    }
+
+    /// Writes entries to the feed of a cluster.
+    pub(super) async fn announce(&self, tag: &str, members: &[&[u8]]) -> RedisResult<()> {
+        let arguments = [&[tag.as_bytes()], members].concat();
+        self.connection.run::<u64>(&ANNOUNCE, &[self.keys.feed()], &arguments).await.map(drop)
     }
 }
 
-/// Returns the number of an entry, `NUMBER ID`. The server's numbers are exact below 2^53.
-fn number_of(entry: &str) -> Option<u64> {
-    let (number, _) = entry.split_once(' ')?;
-    number.parse().ok().filter(|number| *number < 1 << 53)
+impl<'c> Place<'c> {
+    /// Returns `None` for a text that is no cursor of this store. The server's numbers are exact below 2^53.
+    fn parse(cursor: &'c str) -> Option<Self> {
+        let (history, entry) = cursor.split_once(' ')?;
+        let (number, _) = entry.split_once(' ')?;
+        let number = number.parse().ok().filter(|number| *number < 1 << 53)?;
+        Some(Self { history, entry, number })
+    }
 }
 
 /// Returns the session of an entry. The first entry of a feed has none.
@@ -75,14 +103,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entry_is_a_number_and_an_id() {
+    fn cursor_is_a_history_and_an_entry_of_a_number_and_an_id() {
         let id = "a".repeat(38);
         let entry = format!("1764000000000000 {id}");
-        assert_eq!(number_of(&entry), Some(1_764_000_000_000_000));
+        let cursor = format!("c0ffee {entry}");
+        let place = Place::parse(&cursor).expect("it is whole");
+        assert_eq!((place.history, place.entry, place.number), ("c0ffee", &*entry, 1_764_000_000_000_000));
         assert_eq!(session_of(&entry), Some(SessionId::new(id)));
         assert_eq!(session_of("1764000000000000 beginning"), None);
-        for malformed in ["", "1", "a b", " 1", "-1 a", "9007199254740992 a", "1\r\n a", "inf a"] {
-            assert_eq!(number_of(malformed), None, "{malformed:?}");
+        for malformed in
+            ["", "-", "- 1", "- a b", "-  1", "- -1 a", "- 9007199254740992 a", "- 1\r\n a", "- inf a"]
+        {
+            assert!(Place::parse(malformed).is_none(), "{malformed:?}");
         }
     }
 }

@@ -86,7 +86,7 @@ impl Keys {
         [&*self.prefix, "{", tag, "}"].concat()
     }
 
-    /// Returns the key of the feed of changes, which has a slot of its own. No tag is as short.
+    /// Returns the key of the feed of changes, which has a slot of its own. Tags are longer.
     pub(super) fn feed(&self) -> String {
         [&*self.prefix, "{changes}"].concat()
     }

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     clock::from_epoch,
     error::ConfigError,
-    store::redis::connection::{CREATE, READ, UPDATE},
+    store::redis::connection::{CREATE, READ, UPDATE, whole},
 };
 
 /// A store that keeps sessions in Redis or Valkey, on one server or a Redis Cluster, for applications on several
@@ -92,8 +92,8 @@ use crate::{
 /// * `sessions:{tag}`: a sorted set per subject, containing the random parts of the ids ordered by expiry. It expires
 ///   with the last session; expired members are removed when a session of the subject is written.
 /// * `sessions:{changes}`: a sorted set of the sessions that have ended or changed, once a node follows them
-///   ([`Sessions::follow`](crate::Sessions::follow)). It has up to 100,000 entries of about 135 bytes, and expires an hour
-///   after the last one.
+///   ([`Sessions::follow`](crate::Sessions::follow)). It has up to 100,000 entries of about 135 bytes, and expires an
+///   hour after the last one.
 ///
 /// A session with 60 bytes of claims takes about 670 bytes of the server's memory, or 550 if the subject has several
 /// sessions (Redis 7). The Redis user needs the following permissions, which opening the store tries one by one:
@@ -109,6 +109,7 @@ use crate::{
 /// | `+select` | a database number in the URL |
 /// | `+role` | Sentinel |
 /// | `+info` | finding out whether the server evicts keys; without it, that is not checked |
+/// | `+info` | following changes in a cluster |
 ///
 /// # Setting up the server
 ///
@@ -127,8 +128,9 @@ use crate::{
 /// * **Sentinel.** `redis+sentinel://shop:secret@10.0.0.1:26379,10.0.0.2:26379,10.0.0.3:26379/mymaster` names the Sentinels
 ///   and the master that they watch; a database number may follow (`/mymaster/1`). The user and the password are the
 ///   server's. The Sentinels are asked for the master at the beginning, and again whenever it fails or is demoted.
-/// * **A cluster that has lost a shard** refuses every call by default, also for the sessions of the other shards. With
-///   `cluster-require-full-coverage no`, only the users of the lost shard get 503.
+/// * **A cluster that has lost a shard** refuses every call by default, also for the sessions of the other shards.
+///   With `cluster-require-full-coverage no`, only the users of the lost shard get 503, and whoever signs out if that
+///   shard has the feed of changes.
 /// * **TLS.** Enable the feature `tls` and use a `rediss://` URL;
 ///   [`with_root_certificate`](RedisStoreOptions::with_root_certificate) names an authority of your own. With the feature
 ///   `aws-lc-rs`, the default, the provider of cryptography is chosen; otherwise the application installs one for rustls.
@@ -137,17 +139,19 @@ use crate::{
 ///
 /// # Following changes
 ///
-/// On a single server, also with Sentinel, nodes hear of sessions that have ended or changed
-/// ([`Sessions::follow`](crate::Sessions::follow)): each asks the master up to ten times a second, and needs no read for a
-/// token. Losing the last writes, restoring a backup, `FLUSHDB` and an evicted feed are noticed: each token is then asked
-/// about once.
+/// Nodes hear of sessions that have ended or changed ([`Sessions::follow`](crate::Sessions::follow)): each asks the
+/// master up to ten times a second, and then needs no read for a token. If the server loses its last writes, is
+/// restored from a backup, emptied or evicts the feed, nodes notice: each token is then asked about once.
 ///
-/// * A Redis Cluster has no such feed, nor has a server with `cluster-enabled yes`: with
-///   [`with_sign_out_within`](crate::session::SessionsBuilder::with_sign_out_within), each token is asked about once in the
-///   bound. The same holds for a store behind a proxy that spreads keys over several servers, if the proxy answers
-///   `CROSSSLOT`. Behind one that does not, do not call `follow`.
-/// * Nodes of a build without the feed announce nothing: the bound holds once the last one has been updated. Keys that are
-///   deleted by hand are not announced either, until the session is signed out again.
+/// * **A cluster** keeps the feed on one master. To sign out takes three steps instead of one, and fails while that
+///   master is down: the session has then ended, but the other nodes may not hear of it until it is signed out again.
+///   The user of the server needs `+info`; without it, there is no feed, and with
+///   [`with_sign_out_within`](crate::session::SessionsBuilder::with_sign_out_within), each token is asked about once
+///   in the bound.
+/// * **A proxy** that spreads keys over several servers has no feed either, nor has a server with `cluster-enabled yes`
+///   behind [`connect`](Self::connect): they answer `CROSSSLOT`. Behind a proxy that does not, do not call `follow`.
+/// * **Nodes of a build without the feed** announce nothing: the bound holds once the last one has been updated. Keys
+///   that are deleted by hand are not announced either, until the session is signed out again.
 ///
 /// # What a failover can lose
 ///
@@ -328,6 +332,19 @@ impl RedisStore {
         Ok((value, time(seconds, micros)))
     }
 
+    /// Replaces a record of a cluster, whose feed is in another slot.
+    async fn replace_and_announce(
+        &self,
+        record: &SessionRecord,
+        stamps: Stamps,
+    ) -> Result<Update, RedisStoreError> {
+        let outcome = self.replace(record, stamps, false).await?;
+        if let Some((tag, member)) = parts(&record.id).filter(|_| outcome.is_done()) {
+            self.announce(tag, &[member.as_bytes()]).await?;
+        }
+        Ok(outcome)
+    }
+
     async fn replace(
         &self,
         record: &SessionRecord,
@@ -406,7 +423,12 @@ impl RefreshStore for RedisStore {
         record: &SessionRecord,
         stamps: Stamps,
     ) -> Result<Update, RedisStoreError> {
-        self.within(self.replace(record, stamps, true)).await
+        if !self.connection.is_cluster() {
+            return self.within(self.replace(record, stamps, true)).await;
+        }
+        let (store, record) = (self.clone(), record.clone());
+        let replacing = async move { store.within(store.replace_and_announce(&record, stamps)).await };
+        whole(replacing).await.unwrap_or(Err(RedisStoreError::TIMED_OUT))
     }
 
     async fn remove(&self, id: &SessionId) -> Result<bool, RedisStoreError> {

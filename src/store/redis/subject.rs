@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{
     RedisStore,
-    connection::{FETCH, FIRST, REMOVE, SCAN},
+    connection::{FETCH, FIRST, REMOVE, SCAN, UNLINK, whole},
     error::RedisStoreError,
     keys::parts,
     record::decode,
@@ -58,6 +58,11 @@ impl RedisStore {
     }
 
     pub(super) async fn remove_members(&self, tag: &str, members: &[String]) -> Result<u64, RedisStoreError> {
+        if self.connection.is_cluster() {
+            let (store, tag, members) = (self.clone(), tag.to_owned(), members.to_vec());
+            let removing = async move { store.within(store.remove_in_steps(&tag, &members)).await };
+            return whole(removing).await.unwrap_or(Err(RedisStoreError::TIMED_OUT));
+        }
         let arguments: Vec<_> = members.iter().map(String::as_bytes).collect();
         self.within(self.connection.run_across(
             &REMOVE,
@@ -66,6 +71,19 @@ impl RedisStore {
             &arguments,
         ))
         .await
+    }
+
+    /// Removes sessions of a cluster, whose feed is in another slot.
+    ///
+    /// They stay in the index until they have been announced: what is interrupted before is announced by the next call
+    /// that removes all sessions of the subject, or this one.
+    async fn remove_in_steps(&self, tag: &str, members: &[String]) -> Result<u64, RedisStoreError> {
+        let keys = self.keys_of(tag, members);
+        let arguments: Vec<_> = members.iter().map(String::as_bytes).collect();
+        let removed = self.connection.run(&UNLINK, &keys[1..], &[]).await?;
+        self.announce(tag, &arguments).await?;
+        self.connection.run::<u64>(&REMOVE, &keys, &arguments).await?;
+        Ok(removed)
     }
 
     /// Removes the sessions in batches. Sessions that remain after an interruption are still in the index.

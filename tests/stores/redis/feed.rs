@@ -8,7 +8,7 @@ use tower_cookie_jwt::store::{Changes, Cursor, Page, SessionId, Stamps, Update};
 use super::{gate::Gate, *};
 use crate::{
     bounded::{Node, sign_out_on_both},
-    servers::RedisSentinel,
+    servers::{RedisCluster, RedisSentinel},
 };
 
 async fn page(store: &RedisStore, cursor: Option<&Cursor>) -> Page {
@@ -155,7 +155,7 @@ async fn feed_keeps_the_last_100_000_entries_and_comes_in_pages() {
     let fill = "for n = 1, 100000 do redis.call('ZADD', KEYS[1], n, n .. ' ' .. string.rep('a', 38)) end";
     let mut eval = ::redis::cmd("EVAL");
     eval.arg(fill).arg(1).arg(FEED).query_async::<()>(&mut admin).await.expect("it fills");
-    let mut cursor = Cursor::new(format!("1 {}", "a".repeat(38)));
+    let mut cursor = Cursor::new(format!("- 1 {}", "a".repeat(38)));
     let (mut pages, mut heard) = (0, 0);
     loop {
         let page = page(&store, Some(&cursor)).await;
@@ -169,7 +169,7 @@ async fn feed_keeps_the_last_100_000_entries_and_comes_in_pages() {
     come_and_go(&store).await;
     assert_eq!(run::<u64>(&mut admin, &format!("ZCARD {FEED}")).await, 100_000);
     assert!(
-        page(&store, Some(&Cursor::new(format!("1 {}", "a".repeat(38))))).await.is_gap,
+        page(&store, Some(&Cursor::new(format!("- 1 {}", "a".repeat(38))))).await.is_gap,
         "it is no longer kept"
     );
     assert_eq!(page(&store, Some(&begun)).await.sessions.len(), 14, "the last ones are");
@@ -261,18 +261,21 @@ async fn server_that_is_killed_and_keeps_its_data_has_no_gap() {
 async fn lost_writes_are_a_gap_for_those_who_have_seen_them_and_for_no_other() {
     let mut redis = Redis::start();
     let store = open(&redis).await;
-    let (ada, eve) = (sign_in(&store, "ada").await, sign_in(&store, "eve").await);
+    let [ada, eve, kim] = ["ada", "eve", "kim"].map(|subject| sign_in(&store, subject));
+    let (ada, eve, kim) = (ada.await, eve.await, kim.await);
     let slow = end(&store).await;
     let log = redis.folder().join("appendonlydir/appendonly.aof.1.incr.aof");
     let log = if log.exists() { log } else { redis.folder().join("appendonly.aof") };
     let kept = std::fs::metadata(&log).expect("it is there").len();
+    sign_out(&store, &kim).await;
     sign_out(&store, &ada).await;
-    let fast = hears(&store, &slow, std::slice::from_ref(&ada.id)).await;
+    let fast = hears(&store, &slow, &[kim.id, ada.id.clone()]).await;
     redis.kill();
     let file = std::fs::OpenOptions::new().write(true).open(&log).expect("it is there");
     file.set_len(kept).expect("it is shortened");
     redis.restart();
     assert!(read(&store, &ada).await.is_some(), "it is live again");
+    // Counted, the entry of ada would have the same number as before.
     sign_out(&store, &eve).await;
     sign_out(&store, &ada).await;
     assert!(page(&store, Some(&fast)).await.is_gap, "the end of eve's session is not missed");
@@ -345,6 +348,129 @@ async fn sign_outs_count_on_the_other_node_within_the_bound() {
     let nodes = [Node::new(open(&redis).await).await, Node::new(open(&redis).await).await];
     let (median, longest) = sign_out_on_both(nodes).await;
     println!("Redis: sign-outs heard of after {median:.1?} by the median, {longest:.1?} at most");
+    assert!(median <= Duration::from_millis(150), "{median:?}");
+}
+
+/// A cluster whose first master has the feed, and a session on another one.
+async fn cluster_and_session() -> (RedisCluster, RedisStore, SessionRecord) {
+    let cluster = RedisCluster::start();
+    let store = RedisStore::connect_cluster(cluster.urls(), TAG_KEY).await.expect("the cluster answers");
+    let mut first = admin(&cluster.urls()[0]).await;
+    assert!(run::<u16>(&mut first, &format!("CLUSTER KEYSLOT {FEED}")).await < 16_384 / 3);
+    for number in 0.. {
+        let subject = format!("ada {number}");
+        let tag = store.new_id(&subject).as_str()[..16].to_owned();
+        if run::<u16>(&mut first, &format!("CLUSTER KEYSLOT {tag}")).await > 16_384 / 3 {
+            let record = sign_in(&store, &subject).await;
+            return (cluster, store, record);
+        }
+    }
+    unreachable!("two of three subjects are there")
+}
+
+/// The feed and the session lose writes separately.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restart_of_the_master_that_has_the_feed_of_a_cluster_is_a_gap() {
+    let (mut cluster, store, record) = cluster_and_session().await;
+    let begun = end(&store).await;
+    sign_out(&store, &record).await;
+    let next = hears(&store, &begun, std::slice::from_ref(&record.id)).await;
+    block_in_place(|| {
+        cluster.masters()[1].kill();
+        cluster.masters()[1].restart();
+        cluster.wait();
+    });
+    let next = hears(&store, &next, &[]).await;
+    block_in_place(|| {
+        cluster.masters()[0].kill();
+        cluster.masters()[0].restart();
+        cluster.wait();
+    });
+    let after = page(&store, Some(&next)).await;
+    assert!(after.is_gap, "entries may have been lost");
+    let again = sign_in(&store, &record.subject).await;
+    sign_out(&store, &again).await;
+    hears(&store, &after.next, &[again.id]).await;
+}
+
+/// What has been removed but not announced is announced by the next call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sign_out_while_the_feed_of_a_cluster_is_down_fails_until_it_is_announced() {
+    let (mut cluster, store, record) = cluster_and_session().await;
+    for master in cluster.masters() {
+        master.configure("cluster-require-full-coverage", "no");
+    }
+    end(&store).await;
+    cluster.masters()[0].kill();
+    let error = store.remove(&record.id).await.expect_err("no node hears of it").to_string();
+    assert!(read(&store, &record).await.is_none(), "it has ended: {error}");
+    block_in_place(|| {
+        cluster.masters()[0].restart();
+        cluster.wait();
+    });
+    let begun = end(&store).await;
+    // Nothing is left to remove, and yet it is announced.
+    assert_eq!(store.remove_all(&record.subject, None).await.expect("it answers"), 0);
+    let next = hears(&store, &begun, std::slice::from_ref(&record.id)).await;
+    assert!(!store.remove(&record.id).await.expect("it answers"));
+    hears(&store, &next, &[record.id]).await;
+}
+
+/// A client that hangs up makes the handler end early.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sign_out_in_a_cluster_that_is_not_waited_for_is_announced() {
+    let (_cluster, store, record) = cluster_and_session().await;
+    let mut cursor = end(&store).await;
+    for patience in (0..60).map(|step| Duration::from_micros(20 * step)) {
+        let record = sign_in(&store, &record.subject).await;
+        let _ = tokio::time::timeout(patience, store.remove(&record.id)).await;
+        let deadline = Instant::now() + BOUND;
+        loop {
+            let is_gone = read(&store, &record).await.is_none();
+            let page = page(&store, Some(&cursor)).await;
+            cursor = page.next;
+            if page.sessions.contains(&record.id) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "gone: {is_gone}, but not announced");
+            // It was given up before it began.
+            if !is_gone && patience.is_zero() {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn full_master_of_a_cluster_still_takes_entries() {
+    let (mut cluster, store, record) = cluster_and_session().await;
+    let begun = end(&store).await;
+    cluster.masters()[0].configure("maxmemory", "1");
+    sign_out(&store, &record).await;
+    hears(&store, &begun, &[record.id]).await;
+}
+
+#[tokio::test]
+async fn user_who_may_not_ask_for_the_history_has_no_feed_of_a_cluster() {
+    let (cluster, _, _) = cluster_and_session().await;
+    for url in cluster.urls() {
+        let permissions = "~sessions:* +@all -info";
+        run::<()>(&mut admin(&url).await, &format!("ACL SETUSER shop on >password {permissions}")).await;
+    }
+    let urls = cluster.urls().into_iter().map(|url| url.replace("//", "//shop:password@"));
+    let store = RedisStore::connect_cluster(urls, TAG_KEY).await.expect("the cluster answers");
+    assert_eq!(store.changes(None).await.expect("it answers"), Changes::Unsupported);
+    come_and_go(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sign_outs_count_on_the_other_node_of_a_cluster_within_the_bound() {
+    let cluster = RedisCluster::start();
+    let open = || RedisStore::connect_cluster(cluster.urls(), TAG_KEY);
+    let nodes = [open().await.expect("the cluster answers"), open().await.expect("the cluster answers")];
+    let [one, other] = nodes;
+    let (median, longest) = sign_out_on_both([Node::new(one).await, Node::new(other).await]).await;
+    println!("Cluster: sign-outs heard of after {median:.1?} by the median, {longest:.1?} at most");
     assert!(median <= Duration::from_millis(150), "{median:?}");
 }
 

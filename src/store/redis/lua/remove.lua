@@ -8,6 +8,6 @@ local refused = refusal(removed)
 if refused then
   return refused
 end
-announce(KEYS[#ARGV + 2], KEYS[1], ARGV)
+announce(KEYS[#ARGV + 2], tag_of(KEYS[1]), ARGV)
 redis.call('ZREM', KEYS[1], unpack(ARGV))
 return removed

@@ -72,9 +72,14 @@ local function append(feed, last, ids)
   return entries
 end
 
+-- Returns the tag of the subject whose index it is.
+local function tag_of(index)
+  return string.match(index, '{(.*)}$')
+end
+
 -- Announces that sessions of a subject have ended or changed, unless there is no feed: each node finds a gap where it
 -- begins. A full server accepts this after another write, which must come first.
-local function announce(feed, index, members)
+local function announce(feed, tag, members)
   local last = feed and redis.call('ZREVRANGE', feed, 0, 0, 'WITHSCORES') or {}
   if #last == 0 then
     return
@@ -84,7 +89,7 @@ local function announce(feed, index, members)
     redis.call('UNLINK', feed)
     return
   end
-  local tag, ids = string.match(index, '{(.*)}$'), {}
+  local ids = {}
   for position, member in ipairs(members) do
     ids[position] = tag .. member
   end

@@ -40,7 +40,7 @@ if expires > now then
     return refused
   end
   if ARGV[7] == 'a' then
-    announce(KEYS[3], index, {ARGV[1]})
+    announce(KEYS[3], tag_of(index), {ARGV[1]})
   end
   return times
 end
@@ -49,6 +49,6 @@ local refused = refusal(redis.pcall('UNLINK', record))
 if refused then
   return refused
 end
-announce(KEYS[3], index, {ARGV[1]})
+announce(KEYS[3], tag_of(index), {ARGV[1]})
 redis.call('ZREM', index, ARGV[1])
 return times
