@@ -224,8 +224,8 @@ impl<C> SessionsBuilder<C> {
     /// expired. A page gets a new one within the request, and a client that holds the token itself gets 401 and exchanges
     /// its refresh token.
     ///
-    /// Spawn [`Sessions::follow`]: the node then hears of what has ended or changed from the store's feed, if it has one
-    /// (`MemoryStore`, `SqliteStore`, `PostgresStore`), and needs no reads. Otherwise it asks the store about a token at most once in `bound`, and remembers
+    /// Spawn [`Sessions::follow`]: the node then hears of what has ended or changed from the store's feed, which all stores of
+    /// this crate have, and needs no reads. Otherwise it asks the store about a token at most once in `bound`, and remembers
     /// the answer with the verified token. Like the session check, this is done by `RefreshLayer`, which `Sessions::layer`
     /// includes, and requires the store: without an answer, requests are refused with 503.
     ///

@@ -9,7 +9,10 @@ use http::{Request, Response, StatusCode, request::Parts};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_cookie_jwt::{Sessions, store::RefreshStore};
 
-use crate::kit::forge;
+use crate::{
+    kit::forge,
+    proxy::{Mode, Proxy},
+};
 
 pub(crate) const BOUND: Duration = Duration::from_secs(1);
 
@@ -42,6 +45,13 @@ impl Node {
 
     pub(crate) async fn sign_out_everywhere(&self) {
         assert!(self.sessions.sign_out_everywhere("ada").await.expect("it signs out") > 0);
+    }
+
+    /// Ends the session of the token.
+    pub(crate) async fn sign_out(&self, bearer: &str) {
+        let mut parts = request(Some(bearer));
+        parts.method = http::Method::POST;
+        self.sessions.sign_out(&parts).await.map(drop).expect("it signs out");
     }
 
     /// Sends a request with the token.
@@ -77,6 +87,67 @@ pub(crate) async fn sign_out_on_both(nodes: [Node; 2]) -> (Duration, Duration) {
     }
     delays.sort();
     (delays[delays.len() / 2], delays[delays.len() - 1])
+}
+
+/// What disturbs the way between a node and the server.
+const FAULTS: [(&str, Mode); 7] = [
+    ("held up", Mode::Hold),
+    ("answers held up", Mode::HoldAnswers),
+    ("bytes lost", Mode::BlackHole),
+    ("slow", Mode::Delay(Duration::from_millis(150))),
+    ("answers lost", Mode::LoseAnswers { every: 3 }),
+    ("half-closed", Mode::HalfClosed),
+    ("connections refused", Mode::Refuse),
+];
+
+/// Signs out at a node while the way of another to the server is disturbed: that serves no request that begins later than
+/// the bound, and answers rightly when the fault is over.
+pub(crate) async fn none_is_late_under_faults(name: &str, steady: &Node, disturbed: &Node, proxy: &Proxy) {
+    for (fault, mode) in FAULTS {
+        let bearer = steady.sign_in().await;
+        let live = steady.sign_in().await;
+        assert_eq!(disturbed.ask(&bearer).await, StatusCode::OK, "{name}, {fault}: live");
+        assert_eq!(disturbed.ask(&live).await, StatusCode::OK, "{name}, {fault}: live");
+        proxy.set(mode);
+        if matches!(mode, Mode::Refuse) {
+            proxy.cut();
+        }
+        steady.sign_out(&bearer).await;
+        let signed_out = Instant::now();
+        let (mut served, mut unavailable, mut last) = (0, 0, Duration::ZERO);
+        while signed_out.elapsed() < 2 * BOUND {
+            let began = signed_out.elapsed();
+            match disturbed.ask(&bearer).await {
+                StatusCode::OK => {
+                    assert!(began <= BOUND, "{name}, {fault}: served {began:?} after the sign-out");
+                    (served, last) = (served + 1, began);
+                }
+                StatusCode::SERVICE_UNAVAILABLE => unavailable += 1,
+                StatusCode::UNAUTHORIZED => break,
+                other => panic!("{name}, {fault}: {other}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        println!("{name}, {fault}: served {served} times, until {last:.1?}; {unavailable} times unavailable");
+        proxy.set(Mode::Pass);
+        proxy.cut();
+        tokio::time::timeout(Duration::from_secs(30), disturbed.sessions.caught_up())
+            .await
+            .expect("it is over");
+        assert_eq!(answer_of(disturbed, &bearer).await, StatusCode::UNAUTHORIZED, "{name}, {fault}: ended");
+        assert_eq!(answer_of(disturbed, &live).await, StatusCode::OK, "{name}, {fault}: the other goes on");
+    }
+}
+
+/// Asks again while the store cannot be reached: a connection that has been cut is noticed by its next use.
+async fn answer_of(node: &Node, bearer: &str) -> StatusCode {
+    for _ in 0..50 {
+        match node.ask(bearer).await {
+            StatusCode::SERVICE_UNAVAILABLE => tokio::time::sleep(Duration::from_millis(100)).await,
+            status => return status,
+        }
+    }
+    StatusCode::SERVICE_UNAVAILABLE
 }
 
 fn request(bearer: Option<&str>) -> Parts {

@@ -8,7 +8,8 @@ use tower_cookie_jwt::store::{Changes, Cursor, Page, PostgresStore, RefreshStore
 
 use super::{open, sign_in};
 use crate::{
-    bounded::{Node, sign_out_on_both},
+    bounded::{Node, none_is_late_under_faults, sign_out_on_both},
+    proxy::Proxy,
     servers::Postgres,
 };
 
@@ -136,4 +137,14 @@ async fn sign_outs_count_on_the_other_node_within_the_bound() {
     let (median, longest) = sign_out_on_both(nodes).await;
     println!("PostgreSQL: sign-outs heard of after {median:.1?} by the median, {longest:.1?} at most");
     assert!(median <= Duration::from_millis(100), "{median:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_sign_out_is_late_under_faults() {
+    let server = Postgres::start();
+    let proxy = Proxy::before(server.port()).await;
+    let url = server.url().replace(&server.port().to_string(), &proxy.port().to_string());
+    let through = PostgresStore::connect(&url).await.expect("it opens");
+    let (steady, disturbed) = (Node::new(open(&server).await).await, Node::new(through).await);
+    none_is_late_under_faults("PostgreSQL", &steady, &disturbed, &proxy).await;
 }

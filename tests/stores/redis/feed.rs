@@ -7,7 +7,8 @@ use tower_cookie_jwt::store::{Changes, Cursor, Page, SessionId, Stamps, Update};
 
 use super::{gate::Gate, *};
 use crate::{
-    bounded::{Node, sign_out_on_both},
+    bounded::{Node, none_is_late_under_faults, sign_out_on_both},
+    proxy::Proxy,
     servers::{RedisCluster, RedisSentinel},
 };
 
@@ -475,3 +476,12 @@ async fn sign_outs_count_on_the_other_node_of_a_cluster_within_the_bound() {
 }
 
 const FEED: &str = "sessions:{changes}";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_sign_out_is_late_under_faults() {
+    let redis = Redis::start();
+    let proxy = Proxy::before(redis.port()).await;
+    let through = open_url(&format!("redis://127.0.0.1:{}", proxy.port())).await;
+    let (steady, disturbed) = (Node::new(open(&redis).await).await, Node::new(through).await);
+    none_is_late_under_faults("Redis", &steady, &disturbed, &proxy).await;
+}
