@@ -191,7 +191,7 @@ impl PostgresStore {
         self.sweeps.start(move || {
             let store = store.clone();
             async move {
-                // Old entries of the feed first, which nobody asks for any more.
+                // Old entries of the feed first, which are asked for no more.
                 let _ = store.sweep_changes().await;
                 // After a failure, the next sweep tries again. Expired sessions are not accepted in the meantime.
                 store.sweep_batch().await.is_ok_and(|removed| removed >= SWEEP_SIZE)
