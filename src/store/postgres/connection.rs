@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::{
     runtime::Handle,
     sync::{Mutex, OwnedSemaphorePermit},
@@ -35,6 +35,14 @@ pub(super) struct Lease {
 /// share it.
 #[derive(Clone, Default)]
 pub(super) struct FeedConnection(pub(super) Arc<Mutex<Option<PgConnection>>>);
+
+impl FeedConnection {
+    pub(super) async fn close(&self) {
+        if let Some(connection) = self.0.lock().await.take() {
+            let _ = timeout(TIMEOUT, connection.close()).await;
+        }
+    }
+}
 
 /// Where a store's connections come from, and go to.
 #[derive(Clone)]

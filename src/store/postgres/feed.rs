@@ -32,6 +32,9 @@ struct Place<'c> {
 impl PostgresStore {
     pub(super) async fn poll(&self, cursor: Option<&Cursor>) -> Result<Changes, PostgresStoreError> {
         let mut kept = self.feed.0.clone().lock_owned().await;
+        if self.source.pool.is_closed() {
+            return Err(sqlx::Error::PoolClosed.into());
+        }
         if kept.is_none() {
             let (options, limit) = (self.source.pool.connect_options(), self.timeout);
             // Spawned, since a poll has less time than a connection may take; the next poll finds it.

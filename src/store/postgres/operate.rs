@@ -55,6 +55,7 @@ impl PostgresStore {
             at_hand.close();
         }
         self.source.pool.close().await;
+        self.feed.close().await;
         if let Some(canceller) = &self.source.canceller {
             canceller.close().await;
         }

@@ -158,9 +158,11 @@ async fn operators_ping_sweep_and_close() {
     assert_eq!(store.sweep().await.expect("it sweeps"), 1);
     server.run("SELECT 1 / (count(*) = 1)::int FROM sessions");
     assert!(store.pool().size() > 0);
+    store.changes(None).await.expect("it answers");
 
     store.close().await;
     assert!(store.ping().await.is_err(), "no call after the end");
+    assert!(store.changes(None).await.is_err(), "nor a connection for the feed");
     let log = server.log();
     for broken in ["unexpected EOF", "Broken pipe", "Connection reset"] {
         assert!(!log.contains(broken), "{broken}: {log}");
