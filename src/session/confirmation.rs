@@ -73,7 +73,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
         let is_changed = inner.session_check.compares_claims() && !is_minted_from(claims, &record);
         let known = if is_changed { Known::Changed } else { Known::Live };
         claims.asked().answered(asked, known);
-        let round = self.inner().records.rounds.present();
+        let round = inner.records.rounds.present();
         if claims.is_presented()
             && !claims.is_confirmed(round)
             && let Some(generation) = claims.generation()

@@ -1,10 +1,7 @@
 //! Following the store's feed of changes, so that access tokens need no question each.
 
 use std::{
-    future::poll_fn,
-    pin::pin,
     sync::{Arc, Weak},
-    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -13,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     events::SessionEvent,
     sessions::{Inner, Sessions},
-    timer::Sleep,
+    timer::{Sleep, before},
 };
 use crate::{
     request::Bound,
@@ -223,16 +220,6 @@ impl Follower {
             });
         }
     }
-}
-
-/// Returns the output of `work`, or `None` if it is not ready by then.
-async fn before<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
-    let (mut work, mut sleep) = (pin!(work), pin!(Sleep::until(deadline)));
-    poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
-    })
-    .await
 }
 
 /// Three polls may fail or be lost within the bound.

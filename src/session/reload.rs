@@ -1,13 +1,10 @@
 use std::{
     error::Error as StdError,
     fmt,
-    future::poll_fn,
-    pin::pin,
-    task::Poll,
     time::{Duration, Instant},
 };
 
-use super::timer::Sleep;
+use super::timer::before;
 use crate::store::{BoxError, BoxFuture};
 
 /// Provides a user's current claims when a session is rotated, since roles change and accounts are closed.
@@ -99,19 +96,12 @@ impl<C> Limited<C> {
 
 impl<C: Send + 'static> ReloadClaims<C> for Limited<C> {
     async fn reload(&self, subject: &str, former: Option<C>) -> Result<Option<C>, BoxError> {
-        let mut reload = self.reload.reload(subject, former);
+        let reload = self.reload.reload(subject, former);
         // A limit that is too large for the clock is none.
         let Some(end) = Instant::now().checked_add(self.limit) else {
             return reload.await;
         };
-        let mut sleep = pin!(Sleep::until(end));
-        poll_fn(|cx| {
-            if let Poll::Ready(claims) = reload.as_mut().poll(cx) {
-                return Poll::Ready(claims);
-            }
-            sleep.as_mut().poll(cx).map(|()| Err(TimedOut(self.limit).into()))
-        })
-        .await
+        before(end, reload).await.unwrap_or_else(|| Err(TimedOut(self.limit).into()))
     }
 }
 

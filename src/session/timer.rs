@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    pin::Pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     thread,
@@ -49,6 +50,16 @@ impl Drop for Sleep {
             sleepers().wakers.remove(&place);
         }
     }
+}
+
+/// Returns the output of `work`, or `None` if it is not ready by `deadline`.
+pub(super) async fn before<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut sleep) = (pin!(work), pin!(Sleep::until(deadline)));
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
+    })
+    .await
 }
 
 struct Sleepers {
