@@ -100,6 +100,9 @@ async fn abandoned_commits_do_not_fill_the_server() {
     let record = sign_in(&store, "ada").await.expect("it writes");
     server.run("ALTER SYSTEM SET synchronous_standby_names = '*'");
     server.run("SELECT pg_reload_conf()");
+    // Another process of the server reads it, and until then commits are confirmed.
+    let unconfirmed = async { while sign_in(&store, "eve").await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(30), unconfirmed).await.expect("commits wait in the end");
     let began = Instant::now();
     let mut most = 0;
     while began.elapsed() < Duration::from_secs(10) {

@@ -53,7 +53,9 @@ async fn read(store: &RedisStore, record: &SessionRecord) -> Option<SessionRecor
 /// A connection of the test's own.
 async fn admin(url: &str) -> MultiplexedConnection {
     let client = ::redis::Client::open(url).expect("a plain URL");
-    client.get_multiplexed_async_connection().await.expect("the server answers")
+    // On a busy machine, some commands take longer than the half second that is usual.
+    let patient = ::redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(30)));
+    client.get_multiplexed_async_connection_with_config(&patient).await.expect("the server answers")
 }
 
 /// Runs a command whose words are separated by spaces.
