@@ -165,6 +165,17 @@ pub enum SessionEvent<'a> {
     },
     /// More sessions have ended or changed than a node keeps in mind: it asks about each access token once.
     Overflow,
+    /// The store's changes are found by asking alone, and not pushed any more: a lost connection, or a pooler that does
+    /// not pass them on. They are heard of a little later, but within the bound.
+    PushLost,
+    /// The clocks of this node and of the store are more than ten seconds apart. Access tokens that another node has just
+    /// issued may then be asked about, or, if this node has just started, not be asked about although it should: let both
+    /// follow a time server.
+    #[non_exhaustive]
+    ClockOff {
+        /// How far they are apart.
+        by: Duration,
+    },
 }
 
 /// A call that the store has answered or failed.
@@ -369,6 +380,12 @@ impl SessionEvents for TraceEvents {
                     target: EVENTS,
                     "too many sessions have ended or changed to be kept in mind: each access token is asked about once"
                 );
+            }
+            SessionEvent::PushLost => {
+                tracing::info!(target: EVENTS, "the store's changes are not pushed any more, but asked for");
+            }
+            SessionEvent::ClockOff { by } => {
+                tracing::warn!(target: EVENTS, ?by, "the clocks of this node and of the store are apart");
             }
         }
     }

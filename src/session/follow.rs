@@ -1,7 +1,10 @@
 //! Following the store's feed of changes, so that access tokens need no question each.
 
 use std::{
+    future::poll_fn,
+    pin::pin,
     sync::{Arc, Weak},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -13,9 +16,10 @@ use super::{
     timer::{Sleep, before},
 };
 use crate::{
+    clock::since_epoch,
     request::Bound,
-    store::{Changes, Cursor, ErasedStore, Page},
-    token::{Claims, Known},
+    store::{BoxFuture, Changes, Cursor, ErasedStore, Page},
+    token::{Claims, Known, Moment},
     trace,
 };
 
@@ -31,6 +35,10 @@ pub struct View {
     pub entries: usize,
     /// How often the store has been asked about an access token.
     pub asked: u64,
+    /// Whether the last changes were pushed by the store, and not found when it was asked: they are then heard of at once.
+    pub is_pushed: bool,
+    /// How far the clocks of this node and of the store are apart, as far as the time on the network does not explain it.
+    pub clock_offset: Duration,
 }
 
 impl<C> Sessions<C> {
@@ -44,6 +52,8 @@ impl<C> Sessions<C> {
             is_fresh: age.is_some_and(|age| age <= bound.limit),
             entries: bound.heard.len(),
             asked: bound.heard.asked(),
+            is_pushed: bound.heard.is_pushed(),
+            clock_offset: bound.heard.clock_offset(),
         })
     }
 
@@ -130,33 +140,89 @@ impl<C: Send + Sync + 'static> Sessions<C> {
 }
 
 async fn follow<C>(sessions: Weak<Inner<C>>) {
-    let mut follower = Follower { cursor: None, is_behind: false };
+    let mut follower = Follower::default();
     while let Some(present) = sessions.upgrade() {
         let Some(bound) = present.session_check.bound().cloned() else { return };
-        let began = Instant::now();
-        let next = follower.poll(&present, &bound).await;
         let store = present.records.store();
+        let mut push = Push { changed: store.changed(), has_arrived: false };
+        let began = Instant::now();
+        let next = follower.poll(&present, &bound, &*store, &mut push).await;
         drop(present);
         match next {
             Next::Poll => {}
-            Next::Wait => wait(&*store, began, &bound).await,
+            Next::Wait => follower.wait(&bound, began, push).await,
             Next::Stop => return,
         }
     }
 }
 
-/// Waits until the feed is to be asked again: when the store says so, or after a while.
-async fn wait(store: &dyn ErasedStore, began: Instant, bound: &Bound) {
-    let changed = store.changed();
-    let _ = before(began + interval(bound), changed).await;
-    // What arrives at once is heard at once, but a storm is heard in lots.
-    Sleep::until(began + gap(bound)).await;
+/// What the store may push from the beginning of a poll on.
+struct Push<'s> {
+    changed: BoxFuture<'s, ()>,
+    has_arrived: bool,
 }
 
+impl Push<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        self.has_arrived = self.has_arrived || self.changed.as_mut().poll(cx).is_ready();
+    }
+
+    /// Waits for `work`. What is pushed meanwhile is not lost.
+    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            self.poll(cx);
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Waits until something has been pushed, or for the deadline.
+    async fn until(&mut self, deadline: Instant) {
+        let arrived = poll_fn(|cx| {
+            self.poll(cx);
+            if self.has_arrived { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let _ = before(deadline, arrived).await;
+    }
+}
+
+#[derive(Default)]
 struct Follower {
     cursor: Option<Cursor>,
     /// Whether it has been said that this node is behind.
     is_behind: bool,
+    /// Whether it has been said that the clocks are apart.
+    is_off: bool,
+    pushes: Pushes,
+}
+
+/// Whether the store pushes.
+#[derive(Default)]
+struct Pushes {
+    /// The present poll follows a push.
+    is_woken: bool,
+    /// Changes have been found by asking alone, and since when nothing has been pushed.
+    unannounced_since: Option<Instant>,
+    works: bool,
+}
+
+impl Pushes {
+    /// Notes whether a poll has found changes; returns `true` if pushes do not arrive any more.
+    fn has_lost(&mut self, found: bool, now: Instant) -> bool {
+        if self.is_woken {
+            // A push without a change proves nothing.
+            self.works |= found || self.unannounced_since.is_some();
+            self.unannounced_since = None;
+        } else if found {
+            self.unannounced_since.get_or_insert(now);
+        }
+        let is_lost = self.unannounced_since.is_some_and(|since| now.duration_since(since) > LATEST_PUSH);
+        if is_lost {
+            self.unannounced_since = None;
+        }
+        is_lost && std::mem::take(&mut self.works)
+    }
 }
 
 enum Next {
@@ -166,10 +232,16 @@ enum Next {
 }
 
 impl Follower {
-    async fn poll<C>(&mut self, sessions: &Inner<C>, bound: &Bound) -> Next {
+    async fn poll<C>(
+        &mut self,
+        sessions: &Inner<C>,
+        bound: &Bound,
+        store: &dyn ErasedStore,
+        push: &mut Push<'_>,
+    ) -> Next {
         let sent = bound.now();
-        let store = sessions.records.store();
-        let answer = before(Instant::now() + bound.limit / 3, store.changes(self.cursor.as_ref())).await;
+        let asking = before(Instant::now() + bound.limit / 3, store.changes(self.cursor.as_ref()));
+        let answer = push.beside(asking).await;
         let next = match answer {
             Some(Ok(Changes::Unsupported)) => {
                 trace::no_feed();
@@ -178,6 +250,11 @@ impl Follower {
             }
             Some(Ok(Changes::Since(page))) => {
                 let has_more = page.has_more;
+                self.compare_clocks(sessions, bound, sent, &page);
+                if self.pushes.has_lost(!page.sessions.is_empty(), Instant::now()) {
+                    sessions.records.events.raise(SessionEvent::PushLost);
+                }
+                bound.heard.set_pushed(self.pushes.works);
                 self.merge(sessions, bound, page);
                 if has_more {
                     return Next::Poll;
@@ -208,6 +285,31 @@ impl Follower {
         self.cursor = Some(page.next);
     }
 
+    /// Tells the listener when the clocks of this node and of the store are far apart.
+    fn compare_clocks<C>(&mut self, sessions: &Inner<C>, bound: &Bound, sent: Moment, page: &Page) {
+        let Some(now) = page.now.and_then(|now| u64::try_from(since_epoch(now).as_millis()).ok()) else {
+            return;
+        };
+        let by =
+            Duration::from_millis(sent.wall.saturating_sub(now).max(now.saturating_sub(bound.now().wall)));
+        bound.heard.set_clock_offset(by);
+        let is_off = by > MAX_CLOCK_OFFSET;
+        if is_off && !self.is_off {
+            sessions.records.events.raise(SessionEvent::ClockOff { by });
+        }
+        self.is_off = is_off;
+    }
+
+    /// Waits until the feed is to be asked again: when something has been pushed, or after a while.
+    async fn wait(&mut self, bound: &Bound, began: Instant, mut push: Push<'_>) {
+        // Three polls may fail or be lost within the bound. Where nothing is pushed, changes are to be found sooner.
+        let most = if self.pushes.works { bound.limit / 3 } else { (bound.limit / 3).min(MAX_INTERVAL) };
+        push.until(began + most).await;
+        self.pushes.is_woken = push.has_arrived;
+        // What arrives at once is heard at once, but a storm is heard in lots.
+        Sleep::until(began + (bound.limit / 20).max(MIN_GAP)).await;
+    }
+
     /// Tells the listener when this node falls behind, and when it has caught up.
     fn tell<C>(&mut self, sessions: &Inner<C>, bound: &Bound) {
         let age = bound.heard.age(bound.now());
@@ -222,16 +324,11 @@ impl Follower {
     }
 }
 
-/// Three polls may fail or be lost within the bound.
-fn interval(bound: &Bound) -> Duration {
-    (bound.limit / 3).min(MAX_INTERVAL)
-}
-
-fn gap(bound: &Bound) -> Duration {
-    (bound.limit / 20).max(MIN_GAP)
-}
-
 const MAX_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a long-lived connection without a bound asks.
 const WITHOUT_BOUND: Duration = Duration::from_secs(60);
 const MIN_GAP: Duration = Duration::from_millis(10);
+/// How much later than a change a push may come.
+const LATEST_PUSH: Duration = Duration::from_secs(1);
+/// How far clocks may be apart: tokens of nodes that have just started are trusted if they are not much further apart.
+const MAX_CLOCK_OFFSET: Duration = Duration::from_secs(10);

@@ -157,6 +157,8 @@ pub trait RefreshStore: Send + Sync + 'static {
     /// Waits until there may be something new in [`changes`](Self::changes), which then is asked at once. It may come late,
     /// for nothing, or never.
     ///
+    /// It is called before `changes`, and polled beside it: what is new since the call counts.
+    ///
     /// Defaults to never.
     fn changed(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()

@@ -1,5 +1,7 @@
 //! What has changed about sessions, for nodes that keep access tokens in use without asking about each.
 
+use std::time::SystemTime;
+
 use super::record::SessionId;
 
 /// A place in a store's feed of changes. What it consists of is up to the store.
@@ -42,4 +44,6 @@ pub struct Page {
     pub has_more: bool,
     /// Where the next page begins.
     pub next: Cursor,
+    /// The time by the store's clock, with which followers compare their own; `None` if it has none of its own.
+    pub now: Option<SystemTime>,
 }

@@ -6,6 +6,8 @@ mod memory;
 pub mod millis;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+mod push;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;

@@ -331,3 +331,43 @@ async fn page_with_a_stale_refresh_cookie_beside_its_own_gets_a_token_with_the_c
     let Ok(response) = bare.get("/me").header("cookie", header).send().await;
     assert_eq!((response.status().as_u16(), text(&response)), (200, "ada none 0".to_owned()));
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn pushes_that_stop_are_told_once_and_changes_are_heard_of_all_the_same() {
+    let (shop, _, _) = followed(bounded).await;
+    let other = Shop::over(&shop, bounded);
+    let is_pushed = || shop.sessions.view().expect("a bound has been set").is_pushed;
+    let come_and_go = async || {
+        let session = other.sign_in(&other.browser()).await;
+        other.sessions.revoke("ada", session.as_str()).await.unwrap();
+        tokio::time::sleep(120 * MILLI).await;
+    };
+    come_and_go().await;
+    assert!(is_pushed());
+    shop.events();
+    shop.store.fall_silent();
+    for _ in 0..20 {
+        let browser = shop.browser();
+        let session = shop.sign_in(&browser).await;
+        assert_eq!(status(&browser).await, 200);
+        other.sessions.revoke("ada", session.as_str()).await.unwrap();
+        until(&browser, StatusCode::UNAUTHORIZED).await;
+        tokio::time::sleep(120 * MILLI).await;
+    }
+    assert!(!is_pushed());
+    let told = shop.events().into_iter().filter(|event| event.starts_with("PushLost")).count();
+    assert_eq!(told, 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn clocks_that_are_apart_are_told_once_each_time() {
+    let (shop, _, _) = followed(bounded).await;
+    let offset = || shop.sessions.view().expect("a bound has been set").clock_offset;
+    let told = || shop.events().iter().filter(|event| event.starts_with("ClockOff")).count();
+    for (apart, is_told) in [(9, false), (-9, false), (11, true), (0, false), (-11, true), (-12, false)] {
+        shop.store.set_clock_apart(apart);
+        tokio::time::sleep(250 * MILLI).await;
+        assert_eq!(offset().as_secs(), u64::from(i32::unsigned_abs(apart)), "{apart}");
+        assert_eq!(told(), usize::from(is_told), "{apart}");
+    }
+}

@@ -4,8 +4,9 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI32, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
@@ -28,6 +29,9 @@ pub(crate) struct TestStore {
 struct State {
     calls: Mutex<Vec<&'static str>>,
     down: AtomicBool,
+    is_quiet: AtomicBool,
+    /// How many seconds the clock of the feed is ahead.
+    apart: AtomicI32,
     failing: Mutex<Option<&'static str>>,
     write_gate: Gate,
     read_gate: Gate,
@@ -70,6 +74,16 @@ impl Gate {
 impl TestStore {
     pub(crate) fn new(clock: &TestClock) -> Self {
         Self { memory: MemoryStore::new().with_clock(clock.clone()), state: Arc::default() }
+    }
+
+    /// Pushes no changes from now on.
+    pub(crate) fn fall_silent(&self) {
+        self.state.is_quiet.store(true, Ordering::Relaxed);
+    }
+
+    /// Sets by how many seconds the clock of the feed is ahead of the nodes'.
+    pub(crate) fn set_clock_apart(&self, seconds: i32) {
+        self.state.apart.store(seconds, Ordering::Relaxed);
     }
 
     pub(crate) fn go_down(&self) {
@@ -173,12 +187,20 @@ impl RefreshStore for TestStore {
 
     async fn changes(&self, cursor: Option<&Cursor>) -> Result<Changes, Down> {
         self.called("changes").await?;
-        let Ok(changes) = self.memory.changes(cursor).await;
+        let Ok(mut changes) = self.memory.changes(cursor).await;
+        if let Changes::Since(page) = &mut changes {
+            let apart = self.state.apart.load(Ordering::Relaxed);
+            let by = Duration::from_secs(apart.unsigned_abs().into());
+            page.now = page.now.map(|now| if apart < 0 { now - by } else { now + by });
+        }
         Ok(changes)
     }
 
     async fn changed(&self) {
         self.memory.changed().await;
+        if self.state.is_quiet.load(Ordering::Relaxed) {
+            std::future::pending().await
+        }
     }
 
     async fn update_announced(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, Down> {

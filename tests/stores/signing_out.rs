@@ -1,6 +1,6 @@
 //! Other uses of the store than rotations: checking, listing and ending sessions.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use http::{Request, Response, StatusCode, request::Parts};
 use tower::{Layer, ServiceExt, service_fn};
@@ -10,6 +10,7 @@ use tower_cookie_jwt::{
 };
 
 use crate::{
+    bounded::{Node, sign_out_on_both},
     kit::{
         forge,
         jar::{cookies_of, headers_of},
@@ -29,6 +30,18 @@ async fn sqlite_ends_sessions_on_all_nodes_at_once() {
     let path = folder.path().join("sessions.sqlite");
     let one = SqliteStore::open(&path).await.expect("it opens");
     ends_sessions_on_all_nodes_at_once(one, SqliteStore::open(&path).await.expect("it opens")).await;
+}
+
+#[tokio::test]
+async fn sign_outs_count_on_the_other_process_that_uses_the_file_within_the_bound() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("sessions.sqlite");
+    let open = async || SqliteStore::open(&path).await.expect("it opens");
+    let nodes = [Node::new(open().await).await, Node::new(open().await).await];
+    let (median, longest) = sign_out_on_both(&nodes).await;
+    assert!(nodes.iter().all(Node::is_pushed), "they see that the file has changed");
+    println!("SQLite: sign-outs heard of after {median:.1?} by the median, {longest:.1?} at most");
+    assert!(median <= Duration::from_millis(100), "{median:?}");
 }
 
 #[tokio::test]

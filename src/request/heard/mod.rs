@@ -46,6 +46,10 @@ pub(crate) struct Heard {
     is_followed: AtomicBool,
     /// Whether there is a feed that is followed.
     has_feed: AtomicBool,
+    /// Whether the store pushes changes.
+    is_pushed: AtomicBool,
+    /// How far its clock is from this node's, in milliseconds.
+    clock_offset: AtomicU64,
     /// Who waits for a session to end or to change, by its fingerprint and a number of their own.
     waiting: Mutex<Waiting>,
 }
@@ -99,6 +103,8 @@ impl Heard {
             asked: AtomicU64::new(0),
             is_followed: AtomicBool::new(false),
             has_feed: AtomicBool::new(false),
+            is_pushed: AtomicBool::new(false),
+            clock_offset: AtomicU64::new(0),
             waiting: Mutex::default(),
         }
     }
@@ -242,6 +248,22 @@ impl Heard {
 
     pub(crate) fn asked(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_pushed(&self, is_pushed: bool) {
+        self.is_pushed.store(is_pushed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_pushed(&self) -> bool {
+        self.is_pushed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_clock_offset(&self, offset: Duration) {
+        self.clock_offset.store(u64::try_from(offset.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn clock_offset(&self) -> Duration {
+        Duration::from_millis(self.clock_offset.load(Ordering::Relaxed))
     }
 
     /// How long ago the last complete poll was sent, by the clock that has moved further.

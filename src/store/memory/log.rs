@@ -42,6 +42,7 @@ impl Log {
             is_gap: from.is_none(),
             has_more: next < self.end(),
             next: Cursor::new(next.to_string()),
+            now: None,
         }
     }
 

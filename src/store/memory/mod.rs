@@ -12,7 +12,7 @@ use std::{
 use self::table::{SLICE, Table};
 use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
-    feed::{Changes, Cursor},
+    feed::{Changes, Cursor, Page},
     millis::ends,
     record::{NewRecord, SessionId, SessionRecord, Stamps},
 };
@@ -159,12 +159,13 @@ impl RefreshStore for MemoryStore {
     }
 
     async fn changes(&self, cursor: Option<&Cursor>) -> Result<Changes, Infallible> {
-        Ok(Changes::Since(self.table().log.after(cursor)))
+        let page = self.table().log.after(cursor);
+        Ok(Changes::Since(Page { now: Some(self.clock.now()), ..page }))
     }
 
-    async fn changed(&self) {
+    fn changed(&self) -> impl Future<Output = ()> + Send {
         let end = self.table().log.end();
-        poll_fn(|cx| {
+        poll_fn(move |cx| {
             let mut table = self.table();
             if table.log.end() != end {
                 return Poll::Ready(());
@@ -172,7 +173,6 @@ impl RefreshStore for MemoryStore {
             table.log.wait(cx.waker());
             Poll::Pending
         })
-        .await;
     }
 
     async fn update_announced(&self, record: &SessionRecord, stamps: Stamps) -> Result<Update, Infallible> {

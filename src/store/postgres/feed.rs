@@ -18,6 +18,7 @@ use crate::{
     keys::crypto::random,
     store::{
         feed::{Changes, Cursor, Page},
+        millis::from_millis,
         record::SessionId,
     },
 };
@@ -48,6 +49,9 @@ impl PostgresStore {
         let mut connection = kept.take().ok_or(sqlx::Error::PoolClosed)?;
         let page = self.page(&mut connection, cursor).await?;
         *kept = Some(connection);
+        if !page.sessions.is_empty() {
+            self.pushes.found();
+        }
         Ok(Changes::Since(page))
     }
 
@@ -86,6 +90,7 @@ impl PostgresStore {
             sessions: sessions.unwrap_or_default(),
             has_more: false,
             next: Cursor::new(format!("{epoch} {now} {snapshot}")),
+            now: from_millis(now),
         })
     }
 

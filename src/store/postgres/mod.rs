@@ -3,6 +3,7 @@ mod at_hand;
 mod connection;
 mod error;
 mod feed;
+mod listen;
 mod marks;
 mod names;
 mod operate;
@@ -32,6 +33,7 @@ use self::{
 use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
     feed::{Changes, Cursor},
+    push::Pushes,
     record::{NewRecord, SessionId, SessionRecord, Stamps},
     sweep::Sweeps,
 };
@@ -94,6 +96,7 @@ pub struct PostgresStore {
     sql: Arc<Statements>,
     feed: FeedConnection,
     marks: Marks,
+    pushes: Pushes,
     sweeps: Sweeps,
     timeout: Duration,
 }
@@ -105,6 +108,7 @@ impl PostgresStore {
             sql: Arc::new(statements),
             feed: FeedConnection::default(),
             marks: Marks::default(),
+            pushes: Pushes::default(),
             sweeps: Sweeps::default(),
             timeout,
         }
@@ -223,18 +227,30 @@ impl RefreshStore for PostgresStore {
         within(self.timeout, self.poll(cursor)).await
     }
 
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        self.next_push()
+    }
+
     async fn update_announced(
         &self,
         record: &SessionRecord,
         stamps: Stamps,
     ) -> Result<Update, PostgresStoreError> {
-        self.update_by(&self.sql.update_announced, record, stamps).await
+        let update = self.update_by(&self.sql.update_announced, record, stamps).await?;
+        if update.is_done() {
+            self.tell();
+        }
+        Ok(update)
     }
 
     async fn remove(&self, id: &SessionId) -> Result<bool, PostgresStoreError> {
         let removed =
             self.rows(Effect::Writes, || sqlx::query(self.sql.delete.clone()).bind(escape(id.as_str())));
-        Ok(!removed.await?.is_empty())
+        let removed = !removed.await?.is_empty();
+        if removed {
+            self.tell();
+        }
+        Ok(removed)
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, PostgresStoreError> {
@@ -257,6 +273,7 @@ impl RefreshStore for PostgresStore {
             };
             let row = self.row(Effect::Writes, batch).await?;
             removed += row.try_get::<i64, _>("gone")?.unsigned_abs();
+            self.tell();
             if row.try_get::<i64, _>("picked")? < BATCH {
                 return Ok(removed);
             }

@@ -54,6 +54,7 @@ impl PostgresStore {
         if let Some(at_hand) = &self.source.at_hand {
             at_hand.close();
         }
+        self.pushes.close().await;
         self.source.pool.close().await;
         self.feed.close().await;
         if let Some(canceller) = &self.source.canceller {

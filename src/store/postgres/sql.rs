@@ -22,6 +22,8 @@ pub(super) struct Statements {
     pub(super) changes: SqlStr,
     pub(super) begin_epoch: SqlStr,
     pub(super) sweep_changes: SqlStr,
+    /// Where nodes listen, in this database.
+    pub(super) channel: Arc<str>,
 }
 
 impl Statements {
@@ -43,6 +45,7 @@ impl Statements {
             changes: safe(since(&changes, &epoch)),
             begin_epoch: safe(format!("INSERT INTO {epoch} (epoch) VALUES ($1) ON CONFLICT DO NOTHING")),
             sweep_changes: safe(sweep_changes(&changes)),
+            channel: format!("{}_changes", names.plain_table()).into(),
         }
     }
 }

@@ -195,7 +195,7 @@ fn manager_config() -> ConnectionManagerConfig {
         .set_response_timeout(Some(RESPONSE_TIMEOUT))
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CLUSTER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Two seconds of waiting on average, and four at most.
@@ -236,6 +236,22 @@ impl Single {
             self.leave(number, error, manager).await;
         }
         answer
+    }
+
+    /// Whether it can be connected to again.
+    pub(super) const fn can_connect(&self) -> bool {
+        !matches!(self.origin, Origin::Application)
+    }
+
+    /// Returns the client of the present server.
+    pub(super) async fn client(&self) -> RedisResult<Client> {
+        match &self.origin {
+            Origin::Address(client) => Ok(client.clone()),
+            Origin::Sentinels(sentinels) => sentinels.master().await,
+            Origin::Application => {
+                Err((ErrorKind::InvalidClientConfig, "the connection is the application's").into())
+            }
+        }
     }
 
     /// Leaves a server that the next call must not go to.
@@ -313,4 +329,5 @@ script!(FETCH, "lua/fetch.lua");
 script!(UNLINK, "lua/unlink.lua");
 script!(ANNOUNCE, "lua/announce.lua");
 script!(CHANGES, "lua/changes.lua");
+script!(LISTEN, "lua/listen.lua");
 script!(PROBE, "lua/probe.lua");

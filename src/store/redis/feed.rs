@@ -23,6 +23,7 @@ use super::{
     connection::{ANNOUNCE, CHANGES, has_slots},
     error::{Corrupt, RedisStoreError},
     keys::parts,
+    time,
 };
 use crate::{
     keys::crypto::random,
@@ -52,12 +53,12 @@ impl RedisStore {
             [number.as_bytes(), expected.as_bytes(), most.as_bytes(), beginning.as_bytes(), history];
         let keys = [self.keys.feed(), self.keys.nowhere().index];
         let keys = if is_cluster { &keys[..1] } else { &keys };
-        let answer: Option<(String, Vec<String>)> =
+        let answer: Option<(String, Vec<String>, (u64, u32))> =
             match self.connection.run(&CHANGES, keys, &arguments).await {
                 Err(error) if has_slots(&error) => None,
                 answer => answer?,
             };
-        let Some((history, entries)) = answer else { return Ok(Changes::Unsupported) };
+        let Some((history, entries, (seconds, micros))) = answer else { return Ok(Changes::Unsupported) };
         // The first one has been heard of, or is where the feed ends now.
         let (Some((first, new)), Some(last)) = (entries.split_first(), entries.last()) else {
             return Err(Corrupt.into());
@@ -68,6 +69,7 @@ impl RedisStore {
             is_gap: !is_continued,
             has_more: new.len() == PAGE,
             next: Cursor::new(format!("{history} {last}")),
+            now: Some(time(seconds, micros)),
         }))
     }
 

@@ -91,10 +91,18 @@ impl Keys {
         [&*self.prefix, "{changes}"].concat()
     }
 
+    /// Returns the key of the stream that wakes followers, in the slot of the feed.
+    pub(super) fn push(&self) -> String {
+        self.feed() + PUSH
+    }
+
     pub(super) fn record(&self, tag: &str, member: &str) -> String {
         [&*self.prefix, "{", tag, "}:", member].concat()
     }
 }
+
+/// What the scripts add to the key of the feed.
+const PUSH: &str = ":push";
 
 /// Splits an id into the tag and the member, or returns `None` if it is not in the format of this store.
 ///

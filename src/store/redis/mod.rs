@@ -3,6 +3,7 @@ mod connection;
 mod error;
 mod feed;
 mod keys;
+mod listen;
 mod options;
 mod record;
 mod sentinel;
@@ -28,6 +29,7 @@ use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
     feed::{Changes, Cursor},
     millis::{MAX_MILLIS, from_millis, whole_millis},
+    push::Pushes,
     record::{NewRecord, SessionId, SessionRecord, Stamps},
 };
 use crate::{
@@ -170,6 +172,7 @@ use crate::{
 pub struct RedisStore {
     connection: Connection,
     keys: Keys,
+    pushes: Pushes,
     timeout: Duration,
 }
 
@@ -243,7 +246,7 @@ impl RedisStore {
     /// Returns a [`ConfigError`] if `prefix` contains braces: Redis Cluster determines the slot of a key from the
     /// text in the first pair of braces.
     pub fn with_key_prefix(self, prefix: &str) -> Result<Self, ConfigError> {
-        Ok(Self { keys: self.keys.with_prefix(prefix)?, ..self })
+        Ok(Self { keys: self.keys.with_prefix(prefix)?, pushes: Pushes::default(), ..self })
     }
 
     /// Sets the time after which a call fails, including its retries.
@@ -269,8 +272,8 @@ impl RedisStore {
         self.within(self.read_at(self.keys.nowhere())).await.map(drop)
     }
 
-    const fn new(keys: Keys, timeout: Duration, connection: Connection) -> Self {
-        Self { connection, keys, timeout }
+    fn new(keys: Keys, timeout: Duration, connection: Connection) -> Self {
+        Self { connection, keys, pushes: Pushes::default(), timeout }
     }
 
     async fn begin(
@@ -416,6 +419,10 @@ impl RefreshStore for RedisStore {
 
     async fn changes(&self, cursor: Option<&Cursor>) -> Result<Changes, RedisStoreError> {
         self.within(self.poll(cursor)).await
+    }
+
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        self.next_push()
     }
 
     async fn update_announced(

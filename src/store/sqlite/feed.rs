@@ -27,6 +27,7 @@ pub(super) async fn page(
             is_gap: true,
             has_more: false,
             next: Cursor::new(last.to_string()),
+            now: None,
         });
     };
     let rows = sqlx::query(CHANGES).bind(from).fetch_all(&mut *reading).await?;
@@ -37,6 +38,8 @@ pub(super) async fn page(
         is_gap: false,
         has_more: next < last,
         next: Cursor::new(next.to_string()),
+        // The file has no clock.
+        now: None,
     })
 }
 

@@ -4,6 +4,7 @@ mod operate;
 mod options;
 mod rows;
 mod schema;
+mod watch;
 
 pub use self::{error::SqliteStoreError, options::SqliteStoreOptions};
 
@@ -26,6 +27,7 @@ use super::{
     contract::{Created, RefreshStore, Snapshot, Update},
     feed::{Changes, Cursor},
     millis::ends,
+    push::Pushes,
     record::{NewRecord, SessionId, SessionRecord, Stamps},
     sweep::Sweeps,
 };
@@ -68,6 +70,7 @@ pub struct SqliteStore {
     /// Whether both are the pool of the application.
     is_one_pool: bool,
     clock: SharedClock,
+    pushes: Pushes,
     sweeps: Sweeps,
 }
 
@@ -115,7 +118,14 @@ impl SqliteStore {
     }
 
     fn new(reader: SqlitePool, writer: SqlitePool) -> Self {
-        Self { reader, writer, is_one_pool: false, clock: SharedClock::default(), sweeps: Sweeps::default() }
+        Self {
+            reader,
+            writer,
+            is_one_pool: false,
+            clock: SharedClock::default(),
+            pushes: Pushes::default(),
+            sweeps: Sweeps::default(),
+        }
     }
 
     async fn write(
@@ -204,6 +214,10 @@ impl RefreshStore for SqliteStore {
     async fn changes(&self, cursor: Option<&Cursor>) -> Result<Changes, SqliteStoreError> {
         let mut connection = self.reader.acquire().await?;
         Ok(Changes::Since(feed::page(&mut connection, cursor).await?))
+    }
+
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        self.next_push()
     }
 
     async fn update_announced(

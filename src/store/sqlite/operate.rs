@@ -49,6 +49,7 @@ impl SqliteStore {
         if self.writer.is_closed() {
             return Ok(());
         }
+        self.pushes.close().await;
         if !self.is_one_pool {
             // Its readers would keep the log from being emptied.
             self.reader.close().await;

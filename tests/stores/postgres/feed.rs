@@ -10,7 +10,7 @@ use super::{open, sign_in};
 use crate::{
     bounded::{Node, none_is_late_under_faults, sign_out_on_both},
     proxy::Proxy,
-    servers::Postgres,
+    servers::{Postgres, wait_until},
 };
 
 async fn page(store: &PostgresStore, cursor: Option<&Cursor>) -> Page {
@@ -134,9 +134,30 @@ async fn role_without_the_privileges_of_the_feed_still_keeps_sessions() {
 async fn sign_outs_count_on_the_other_node_within_the_bound() {
     let server = Postgres::start();
     let nodes = [Node::new(open(&server).await).await, Node::new(open(&server).await).await];
-    let (median, longest) = sign_out_on_both(nodes).await;
+    let (median, longest) = sign_out_on_both(&nodes).await;
+    assert!(nodes.iter().all(Node::is_pushed), "they listen");
     println!("PostgreSQL: sign-outs heard of after {median:.1?} by the median, {longest:.1?} at most");
     assert!(median <= Duration::from_millis(100), "{median:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_listens_again_after_its_connection_was_lost() {
+    let server = Postgres::start();
+    let nodes = [Node::new(open(&server).await).await, Node::new(open(&server).await).await];
+    let listening = || {
+        let pids =
+            "SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
+        server.ask(pids)
+    };
+    wait_until("both to listen", || listening().split(' ').count() == 2);
+    let former = listening();
+    server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'");
+    wait_until("both to listen again", || {
+        let present = listening();
+        present.split(' ').count() == 2 && present.split(' ').all(|pid| !former.contains(pid))
+    });
+    sign_out_on_both(&nodes).await;
+    assert!(nodes.iter().all(Node::is_pushed));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

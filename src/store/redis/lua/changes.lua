@@ -1,5 +1,5 @@
 -- Returns the history of writes that the master goes on with, or `-` if that is not asked for, and the entries of the
--- feed from a number on. If the first one is not the expected one, returns only where the feed ends now, and begins it
+-- feed from a number on, and the time. If the first one is not the expected one, returns only where the feed ends now, and begins it
 -- if there is none. Returns nothing if the user may not ask for the history.
 --
 -- KEYS: feed, and an index if scripts are to write to both: the server tells if they cannot. ARGV: the number, the
@@ -23,11 +23,11 @@ end
 if number ~= '' then
   local entries = redis.call('ZRANGEBYSCORE', feed, number, '+inf', 'LIMIT', 0, most)
   if entries[1] == expected then
-    return {history, entries}
+    return {history, entries, redis.call('TIME')}
   end
 end
 local last = redis.call('ZREVRANGE', feed, 0, 0)
 if #last == 0 then
   last = append(feed, 0, {random})
 end
-return {history, last}
+return {history, last, redis.call('TIME')}

@@ -94,5 +94,7 @@ local function announce(feed, tag, members)
     ids[position] = tag .. member
   end
   append(feed, tonumber(last[2]), ids)
+  -- Wakes those who listen, if there are any. That the user may not, or that the server is too old, does not matter.
+  redis.pcall('XADD', feed .. ':push', 'NOMKSTREAM', 'MAXLEN', 1, '*', 'n', '')
 end
 
