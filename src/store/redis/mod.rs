@@ -93,6 +93,7 @@ use crate::{
 /// * `sessions:{tag}:random`: a string per session, which expires with the session.
 /// * `sessions:{tag}`: a sorted set per subject, containing the random parts of the ids ordered by expiry. It expires
 ///   with the last session; expired members are removed when a session of the subject is written.
+/// * `sessions:{changes}:push`: a stream of one entry without content, once a node listens for changes.
 /// * `sessions:{changes}`: a sorted set of the sessions that have ended or changed, once a node follows them
 ///   ([`Sessions::follow`](crate::Sessions::follow)). It has up to 100,000 entries of about 135 bytes, and expires an
 ///   hour after the last one.
@@ -112,6 +113,7 @@ use crate::{
 /// | `+role` | Sentinel |
 /// | `+info` | finding out whether the server evicts keys; without it, that is not checked |
 /// | `+info` | following changes in a cluster |
+/// | `+xadd +xread` | hearing of changes at once, rather than within a tenth of a second |
 ///
 /// # Setting up the server
 ///
@@ -141,11 +143,12 @@ use crate::{
 ///
 /// # Following changes
 ///
-/// Nodes hear of sessions that have ended or changed ([`Sessions::follow`](crate::Sessions::follow)): each asks the
-/// master up to ten times a second, and then needs no read for a token. If the server loses its last writes, is
+/// Nodes hear of sessions that have ended or changed ([`Sessions::follow`](crate::Sessions::follow)), and then need no
+/// read for a token. Each asks the master up to ten times a second, and over a second connection waits to be told when
+/// to ask, which takes Redis 6.2 or later, and a connection that the store has made itself. If the server loses its last writes, is
 /// restored from a backup, emptied or evicts the feed, nodes notice: each token is then asked about once.
 ///
-/// * **A cluster** keeps the feed on one master. To sign out takes three steps instead of one, and fails while that
+/// * **A cluster** keeps the feed on one master, and is only asked. To sign out takes three steps instead of one, and fails while that
 ///   master is down: the session has then ended, but the other nodes may not hear of it until it is signed out again.
 ///   The user of the server needs `+info`; without it, there is no feed, and with
 ///   [`with_sign_out_within`](crate::session::SessionsBuilder::with_sign_out_within), each token is asked about once

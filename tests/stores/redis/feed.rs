@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio::task::block_in_place;
 use tower_cookie_jwt::store::{Changes, Cursor, Page, SessionId, Stamps, Update};
 
-use super::{gate::Gate, *};
+use super::{gate::Gate, opening::PERMISSIONS, *};
 use crate::{
     bounded::{Node, none_is_late_under_faults, sign_out_on_both},
     proxy::Proxy,
@@ -351,6 +351,21 @@ async fn sign_outs_count_on_the_other_node_within_the_bound() {
     assert!(nodes.iter().all(Node::is_pushed), "they listen");
     println!("Redis: sign-outs heard of after {median:.1?} by the median, {longest:.1?} at most");
     assert!(median <= Duration::from_millis(150), "{median:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_permissions_more_let_a_node_hear_of_changes_at_once() {
+    for (more, is_pushed) in [("", false), (" +xadd +xread", true)] {
+        let redis = Redis::start();
+        let mut admin = admin(&redis.url()).await;
+        run::<()>(&mut admin, &format!("ACL SETUSER shop on >password {PERMISSIONS}{more}")).await;
+        let url = redis.url().replace("//", "//shop:password@");
+        let nodes = [Node::new(open_url(&url).await).await, Node::new(open_url(&url).await).await];
+        let (median, _) = sign_out_on_both(&nodes).await;
+        assert!(median <= Duration::from_millis(150), "{median:?}");
+        assert!(nodes.iter().all(|node| node.is_pushed() == is_pushed), "{more}");
+        assert_eq!(run::<u64>(&mut admin, &format!("EXISTS {FEED}:push")).await, u64::from(is_pushed));
+    }
 }
 
 /// A cluster whose first master has the feed, and a session on another one.

@@ -146,5 +146,5 @@ async fn replica_is_refused_when_the_store_is_opened() {
 }
 
 /// The permissions from the documentation of `RedisStore`.
-const PERMISSIONS: &str = "~sessions:* +evalsha +eval +get +getrange +mget +set +unlink +pexpireat +time \
+pub(super) const PERMISSIONS: &str = "~sessions:* +evalsha +eval +get +getrange +mget +set +unlink +pexpireat +time \
     +zadd +zrange +zrangebyscore +zrem +zrevrange +zscan";
