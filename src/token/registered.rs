@@ -10,6 +10,7 @@ use serde::{
     de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer},
 };
 
+use super::jws::MAX_TOKEN_LEN;
 use crate::clock::END_OF_YEAR_9999;
 
 /// The names that the application's claims must not have, in addition to the name of the XSRF claim.
@@ -34,31 +35,36 @@ pub(super) fn accessor(name: &str) -> &'static str {
 }
 
 /// The registered claims of a token, including those that this crate adds.
+///
+/// What the layers read of each request comes first, to share cache lines.
 #[derive(Clone, Default)]
 #[repr(C)]
 pub(crate) struct Registered {
     pub(crate) expires_at: NumericDate,
     pub(crate) not_before: Option<NumericDate>,
-    pub(crate) issued_at: Option<NumericDate>,
-    pub(crate) authenticated_at: Option<NumericDate>,
-    pub(crate) generation: Option<u32>,
     /// All strings, concatenated.
     texts: Box<str>,
-    issuer: Option<Span>,
-    subject: Option<Span>,
-    audience: Spans,
-    token_id: Option<Span>,
-    session_id: Option<Span>,
-    scope: Option<Span>,
     xsrf_token: Option<Span>,
+    session_id: Option<Span>,
+    pub(crate) generation: Option<u32>,
+    pub(crate) issued_at: Option<NumericDate>,
+    token_id: Option<Span>,
+    subject: Option<Span>,
+    issuer: Option<Span>,
+    scope: Option<Span>,
+    audience: Spans,
+    pub(crate) authenticated_at: Option<NumericDate>,
 }
 
-/// The byte range of a string in `texts`.
+/// The byte range of a string in `texts`: small, so that what is read of a cached token is in few cache lines. A token has
+/// far fewer bytes than these can count.
 #[derive(Clone, Copy)]
 struct Span {
-    start: usize,
-    end: usize,
+    start: u16,
+    end: u16,
 }
+
+const _: () = assert!(MAX_TOKEN_LEN < u16::MAX as usize, "spans count bytes of a token");
 
 /// The strings of `aud`. Most tokens have at most one audience, which needs no allocation.
 #[derive(Clone)]
@@ -102,7 +108,7 @@ impl Registered {
     }
 
     fn text(&self, span: Option<Span>) -> Option<&str> {
-        span.and_then(|Span { start, end }| self.texts.get(start..end))
+        span.and_then(|Span { start, end }| self.texts.get(start.into()..end.into()))
     }
 }
 
@@ -112,9 +118,9 @@ impl Registered {
         let expires_at = parsed.expires_at?;
         let mut texts = String::with_capacity(parsed.text_len());
         let mut keep = |text: Option<Text<'_>>| text.map(|text| append(&mut texts, &text));
-        let (issuer, subject) = (keep(parsed.issuer), keep(parsed.subject));
-        let (token_id, session_id) = (keep(parsed.token_id), keep(parsed.session_id));
-        let xsrf_token = keep(parsed.xsrf_token);
+        let (session_id, xsrf_token) = (keep(parsed.session_id), keep(parsed.xsrf_token));
+        let (token_id, subject) = (keep(parsed.token_id), keep(parsed.subject));
+        let issuer = keep(parsed.issuer);
         let scope = parsed.scope.map(|scope| append_scope(&mut texts, &scope));
         let audience = match parsed.audience {
             Some(Texts::One(name)) => Spans::One(append(&mut texts, &name)),
@@ -144,7 +150,15 @@ impl Registered {
 fn append(texts: &mut String, text: &str) -> Span {
     let start = texts.len();
     texts.push_str(text);
-    Span { start, end: texts.len() }
+    Span::new(start, texts.len())
+}
+
+impl Span {
+    /// What lies too far back, as it cannot, would be read as absent.
+    fn new(start: usize, end: usize) -> Self {
+        let [start, end] = [start, end].map(|place| u16::try_from(place).unwrap_or(u16::MAX));
+        Self { start, end }
+    }
 }
 
 /// Appends scopes as a list that spaces separate. Of an array, each element is one scope, so one that contains a space
@@ -160,7 +174,7 @@ fn append_scope(texts: &mut String, scope: &Texts<'_>) -> Span {
                 }
                 texts.push_str(name);
             }
-            Span { start, end: texts.len() }
+            Span::new(start, texts.len())
         }
     }
 }

@@ -69,8 +69,9 @@ pub(crate) fn token(algorithm: Algorithm, session: usize) -> String {
     jsonwebtoken::encode(&header, &claims(session), &encoding_key(algorithm)).expect("it can be signed")
 }
 
-pub(crate) fn many_tokens() -> Vec<String> {
-    (0..MANY).map(|session| token(Algorithm::HS256, session)).collect()
+/// Returns the tokens of so many sessions.
+pub(crate) fn tokens(count: usize) -> Vec<String> {
+    (0..count).map(|session| token(Algorithm::HS256, session)).collect()
 }
 
 /// Returns the HS256 token with a different signature.

@@ -175,7 +175,7 @@ fn bounded(suite: &mut Suite) -> Vec<(String, Id)> {
 const ENDED: usize = 267_000;
 
 fn many(suite: &mut Suite) -> Vec<(String, Id)> {
-    let get = Requests::with_cookies(fixture::many_tokens());
+    let get = Requests::with_cookies(fixture::tokens(fixture::MANY));
     let post = get.clone().post();
     let base = suite.base(drive(inner(), get.clone(), OK));
     let base_post = suite.base(drive(inner(), post.clone(), OK));

@@ -25,6 +25,8 @@ pub(crate) struct Id(usize);
 #[derive(Default)]
 pub(crate) struct Suite {
     candidates: Vec<Candidate>,
+    /// How often each candidate is called first, however long it takes.
+    warm_up: u128,
 }
 
 struct Candidate {
@@ -46,6 +48,11 @@ struct Row {
 }
 
 impl Suite {
+    /// Creates a suite whose candidates are called at least so often before they are measured.
+    pub(crate) fn warmed_up_by(calls: u128) -> Self {
+        Self { warm_up: calls, ..Self::default() }
+    }
+
     /// Adds a baseline, such as a request to the bare inner service, whose cost is subtracted from that of
     /// candidates.
     pub(crate) fn base<T>(&mut self, call: impl FnMut() -> T + 'static) -> Id {
@@ -59,7 +66,9 @@ impl Suite {
 
     /// Measures all candidates, interleaved.
     pub(crate) fn run(mut self) -> Outcome {
-        let counts: Vec<f64> = self.candidates.iter_mut().map(Candidate::prepare).collect();
+        let warm_up = self.warm_up;
+        let prepared = self.candidates.iter_mut().map(|candidate| candidate.prepare(warm_up));
+        let counts: Vec<f64> = prepared.collect();
         let mut times = vec![Vec::with_capacity(ROUNDS); counts.len()];
         for round in 0..ROUNDS {
             // Each round begins with a different candidate, which varies what runs before each of them.
@@ -95,11 +104,11 @@ impl Suite {
 
 impl Candidate {
     /// Warms up, determines how many calls fill a slice, and returns the allocations per call.
-    fn prepare(&mut self) -> f64 {
+    fn prepare(&mut self, least: u128) -> f64 {
         let began = now();
         let mut calls = 0;
         let mut took = Duration::ZERO;
-        while took < WARM_UP || (calls < WARM_UP_CALLS && took < WARM_UP_LIMIT) {
+        while took < WARM_UP || calls < least || (calls < WARM_UP_CALLS && took < WARM_UP_LIMIT) {
             (self.run)(16);
             calls += 16;
             took = now() - began;

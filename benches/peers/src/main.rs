@@ -16,6 +16,7 @@ mod loopback;
 mod others;
 mod ours;
 mod table;
+mod users;
 mod verdict;
 
 fn main() {
@@ -23,6 +24,7 @@ fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match *arguments {
         ["hot-path"] => hot_path::print(),
+        ["users"] => users::print(),
         ["growth", ref parts @ ..] => growth::print(parts),
         ["size"] => future_size::print(),
         ["instructions", kind, count] => instructions::send(kind, count.parse().expect("a number")),
@@ -30,7 +32,7 @@ fn main() {
         ["header", name] => println!("{}", loopback::header(name)),
         _ => {
             eprintln!(
-                "usage: peers hot-path | growth [PART…] | size | instructions cookie|post|header COUNT \
+                "usage: peers hot-path | users | growth [PART…] | size | instructions cookie|post|header COUNT \
                  | serve bare|hand|ours | header cookie|xsrf"
             );
             std::process::exit(2);

@@ -31,6 +31,8 @@ pub(crate) enum Cache {
     On,
     /// A cache so small that each of many tokens is evicted before it is used again.
     Full,
+    /// As large as an application sets it that has many users at a time.
+    Large,
 }
 
 impl Cache {
@@ -40,13 +42,14 @@ impl Cache {
             Self::Off => Some(0),
             Self::On => None,
             Self::Full => Some(128 * 1024),
+            Self::Large => Some(512 << 20),
         }
     }
 
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Off => "uncached token",
-            Self::On => "cached token",
+            Self::On | Self::Large => "cached token",
             Self::Full => "uncached token, full cache",
         }
     }
@@ -123,8 +126,12 @@ pub(crate) fn following(ended: usize) -> (Sessions<User>, String) {
 
 /// Returns sessions whose store contains the sessions of all tokens, as after that many sign-ins.
 pub(crate) fn sessions(cache: Cache) -> Sessions<User> {
+    sessions_of(cache, MANY)
+}
+
+pub(crate) fn sessions_of(cache: Cache, users: usize) -> Sessions<User> {
     let store = MemoryStore::new();
-    for session in 0..MANY {
+    for session in 0..users {
         let mut record = NewRecord::new(SessionId::new(session_id(session)), SUBJECT, [7; 32]);
         record.scope = SCOPE.into();
         record.claims = r#"{"roles":["customer","editor","billing","beta-testers"]}"#.into();
