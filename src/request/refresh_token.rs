@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderMap;
-use zeroize::ZeroizeOnDrop;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::cookies::cookie_values;
 use crate::{
@@ -27,6 +27,15 @@ impl SessionSecret {
 
     pub(crate) fn hash(&self) -> [u8; 32] {
         sha256(&self.0)
+    }
+
+    /// Returns the hash of the secret and the thumbprint of the key to which the session is bound: SHA-256 of both, one
+    /// after the other. Both have a fixed length, so no other pair has the same input.
+    pub(crate) fn hash_with(&self, thumbprint: &[u8; 32]) -> [u8; 32] {
+        let mut input = Zeroizing::new([0; 48]);
+        input[..16].copy_from_slice(&self.0);
+        input[16..].copy_from_slice(thumbprint);
+        sha256(&*input)
     }
 }
 

@@ -50,6 +50,8 @@ mod carried;
 mod claims;
 mod confirmation;
 mod confirmer;
+#[cfg_attr(not(test), expect(dead_code, reason = "the service follows"))]
+pub(crate) mod device;
 mod error;
 mod events;
 mod exchange;

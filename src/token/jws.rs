@@ -16,15 +16,15 @@ use crate::keys::Algorithm;
 pub const MAX_TOKEN_LEN: usize = 8 * 1024;
 
 /// The parts of a compact JWS (RFC 7515 §7.1), still base64url-encoded.
-pub(super) struct Encoded<'t> {
-    pub(super) header: &'t [u8],
-    pub(super) payload: &'t [u8],
-    pub(super) signature: &'t [u8],
+pub(crate) struct Encoded<'t> {
+    pub(crate) header: &'t [u8],
+    pub(crate) payload: &'t [u8],
+    pub(crate) signature: &'t [u8],
     /// The signing input: header and payload, separated by a dot.
-    pub(super) message: &'t [u8],
+    pub(crate) message: &'t [u8],
 }
 
-pub(super) fn split(token: &[u8]) -> Option<Encoded<'_>> {
+pub(crate) fn split(token: &[u8]) -> Option<Encoded<'_>> {
     let first = memchr(b'.', token)?;
     let last = memrchr(b'.', token)?;
     let payload = token.get(first + 1..last)?;
@@ -34,7 +34,7 @@ pub(super) fn split(token: &[u8]) -> Option<Encoded<'_>> {
     Some(Encoded { header: &token[..first], payload, signature: &token[last + 1..], message: &token[..last] })
 }
 
-pub(super) fn decode(part: &[u8]) -> Result<Vec<u8>, TokenErrorKind> {
+pub(crate) fn decode(part: &[u8]) -> Result<Vec<u8>, TokenErrorKind> {
     // Faster than `Engine::decode`, which asks the allocator for zeroed memory.
     let mut decoded = Vec::with_capacity(decoded_len_estimate(part.len()));
     // Strict: no padding, no trailing bits, no whitespace (RFC 7515 §2).
@@ -144,7 +144,7 @@ pub(super) fn is_object(json: &[u8]) -> bool {
 }
 
 /// Compares `typ` values as media types: case-insensitively and with `application/` optional (RFC 7515 §4.1.9).
-pub(super) fn same_media_type(one: &str, other: &str) -> bool {
+pub(crate) fn same_media_type(one: &str, other: &str) -> bool {
     const PREFIX: &str = "application/";
     fn strip(name: &str) -> &str {
         match name.get(..PREFIX.len()) {

@@ -66,6 +66,7 @@ pub(crate) use self::{
     claims::ErasedClaims,
     claims_hash::{has_hash, is_minted_from, new_token_id, token_id_of},
     issuer::{ACCESS_TYPE, Expiry, check_readable, largest_claim, to_object},
+    jws::{decode, same_media_type, split},
     policy::{DEFAULT_LEEWAY, VerifierId, XSRF_CLAIM},
     registered::Registered,
 };
