@@ -10,5 +10,5 @@ pub(crate) use self::policy::DEFAULT_XSRF_NAME;
 pub use self::{policy::CookiePolicy, set_cookie::SameSite};
 pub(crate) use self::{
     policy::{Cookies, DEFAULT_ACCESS_NAME},
-    set_cookie::{Prefix, append, append_missing, check_name, keep_from_storing},
+    set_cookie::{CookieSpec, Prefix, append, append_missing, check_name, keep_from_storing},
 };

@@ -86,6 +86,15 @@ impl CookieSpec {
         self.header("", 0)
     }
 
+    /// Returns the attributes with which the cookie is set, except for its age, as they are in `Set-Cookie`.
+    pub(crate) fn attributes(&self) -> String {
+        let header = self.clear();
+        let line = header.to_str().unwrap_or_default();
+        let attributes: Vec<_> =
+            line.split("; ").skip(1).filter(|attribute| !attribute.starts_with("Max-Age=")).collect();
+        attributes.join("; ")
+    }
+
     fn header(&self, value: &str, max_age: u64) -> HeaderValue {
         let mut cookie = Cookie::build((&*self.name, value))
             .path(&*self.path)

@@ -12,9 +12,11 @@
 
 mod extension;
 mod headers;
+mod instructions;
 mod json;
 mod key;
 mod proof;
 mod public_key;
 #[cfg(test)]
 mod tests;
+mod tickets;

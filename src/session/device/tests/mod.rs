@@ -8,8 +8,10 @@ use crate::keys::{Algorithm, Key, KeyRing};
 
 mod forged;
 mod headers;
+mod instructions;
 mod key;
 mod proof;
+mod tickets;
 
 /// A whole second.
 fn now() -> SystemTime {
