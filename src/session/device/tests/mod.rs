@@ -1,11 +1,23 @@
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 
-use super::public_key::PublicKey;
-use crate::keys::{Algorithm, Key, KeyRing};
+use super::{
+    public_key::PublicKey,
+    tickets::{Rules, Tickets},
+};
+use crate::{
+    clock::{Clock, SharedClock},
+    keys::{Algorithm, Key, KeyRing},
+    store::SessionId,
+    token::DEFAULT_LEEWAY,
+};
 
+mod flow;
 mod forged;
 mod headers;
 mod instructions;
@@ -76,4 +88,44 @@ impl Device {
 
 fn members(jwk: &Value) -> Map<String, Value> {
     jwk.as_object().expect("an object").clone()
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[derive(Clone)]
+struct Hands(Arc<Mutex<SystemTime>>);
+
+impl Hands {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(now())))
+    }
+
+    fn set(&self, time: SystemTime) {
+        *self.0.lock().expect("no thread has panicked") = time;
+    }
+}
+
+impl Clock for Hands {
+    fn now(&self) -> SystemTime {
+        *self.0.lock().expect("no thread has panicked")
+    }
+}
+
+fn tickets_with(keys: &KeyRing, clock: &Hands, leeway: Duration, audience: Option<&str>) -> Tickets {
+    let clock = SharedClock::new(clock.clone());
+    Tickets::new(keys, Rules { issuer: Some("https://shop.example"), audience, leeway, clock })
+        .expect("tickets")
+}
+
+fn tickets(keys: &KeyRing, clock: &Hands) -> Tickets {
+    tickets_with(keys, clock, DEFAULT_LEEWAY, Some("shop"))
+}
+
+fn ring() -> KeyRing {
+    KeyRing::new(Key::generate(Algorithm::HS256).expect("a key").with_id("1")).expect("a ring")
+}
+
+fn id() -> SessionId {
+    "session".into()
 }

@@ -1,64 +1,16 @@
-use std::{
-    sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 use super::{
-    super::{
-        proof::{Algorithms, refresh, registration},
-        tickets::{DEFAULT_CHALLENGE_LIFETIME, Rules, TicketError, Tickets},
-    },
-    Device, now,
+    super::tickets::{DEFAULT_CHALLENGE_LIFETIME, TicketError, Tickets},
+    DAY, Device, Hands, SECOND, id, now, ring, text, tickets, tickets_with,
 };
 use crate::{
-    clock::{Clock, SharedClock},
     keys::{Algorithm, Key, KeyRing},
-    store::SessionId,
     token::{DEFAULT_LEEWAY, Issuer, NewToken},
 };
-
-const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-#[derive(Clone)]
-struct Hands(Arc<Mutex<SystemTime>>);
-
-impl Hands {
-    fn new() -> Self {
-        Self(Arc::new(Mutex::new(now())))
-    }
-
-    fn set(&self, time: SystemTime) {
-        *self.0.lock().expect("no thread has panicked") = time;
-    }
-}
-
-impl Clock for Hands {
-    fn now(&self) -> SystemTime {
-        *self.0.lock().expect("no thread has panicked")
-    }
-}
-
-fn tickets_with(keys: &KeyRing, clock: &Hands, leeway: Duration, audience: Option<&str>) -> Tickets {
-    let clock = SharedClock::new(clock.clone());
-    Tickets::new(keys, Rules { issuer: Some("https://shop.example"), audience, leeway, clock })
-        .expect("tickets")
-}
-
-fn tickets(keys: &KeyRing, clock: &Hands) -> Tickets {
-    tickets_with(keys, clock, DEFAULT_LEEWAY, Some("shop"))
-}
-
-fn ring() -> KeyRing {
-    KeyRing::new(Key::generate(Algorithm::HS256).expect("a key").with_id("1")).expect("a ring")
-}
-
-fn id() -> SessionId {
-    "session".into()
-}
 
 /// The header and the payload of a token.
 fn content(token: &str) -> [Value; 2] {
@@ -208,29 +160,32 @@ fn tickets_of_others_and_edited_ones_are_refused() {
             assert!(refused(&changed), "{changed}");
         }
     }
+    let [_, payload, _] = good.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
+    for header in
+        [r#"{"alg":"none","typ":"dbsc-session+jwt"}"#, r#"{"alg":"HS256","typ":"dbsc-session+jwt"}"#]
+    {
+        assert!(refused(&format!("{}.{payload}.", text(header))), "unsigned");
+    }
+}
+
+#[test]
+fn tickets_of_a_removed_key_are_refused() {
+    let (clock, keys, device) = (Hands::new(), ring(), Device::es256());
+    let tickets = tickets(&keys, &clock);
+    let identifier = tickets.identifier(&id(), &device.public(), now() + DAY).expect("it is issued");
+    let first = tickets.registration_challenge(&id(), now() + DAY).expect("it is issued");
+    let next = tickets.refresh_challenge(&id(), &[7; 32], 0, 120 * SECOND).expect("it is issued");
+    let outcomes = || {
+        [
+            tickets.read_identifier(&identifier).err(),
+            tickets.read_registration(&first).err(),
+            tickets.read_refresh(&next).err(),
+        ]
+    };
     let old = keys.keys().active().expect("it signs").clone();
     let new = Key::generate(Algorithm::HS256).expect("a key").with_id("2");
     keys.replace(KeyRing::new(new.clone()).and_then(|ring| ring.with_accepted(old)).expect("a ring"));
-    assert!(!refused(&good), "a retired key is still accepted");
+    assert_eq!(outcomes(), [None; 3], "a retired key is still accepted");
     keys.replace(KeyRing::new(new).expect("a ring"));
-    assert!(refused(&good), "a removed key is not");
-}
-
-/// The flow of DBSC §3.2, without a store.
-#[test]
-fn a_device_registers_and_proves() {
-    let (clock, device) = (Hands::new(), Device::es256());
-    let tickets = tickets(&ring(), &clock);
-    let offered = tickets.registration_challenge(&id(), now() + DAY).expect("it is issued");
-    let read = registration(&device.registration(&offered), Algorithms::Es256).expect("it is good");
-    let session = tickets.read_registration(&read.challenge).expect("it is good");
-    let identifier =
-        tickets.identifier(&session.session, &read.key, session.absolute_expires_at).expect("issued");
-
-    let identified = tickets.read_identifier(&identifier).expect("it is good");
-    let thumbprint = identified.key.thumbprint();
-    let asked =
-        tickets.refresh_challenge(&identified.session, &thumbprint, 0, 120 * SECOND).expect("it is issued");
-    let answered = refresh(&device.proof(&asked), &identified.key).expect("it is good");
-    assert!(tickets.read_refresh(&answered).expect("it is good").is_for(&id(), &thumbprint, 0));
+    assert_eq!(outcomes(), [Some(TicketError::Refused); 3], "a removed key is not");
 }
