@@ -17,6 +17,7 @@ use crate::{
     token::DEFAULT_LEEWAY,
 };
 
+mod captured;
 mod flow;
 mod forged;
 mod headers;
