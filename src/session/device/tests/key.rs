@@ -36,10 +36,19 @@ fn published() -> Value {
 }
 
 #[test]
-fn a_thumbprint_is_that_of_the_standard() {
+fn thumbprints_are_those_of_the_standards() {
     let key = PublicKey::from_jwk(&members(&published())).expect("it is usable");
     assert_eq!(text(key.thumbprint()), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
     assert_eq!(key.algorithm(), Algorithm::RS256);
+    // RFC 9449 §6.1.
+    let jwk = json!({
+        "kty": "EC",
+        "crv": "P-256",
+        "x": "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",
+        "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA",
+    });
+    let key = PublicKey::from_jwk(&members(&jwk)).expect("it is usable");
+    assert_eq!(text(key.thumbprint()), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
 }
 
 #[test]

@@ -198,10 +198,14 @@ fn a_coordinate_with_zeros_in_front_has_32_bytes_all_the_same() {
     };
     let device = std::iter::repeat_with(Device::es256).find(begins_with_zero).expect("one in 256");
     assert!(registration(&device.registration("c"), BOTH).is_ok());
+    let [x, y] = ["x", "y"]
+        .map(|name| URL_SAFE_NO_PAD.decode(device.jwk[name].as_str().expect("text")).expect("base64url"));
     let mut header = with_jwk(&device);
-    let x = URL_SAFE_NO_PAD.decode(device.jwk["x"].as_str().expect("text")).expect("base64url");
-    header["jwk"]["x"] = text(&x[1..]).into();
-    assert_eq!(refused(&signed(&device, &header, &json!({ "jti": "c" }))), ProofError::UnusableKey);
+    for other_y in [y.clone(), [&[0], &*y].concat()] {
+        header["jwk"]["x"] = text(&x[1..]).into();
+        header["jwk"]["y"] = text(other_y).into();
+        assert_eq!(refused(&signed(&device, &header, &json!({ "jti": "c" }))), ProofError::UnusableKey);
+    }
 }
 
 /// `registration_crit_or_duplicates`
