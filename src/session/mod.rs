@@ -44,6 +44,8 @@
 //! See [`Sessions`] for an example.
 
 mod answers;
+#[expect(dead_code, reason = "the service follows")]
+mod binding;
 mod builder;
 #[cfg(any(feature = "jwks-remote", feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod carried;

@@ -184,7 +184,7 @@ fn unconfirmed_in_a_row(record: &SessionRecord) -> u32 {
     record.generation.saturating_sub(record.seen.unwrap_or_default().max(record.parent))
 }
 
-fn is_past(since: SystemTime, period: Duration, now: SystemTime) -> bool {
+pub(super) fn is_past(since: SystemTime, period: Duration, now: SystemTime) -> bool {
     now.duration_since(since).is_ok_and(|past| past >= period)
 }
 
