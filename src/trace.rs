@@ -71,6 +71,13 @@ mod enabled {
         );
     }
 
+    pub(crate) fn binding_lost() {
+        tracing::error!(
+            target: CRATE,
+            "the store has not kept the extension of a session that was bound to a device: the session has ended"
+        );
+    }
+
     pub(crate) fn answered_too_late() {
         tracing::warn!(
             target: CRATE,
@@ -190,6 +197,7 @@ mod enabled {
     pub(crate) const fn feed_failed(_: &(dyn Error + 'static)) {}
 
     pub(crate) const fn answered_too_late() {}
+    pub(crate) const fn binding_lost() {}
     #[cfg(feature = "jwks-remote")]
     pub(crate) fn key_set_failed(_: &dyn Display) {}
     #[cfg(feature = "jwks-remote")]

@@ -51,7 +51,7 @@ use serde_json::{Value, json};
 use crate::{
     reject::{ProblemJson, Refusal, Reject, refuse_in_handler},
     request::{AuthState, NoClaims},
-    session::{SessionError, SignedIn, SignedOut, UpdatedClaims},
+    session::{DeviceOffer, SessionError, SignedIn, SignedOut, UpdatedClaims},
     token::{Claims, TokenError, TokenErrorKind},
 };
 
@@ -247,6 +247,15 @@ impl IntoResponseParts for UpdatedClaims {
 /// Keeps caches from storing the response. A part behind this one that sets `Cache-Control` permits it again, unless a
 /// layer of this crate is outside the route.
 impl IntoResponseParts for SignedOut {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {
+        self.append_to(response.headers_mut());
+        Ok(response)
+    }
+}
+
+impl IntoResponseParts for DeviceOffer {
     type Error = Infallible;
 
     fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {

@@ -60,7 +60,7 @@ impl<T> RequestClaims for Request<T> {
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let code = match refusal.status() {
-            StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+            StatusCode::UNAUTHORIZED | StatusCode::TEMPORARY_REDIRECT => Code::Unauthenticated,
             StatusCode::FORBIDDEN => Code::PermissionDenied,
             _ => Code::Unavailable,
         };

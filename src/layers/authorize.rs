@@ -52,16 +52,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{Extensions, Request, Response};
+use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::future::ResponseFuture;
 use crate::{
     clock::{Clock, SharedClock, since_epoch},
-    reject::{DefaultReject, Refusal, Reject},
+    reject::{DefaultReject, ProveAgain, Refusal, Reject},
     request::{AuthState, is_preflight},
-    token::{Claims, InsufficientScope, InvalidScope, Scopes, StaleSignIn, TokenError, TokenErrorKind},
+    token::{
+        Claims, InsufficientScope, InvalidScope, Scopes, Source, StaleSignIn, TokenError, TokenErrorKind,
+    },
 };
 
 /// Layer that refuses requests of signed-in users who lack a scope, a role or a recent sign-in.
@@ -97,6 +99,8 @@ enum Demand<C> {
     Scope(Scopes),
     Predicate(Arc<Predicate<C>>),
     RecentSignIn(Duration),
+    DeviceBound,
+    RecentProof(Duration),
 }
 
 type Predicate<C> = dyn Fn(&Claims<C>) -> bool + Send + Sync;
@@ -123,6 +127,25 @@ impl<C> RequireLayer<C> {
     /// most `max_age` ago.
     pub fn recent_sign_in(max_age: Duration) -> Self {
         Self::with(Demand::RecentSignIn(max_age))
+    }
+
+    /// Creates a layer that refuses requests with 403 `device_binding_required` unless their session is bound to a device,
+    /// and their access token was issued by a proof.
+    ///
+    /// It says that the holder of a key that was registered right after the sign-in has renewed the token, not that the
+    /// device can be trusted. Requires
+    /// [`with_device_binding`](crate::session::SessionsBuilder::with_device_binding).
+    pub fn device_bound() -> Self {
+        Self::with(Demand::DeviceBound)
+    }
+
+    /// Creates a layer that also demands that the device proved itself at most `max_age` ago.
+    ///
+    /// Otherwise the request is answered with 307 to itself, which clears the access cookie: the browser proves itself, and
+    /// sends the request again, with its body. Browsers prove themselves six times in nine minutes at most, so a short age
+    /// is for rare requests.
+    pub fn recent_device_proof(max_age: Duration) -> Self {
+        Self::with(Demand::RecentProof(max_age))
     }
 
     fn with(demand: Demand<C>) -> Self {
@@ -153,6 +176,18 @@ impl<C, R> RequireLayer<C, R> {
         self
     }
 
+    /// Also requires a session that is bound to a device; see [`device_bound`](RequireLayer::device_bound).
+    pub fn and_device_bound(mut self) -> Self {
+        self.demands.list.push(Demand::DeviceBound);
+        self
+    }
+
+    /// Also requires a recent proof of the device; see [`recent_device_proof`](RequireLayer::recent_device_proof).
+    pub fn and_recent_device_proof(mut self, max_age: Duration) -> Self {
+        self.demands.list.push(Demand::RecentProof(max_age));
+        self
+    }
+
     /// Uses `clock` as the source of time.
     ///
     /// Defaults to the operating system's clock.
@@ -170,24 +205,37 @@ impl<C, R> RequireLayer<C, R> {
 }
 
 impl<C> Demands<C> {
-    fn check(&self, claims: &Claims<C>) -> Result<(), Refusal> {
-        self.list.iter().try_for_each(|demand| demand.check(claims, self.clock.now()))
+    fn check<B>(&self, claims: &Claims<C>, request: &Request<B>) -> Result<(), Refusal> {
+        self.list.iter().try_for_each(|demand| demand.check(claims, request, self.clock.now()))
     }
 }
 
 impl<C> Demand<C> {
-    fn check(&self, claims: &Claims<C>, now: SystemTime) -> Result<(), Refusal> {
+    fn check<B>(&self, claims: &Claims<C>, request: &Request<B>, now: SystemTime) -> Result<(), Refusal> {
+        let is_recent = |time: SystemTime, max_age: Duration| {
+            since_epoch(now).saturating_sub(since_epoch(time)) <= max_age
+        };
         match self {
             Self::Scope(scopes) if scopes.iter().all(|scope| claims.has_scope(scope)) => Ok(()),
             Self::Scope(scopes) => Err(InsufficientScope::of(scopes.as_str()).into()),
             Self::Predicate(predicate) if predicate(claims) => Ok(()),
             Self::Predicate(_) => Err(Refusal::AccessDenied),
             Self::RecentSignIn(max_age) => {
-                let recent = claims.authenticated_at().is_some_and(|signed_in| {
-                    since_epoch(now).saturating_sub(since_epoch(signed_in)) <= *max_age
-                });
+                let recent = claims.authenticated_at().is_some_and(|time| is_recent(time, *max_age));
                 if recent { Ok(()) } else { Err(StaleSignIn::new(*max_age).into()) }
             }
+            Self::DeviceBound if claims.proof_time().is_some() => Ok(()),
+            Self::DeviceBound => Err(Refusal::DeviceBinding),
+            Self::RecentProof(max_age) => match claims.proof_time() {
+                Some(time) if is_recent(time, *max_age) => Ok(()),
+                Some(_) if claims.source() == Source::Cookie => {
+                    let clear =
+                        AuthState::clear_access(request.extensions()).ok_or(Refusal::DeviceBinding)?;
+                    Err(Refusal::ProveAgain(ProveAgain::at(request.uri(), clear.clone())))
+                }
+                // Nobody holds a request in a header back for a proof.
+                Some(_) | None => Err(Refusal::DeviceBinding),
+            },
         }
     }
 }
@@ -206,6 +254,8 @@ impl<C> Clone for Demand<C> {
             Self::Scope(scopes) => Self::Scope(scopes.clone()),
             Self::Predicate(predicate) => Self::Predicate(predicate.clone()),
             Self::RecentSignIn(max_age) => Self::RecentSignIn(*max_age),
+            Self::DeviceBound => Self::DeviceBound,
+            Self::RecentProof(max_age) => Self::RecentProof(*max_age),
         }
     }
 }
@@ -252,17 +302,18 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let verdict = if is_preflight(&request) { Ok(()) } else { self.check(request.extensions()) };
+        let verdict = if is_preflight(&request) { Ok(()) } else { self.check(&request) };
         ResponseFuture::forward_or_refuse(verdict, &mut self.inner, &self.reject, request)
     }
 }
 
 impl<S, C: Send + Sync + 'static, R> Require<S, C, R> {
-    fn check(&self, extensions: &Extensions) -> Result<(), Refusal> {
+    fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        let extensions = request.extensions();
         // Called only to log a missing layer: claims that are present are evaluated either way.
         let _ = AuthState::enforced(extensions, "a RequireLayer");
         match extensions.get::<Claims<C>>() {
-            Some(claims) => self.demands.check(claims),
+            Some(claims) => self.demands.check(claims, request),
             None => {
                 let reason = TokenError::from_extensions(extensions).cloned();
                 Err(Refusal::Token(reason.unwrap_or(TokenErrorKind::Missing.into())))

@@ -4,6 +4,7 @@ pub mod authenticate;
 pub mod authorize;
 pub mod bearer;
 mod body;
+pub mod device;
 mod exempt;
 mod future;
 pub mod jwks;

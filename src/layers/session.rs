@@ -7,6 +7,7 @@ use tower_layer::Layer;
 
 use super::{
     authenticate::{CookieJwt, CookieJwtLayer, Presence},
+    device::DeviceService,
     exempt::Exempt,
     refresh::{Refresh, RefreshLayer, RefreshService},
     xsrf::{Xsrf, XsrfLayer},
@@ -86,6 +87,14 @@ impl<C> Sessions<C> {
     /// Returns the service that exchanges refresh cookies, for clients that refresh explicitly.
     pub fn refresh_service(&self) -> RefreshService<C> {
         RefreshService::new(self.clone())
+    }
+
+    /// Returns the service with which browsers bind sessions to their device, for the path of
+    /// [`DeviceBinding::at`](crate::session::DeviceBinding::at), outside of the layers.
+    ///
+    /// Without [`with_device_binding`](crate::session::SessionsBuilder::with_device_binding), it answers 400.
+    pub fn device_service(&self) -> DeviceService<C> {
+        DeviceService::new(self.clone())
     }
 }
 

@@ -83,6 +83,10 @@ fn help<'a>(refusal: &Refusal, request: &Parts, state: Option<&'a AuthState>) ->
         .into(),
         Refusal::Scope(_) => "grant the scope, with `SignIn::with_scope` or at the issuer".into(),
         Refusal::AccessDenied => "the predicate of a `RequireLayer` has refused the claims".into(),
+        Refusal::DeviceBinding => {
+            "the session is not bound to a device: the browser has no support, or did not answer the offer at sign-in".into()
+        }
+        Refusal::ProveAgain(_) => "the browser proves itself, and sends the request again by itself".into(),
         Refusal::StepUp(_) => "have the user sign in again, and return to this request afterwards".into(),
         Refusal::Unavailable => "an event before this one says what is unavailable; the client may try again".into(),
     }
@@ -127,6 +131,11 @@ fn token_help<'a>(kind: TokenErrorKind, headers: &HeaderMap, cookie: Option<&'a 
                 .into()
         }
         TokenErrorKind::KeysUnavailable => "the issuer's keys have not been fetched; the log says why".into(),
+        TokenErrorKind::ProofRequired => {
+            "the browser renews a bound session by a proof: is `sessions.device_service()` mounted at the path of \
+             `DeviceBinding::at`, and does a proxy pass its statuses and headers on? Otherwise the cookies have been copied"
+                .into()
+        }
         TokenErrorKind::Revoked => "the session has ended: the user signs in again".into(),
         TokenErrorKind::Malformed | TokenErrorKind::TooLarge => {
             "it is not a token that this crate reads; an opaque token must be exchanged for a JWT".into()

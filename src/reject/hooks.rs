@@ -134,7 +134,7 @@ pub struct GrpcStatus;
 impl<B: Default> Reject<B> for GrpcStatus {
     fn reject(&self, refusal: &Refusal, _: &Parts) -> Response<B> {
         let (code, message) = match refusal.status() {
-            StatusCode::UNAUTHORIZED => ("16", refusal.code()),
+            StatusCode::UNAUTHORIZED | StatusCode::TEMPORARY_REDIRECT => ("16", refusal.code()),
             StatusCode::FORBIDDEN => ("7", refusal.code()),
             _ => ("14", refusal.code()),
         };

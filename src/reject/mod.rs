@@ -46,7 +46,7 @@ mod shared;
 pub use self::{
     hooks::{GrpcStatus, ProblemJson, Reject, RejectFn, reject_fn},
     login::RedirectToLogin,
-    refusal::Refusal,
+    refusal::{ProveAgain, Refusal},
     shared::{DefaultReject, SharedReject},
 };
 pub use super::request::{OriginError, OriginErrorKind};

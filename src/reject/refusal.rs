@@ -1,11 +1,12 @@
 use std::{error::Error as StdError, fmt, time::Duration};
 
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{RETRY_AFTER, WWW_AUTHENTICATE},
+    HeaderMap, HeaderValue, StatusCode, Uri,
+    header::{LOCATION, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
 use crate::{
+    cookies,
     request::OriginError,
     token::{InsufficientScope, Scopes, StaleSignIn, TokenError, TokenErrorKind, XsrfError, XsrfErrorKind},
 };
@@ -39,6 +40,11 @@ pub enum Refusal {
     AccessDenied,
     /// The token is valid, but the user must sign in again because the sign-in is too old; answered with 401.
     StepUp(StaleSignIn),
+    /// The route demands a session that is bound to a device, and this one is not; answered with 403.
+    DeviceBinding,
+    /// The device must prove itself anew before this request; answered with 307 to the same URL, which clears the access
+    /// cookie.
+    ProveAgain(ProveAgain),
     /// The session store, the claims source or the issuer's key set cannot be reached; answered with 503.
     Unavailable,
 }
@@ -48,7 +54,10 @@ impl Refusal {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Token(_) | Self::StepUp(_) => StatusCode::UNAUTHORIZED,
-            Self::Xsrf(_) | Self::Origin(_) | Self::Scope(_) | Self::AccessDenied => StatusCode::FORBIDDEN,
+            Self::Xsrf(_) | Self::Origin(_) | Self::Scope(_) | Self::AccessDenied | Self::DeviceBinding => {
+                StatusCode::FORBIDDEN
+            }
+            Self::ProveAgain(_) => StatusCode::TEMPORARY_REDIRECT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -61,6 +70,7 @@ impl Refusal {
                 TokenErrorKind::Expired => "token_expired",
                 TokenErrorKind::Ambiguous => "token_ambiguous",
                 TokenErrorKind::Revoked => "session_revoked",
+                TokenErrorKind::ProofRequired => "device_proof_required",
                 _ => "token_invalid",
             },
             Self::Xsrf(error) => match error.kind() {
@@ -70,6 +80,8 @@ impl Refusal {
             Self::Origin(_) => "origin_refused",
             Self::Scope(_) => "insufficient_scope",
             Self::AccessDenied => "access_denied",
+            Self::DeviceBinding => "device_binding_required",
+            Self::ProveAgain(_) => "device_proof_required",
             Self::StepUp(_) => "insufficient_user_authentication",
             Self::Unavailable => "unavailable",
         }
@@ -94,11 +106,16 @@ impl Refusal {
             // RFC 6750 §3.1 has no other code for higher privileges than the token provides.
             Self::AccessDenied => Some(scope_challenge(None)),
             Self::StepUp(error) => Some(step_up_challenge(error)),
-            Self::Xsrf(_) | Self::Origin(_) | Self::Unavailable => None,
+            Self::Xsrf(_)
+            | Self::Origin(_)
+            | Self::DeviceBinding
+            | Self::ProveAgain(_)
+            | Self::Unavailable => None,
         }
     }
 
-    /// Writes the headers that belong to the status: `WWW-Authenticate` (RFC 6750 §3) and `Retry-After`.
+    /// Writes the headers that belong to the status: `WWW-Authenticate` (RFC 6750 §3), `Retry-After`, and those of a
+    /// redirection.
     ///
     /// For custom hooks, whose responses would not have them otherwise.
     pub fn write_headers(&self, headers: &mut HeaderMap) {
@@ -107,6 +124,10 @@ impl Refusal {
         }
         if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+        }
+        if let Self::ProveAgain(again) = self {
+            headers.insert(LOCATION, again.location.clone());
+            cookies::append(headers, [again.clear.clone()]);
         }
     }
 }
@@ -120,12 +141,39 @@ impl fmt::Display for Refusal {
             Self::Scope(error) => error.fmt(f),
             Self::AccessDenied => f.write_str("the user may not do this"),
             Self::StepUp(error) => error.fmt(f),
+            Self::DeviceBinding => f.write_str("the session is not bound to a device"),
+            Self::ProveAgain(_) => f.write_str("the device has not proven itself recently enough"),
             Self::Unavailable => f.write_str("authentication is temporarily unavailable"),
         }
     }
 }
 
 impl StdError for Refusal {}
+
+/// How the client gets to prove itself: what [`Refusal::ProveAgain`] is answered with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProveAgain {
+    location: HeaderValue,
+    clear: HeaderValue,
+}
+
+impl ProveAgain {
+    /// Redirects the request to itself. The browser renews the access cookie, which `clear` removes, before it goes on.
+    pub(crate) fn at(uri: &Uri, clear: HeaderValue) -> Self {
+        // Relative to the directory of the request, so that it leads nowhere else, whatever the path, and so that a router
+        // may have removed the beginning of the path.
+        let name = uri.path().rsplit('/').next().unwrap_or_default();
+        let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let location = HeaderValue::try_from(format!("./{name}{query}"));
+        Self { location: location.unwrap_or(HeaderValue::from_static("./")), clear }
+    }
+}
+
+impl fmt::Debug for ProveAgain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProveAgain")
+    }
+}
 
 impl From<TokenError> for Refusal {
     fn from(error: TokenError) -> Self {

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, HeaderValue};
 
 use super::{cookies::cookie_values, refresh_token::RefreshCookie, report::Report, sources::Sources};
 #[cfg(any(feature = "axum", feature = "tonic"))]
@@ -153,6 +153,11 @@ impl AuthState {
             session: user.and_then(|user| user.session_id()),
             generation: user.and_then(|user| user.generation),
         });
+    }
+
+    /// Returns what clears the access cookie, if the request's sessions are bound to devices.
+    pub(crate) fn clear_access(extensions: &Extensions) -> Option<&HeaderValue> {
+        extensions.get::<Self>()?.sources.clear_access.as_ref()
     }
 
     /// Returns the rejection hook of the request's sessions, if they have one.

@@ -75,6 +75,11 @@ impl OriginPolicy {
         self.ambient_headers
     }
 
+    /// Returns the configured public origin.
+    pub(crate) fn public(&self) -> Option<&str> {
+        self.public.as_deref()
+    }
+
     /// Returns `true` if the configured public origin uses https.
     pub(crate) fn is_https(&self) -> bool {
         self.public.as_deref().is_some_and(|origin| origin.starts_with("https://"))

@@ -23,6 +23,8 @@ pub(crate) struct Sources {
     pub(crate) listener: Option<RefusalListener>,
     /// Answers refused requests, where nothing more specific is configured. Here for the same reason.
     pub(crate) rejection: Option<ErasedRejection>,
+    /// Clears the access cookie, where sessions are bound to devices: the browser then proves itself.
+    pub(crate) clear_access: Option<HeaderValue>,
 }
 
 impl Sources {
@@ -32,6 +34,7 @@ impl Sources {
             cookie: cookie.into(),
             listener: None,
             rejection: None,
+            clear_access: None,
         }
     }
 

@@ -3,6 +3,7 @@ use std::{fmt, time::SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Serialize, Serializer};
 
+use super::device::{self, DeviceOffer};
 use crate::{
     clock::unix_seconds,
     cookies,
@@ -37,6 +38,7 @@ pub struct SignedIn {
     pub(super) xsrf_token: Box<str>,
     pub(super) expires_at: SystemTime,
     pub(super) session_id: SessionId,
+    pub(super) offer: Option<DeviceOffer>,
 }
 
 impl SignedIn {
@@ -60,11 +62,15 @@ impl SignedIn {
         &self.session_id
     }
 
-    /// Adds the cookies to the headers of a response and marks it as not to be stored by any cache.
+    /// Adds the cookies to the headers of a response and marks it as not to be stored by any cache. With
+    /// [`with_device_binding`](super::SessionsBuilder::with_device_binding), also offers to bind the session.
     ///
     /// Call it after other headers have been set: outside the layers, a later `Cache-Control` would permit storing again.
     pub fn append_to(&self, headers: &mut HeaderMap) {
         cookies::append(headers, self.cookies.iter().cloned());
+        if let Some(offer) = &self.offer {
+            offer.append_to(headers);
+        }
     }
 }
 
@@ -180,7 +186,8 @@ impl SignedOut {
 /// The part of a session that its user may see.
 ///
 /// Serializes as an object with the members `id`, `createdAt`, `lastSeenAt`, `expiresAt` and `label`, with times in
-/// whole seconds since the epoch.
+/// whole seconds since the epoch. With a bound session there is also `device`, an object with the members `boundAt` and
+/// `provedAt`.
 ///
 /// # Examples
 ///
@@ -219,6 +226,23 @@ pub struct SessionInfo {
     /// It is shown as the client or the application wrote it, except that it has at most 80 characters and no control
     /// characters, nor invisible ones that change the direction of text. Escape it in HTML.
     pub label: Box<str>,
+    /// The device to which the session is bound, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceInfo>,
+}
+
+/// The device to which a session is bound; see
+/// [`with_device_binding`](super::SessionsBuilder::with_device_binding).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct DeviceInfo {
+    /// When the first proof bound the session.
+    #[serde(serialize_with = "as_unix_seconds")]
+    pub bound_at: SystemTime,
+    /// When the device last proved that it holds the key.
+    #[serde(serialize_with = "as_unix_seconds")]
+    pub proved_at: SystemTime,
 }
 
 impl From<SessionRecord> for SessionInfo {
@@ -229,6 +253,10 @@ impl From<SessionRecord> for SessionInfo {
             created_at: record.created_at,
             last_seen_at: record.last_seen_at,
             label: shown(&record.label),
+            device: device::binding(&record.extension)
+                .ok()
+                .flatten()
+                .map(|key| DeviceInfo { bound_at: key.bound().bound_at, proved_at: key.proved_at() }),
         }
     }
 }

@@ -137,8 +137,8 @@ fn of_unproven(bound: Bound, now: SystemTime, waited: Duration, rules: Rules) ->
 pub(crate) fn proven(bound: Option<Bound>, enforces: bool, now: SystemTime) -> Bound {
     match bound {
         None => Bound { bound_at: now, is_enforced: enforces, proofs: 1 },
-        // 2^32 proofs would take a thousand years at one every ten seconds.
-        Some(bound) => Bound { is_enforced: enforces, proofs: bound.proofs.saturating_add(1), ..bound },
+        // Wraps around, as a number that stands still would leave the last challenge usable again and again.
+        Some(bound) => Bound { is_enforced: enforces, proofs: bound.proofs.wrapping_add(1), ..bound },
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     confirmer::Confirmer,
+    device::{self, Device, DeviceBinding, Tickets},
     events::{Listener, SessionEvents, TraceEvents},
     records::Records,
     reload::{ErasedReload, Limited, ReloadClaims},
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, SharedClock},
-    cookies::CookiePolicy,
+    cookies::{CookiePolicy, Cookies},
     error::ConfigError,
     keys::KeyRing,
     reject::{ProblemJson, Reject, SharedReject},
@@ -61,6 +62,7 @@ pub struct SessionsBuilder<C> {
     sign_out_within: Option<Duration>,
     when_behind: WhenBehind,
     max_sessions: usize,
+    device: Option<DeviceBinding>,
     cookies: CookiePolicy,
     origin: OriginPolicy,
     xsrf_claim: String,
@@ -97,6 +99,7 @@ impl<C> SessionsBuilder<C> {
             sign_out_within: None,
             when_behind: WhenBehind::Ask,
             max_sessions: DEFAULT_MAX_SESSIONS,
+            device: None,
             cookies: CookiePolicy::new(),
             origin: OriginPolicy::default(),
             xsrf_claim: XSRF_CLAIM.to_owned(),
@@ -267,6 +270,19 @@ impl<C> SessionsBuilder<C> {
     /// Defaults to 100.
     pub const fn with_max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;
+        self
+    }
+
+    /// Binds sessions to a key in the browser's device, where the browser supports it: copied cookies then renew nothing.
+    ///
+    /// Mount [`Sessions::device_service`] on every node first. Access tokens may live for at most a quarter of the idle
+    /// lifetime, as bound sessions are not refreshed early, and at least 5 minutes, as browsers sign only six times in nine
+    /// minutes. A bound session is renewed by `RefreshLayer` no more, so clients that send the refresh cookie without a
+    /// browser must sign in themselves.
+    ///
+    /// Defaults to off.
+    pub fn with_device_binding(mut self, binding: DeviceBinding) -> Self {
+        self.device = Some(binding);
         self
     }
 
@@ -484,6 +500,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
         let mut sources = Sources::new(cookies.access.name.clone());
         sources.listener = Some(self.events.to_refusals());
         sources.rejection = self.rejection.clone().map(ErasedRejection::new);
+        sources.clear_access = self.device.is_some().then(|| cookies.access.clear());
         let session_check = match (self.session_check, self.sign_out_within) {
             (_, Some(limit)) => SessionCheck::Within(Bound {
                 limit,
@@ -498,6 +515,10 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             .with_companion(companion, cookies.refresh.path != cookies.access.path)
             .with_session_check(session_check.clone());
 
+        let device = match self.device.clone() {
+            Some(settings) => Some(Box::new(self.device(settings, &cookies)?)),
+            None => None,
+        };
         let refresh_after = self.refresh_after();
         let reload: Option<Box<dyn ErasedReload<C>>> = self.reload;
         Ok(Sessions::from_inner(Inner {
@@ -523,6 +544,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             reload: reload.map(|reload| Box::new(Limited::new(reload, self.reload_timeout)) as _),
             max_sessions: self.max_sessions,
             confirmer: Confirmer::new(),
+            device,
             clock: self.clock,
         }))
     }
@@ -532,6 +554,25 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
     fn refresh_after(&self) -> Option<Duration> {
         let quarter = self.lifetimes.idle / 4;
         (quarter < self.lifetimes.access).then_some(quarter)
+    }
+
+    fn device(&self, settings: DeviceBinding, cookies: &Cookies) -> Result<Device, ConfigError> {
+        settings.instructions.check(&cookies.access)?;
+        let Lifetimes { access, idle, .. } = self.lifetimes;
+        if access < SHORTEST_BOUND || access > idle / 4 {
+            return Err(ConfigError::new(
+                "with `with_device_binding`, access tokens live for 5 minutes to a quarter of the idle lifetime: browsers sign \
+                 six times in nine minutes, and bound sessions are not refreshed early; change `with_access_lifetime` or \
+                 `with_idle_lifetime`",
+            ));
+        }
+        let rules = device::Rules {
+            issuer: self.issuer.as_deref(),
+            audience: self.audience.as_deref(),
+            leeway: self.leeway,
+            clock: self.clock.clone(),
+        };
+        Ok(Device { tickets: Tickets::new(&self.keys, rules)?, settings })
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -622,6 +663,8 @@ impl<C> fmt::Debug for SessionsBuilder<C> {
     }
 }
 
+/// How long access tokens live at least in bound sessions.
+const SHORTEST_BOUND: Duration = Duration::from_secs(5 * 60);
 /// How much clocks of nodes may differ.
 const SKEW: Duration = Duration::from_secs(30);
 const SIGN_OUT_WITHIN: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);

@@ -85,8 +85,14 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             };
             // Not the new token itself: a handler that takes its time could revive with it a browser that
             // has been signed out meanwhile. Without one, the next request is refreshed.
-            let cookies = match claims.source() {
-                Source::Cookie => vec![inner.cookies.access.clear()],
+            let cookies = match (claims.source(), claims.proof_time()) {
+                // Another proof would use up one of the few that a browser makes, so the token is replaced by one that is
+                // good for no longer.
+                (Source::Cookie, Some(proof_time)) => {
+                    let (now, expires_at) = (inner.clock.now(), claims.expires_at());
+                    self.issue_until(&written, None, now, expires_at, Some(proof_time))?.into_cookies()
+                }
+                (Source::Cookie, None) => vec![inner.cookies.access.clear()],
                 _ => Vec::new(),
             };
             return Ok(UpdatedClaims { cookies, xsrf_token: written.xsrf_token });

@@ -150,6 +150,53 @@ pub enum SessionEvent<'a> {
         /// The number of sessions ended.
         count: u64,
     },
+    /// The first proof of a device has bound the session to its key.
+    #[non_exhaustive]
+    DeviceBound {
+        /// The user.
+        subject: &'a str,
+        /// The session.
+        session: &'a SessionId,
+        /// The SHA-256 thumbprint of the device's public key (RFC 7638).
+        thumbprint: [u8; 32],
+    },
+    /// Cookies of a session that is bound to a device came without a proof. With
+    /// [`Enforcement::Always`](super::Enforcement::Always), they were refused; the session is unchanged.
+    ///
+    /// Either the browser has lost its key or could not sign, or the cookies have been copied.
+    #[non_exhaustive]
+    ProofMissing {
+        /// The user.
+        subject: &'a str,
+        /// The session.
+        session: &'a SessionId,
+        /// The generation of the refresh token.
+        presented: u32,
+        /// The generation of the session.
+        current: u32,
+    },
+    /// A proof of a device was refused. Nothing was asked of the store, so the session may not exist any more.
+    #[non_exhaustive]
+    ProofRefused {
+        /// The session that the browser named.
+        session: &'a SessionId,
+        /// The reason, in words. It contains nothing that the client has sent.
+        reason: &'a str,
+    },
+    /// A second device has proven itself for a session that is bound to another. It was refused, and the session is
+    /// unchanged.
+    ///
+    /// Two devices have registered a key in the minutes after the sign-in: if the session is the thief's, the user's next
+    /// sign-in from this browser ends it.
+    #[non_exhaustive]
+    BindingConflict {
+        /// The user.
+        subject: &'a str,
+        /// The session.
+        session: &'a SessionId,
+        /// The SHA-256 thumbprint of the key that was refused (RFC 7638).
+        thumbprint: [u8; 32],
+    },
     /// This node has not heard from the store's feed of changes for longer than the bound of
     /// [`with_sign_out_within`](super::SessionsBuilder::with_sign_out_within), or not at all yet.
     #[non_exhaustive]
@@ -365,6 +412,25 @@ impl SessionEvents for TraceEvents {
             }
             SessionEvent::AllEnded { subject, count } => {
                 tracing::info!(target: EVENTS, subject, count, "sessions ended");
+            }
+            SessionEvent::DeviceBound { subject, session, .. } => {
+                tracing::info!(target: EVENTS, subject, %session, "session bound to a device");
+            }
+            SessionEvent::ProofMissing { subject, session, presented, current } => {
+                tracing::warn!(
+                    target: EVENTS,
+                    subject, %session, presented, current,
+                    "cookies of a session that is bound to a device came without a proof"
+                );
+            }
+            SessionEvent::ProofRefused { session, reason } => {
+                tracing::warn!(target: EVENTS, %session, reason, "proof of a device refused");
+            }
+            SessionEvent::BindingConflict { subject, session, .. } => {
+                tracing::warn!(
+                    target: EVENTS,
+                    subject, %session, "another device than that of the session has proven itself: refused"
+                );
             }
             SessionEvent::Behind { age } => {
                 tracing::warn!(

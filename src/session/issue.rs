@@ -27,6 +27,8 @@ pub(crate) struct Issued {
     access: HeaderValue,
     /// `None` if the client is known to have it already.
     refresh: Option<HeaderValue>,
+    /// When the device proved itself, if it did.
+    proof_time: Option<SystemTime>,
     /// Sent with every access cookie, because it must equal the XSRF claim of the access token.
     xsrf: Option<HeaderValue>,
 }
@@ -69,6 +71,10 @@ impl Issued {
             && self.is_current(record)
     }
 
+    pub(super) const fn proof_time(&self) -> Option<SystemTime> {
+        self.proof_time
+    }
+
     pub(super) fn with_refresh_of(self, other: Self) -> Self {
         Self { refresh: other.refresh, ..self }
     }
@@ -104,9 +110,32 @@ impl<C> Sessions<C> {
         secret: Option<&SessionSecret>,
         now: SystemTime,
     ) -> Result<Issued, IssueError> {
+        self.issue_proven(record, secret, now, None)
+    }
+
+    /// The same, with an access token that says when the device proved itself.
+    pub(super) fn issue_proven(
+        &self,
+        record: &SessionRecord,
+        secret: Option<&SessionSecret>,
+        now: SystemTime,
+        proof_time: Option<SystemTime>,
+    ) -> Result<Issued, IssueError> {
+        let expires_at = access_expiry(&self.inner().lifetimes, now, record.absolute_expires_at);
+        self.issue_until(record, secret, now, expires_at, proof_time)
+    }
+
+    /// The same, with an access token that expires at a given time.
+    pub(super) fn issue_until(
+        &self,
+        record: &SessionRecord,
+        secret: Option<&SessionSecret>,
+        now: SystemTime,
+        expires_at: SystemTime,
+        proof_time: Option<SystemTime>,
+    ) -> Result<Issued, IssueError> {
         let inner = self.inner();
-        let token = self.issue_for_cookie(record, now)?;
-        let expires_at = access_expiry(&inner.lifetimes, now, record.absolute_expires_at);
+        let token = self.issue_for_cookie(record, expires_at, proof_time)?;
         // Not the idle expiry: it advances without a new refresh cookie, so only the record keeps it.
         let age = until(record.absolute_expires_at, now);
         let access = inner.cookies.access.set(&token, until(expires_at, now));
@@ -122,7 +151,7 @@ impl<C> Sessions<C> {
             Some(secret) => Some(inner.cookies.refresh.set(&self.issue_refresh(record, secret)?, age)?),
             None => None,
         };
-        Ok(Issued { record: record.clone(), token, expires_at, access, refresh, xsrf })
+        Ok(Issued { record: record.clone(), token, expires_at, access, refresh, proof_time, xsrf })
     }
 
     fn issue_refresh(&self, record: &SessionRecord, secret: &SessionSecret) -> Result<String, IssueError> {
@@ -139,10 +168,16 @@ impl<C> Sessions<C> {
 
     /// Issues the access token of a cookie: it carries the generation, whose sighting shows what the client holds, and
     /// the XSRF token.
-    fn issue_for_cookie(&self, record: &SessionRecord, now: SystemTime) -> Result<String, IssueError> {
+    fn issue_for_cookie(
+        &self,
+        record: &SessionRecord,
+        expires_at: SystemTime,
+        proof_time: Option<SystemTime>,
+    ) -> Result<String, IssueError> {
         let new = self
-            .new_access(record, Scopes::granted(&record.scope), now)
+            .new_access(record, Scopes::granted(&record.scope), expires_at)
             .with_generation(record.generation)
+            .with_proof_time(proof_time)
             .with_xsrf_token(&*record.xsrf_token);
         self.sign_access(new, record)
     }
@@ -157,12 +192,22 @@ impl<C> Sessions<C> {
         scope: Scopes,
         now: SystemTime,
     ) -> Result<String, IssueError> {
-        self.sign_access(self.new_access(record, scope, now), record)
+        let expires_at = access_expiry(&self.inner().lifetimes, now, record.absolute_expires_at);
+        self.issue_detached_until(record, scope, expires_at)
     }
 
-    fn new_access(&self, record: &SessionRecord, scope: Scopes, now: SystemTime) -> NewToken {
-        let expiry = Expiry::At(access_expiry(&self.inner().lifetimes, now, record.absolute_expires_at));
-        NewToken::of_type(ACCESS_TYPE, expiry)
+    /// The same, expiring at a given time.
+    pub(super) fn issue_detached_until(
+        &self,
+        record: &SessionRecord,
+        scope: Scopes,
+        expires_at: SystemTime,
+    ) -> Result<String, IssueError> {
+        self.sign_access(self.new_access(record, scope, expires_at), record)
+    }
+
+    fn new_access(&self, record: &SessionRecord, scope: Scopes, expires_at: SystemTime) -> NewToken {
+        NewToken::of_type(ACCESS_TYPE, Expiry::At(expires_at))
             .with_subject(&*record.subject)
             .with_session_id(record.id.as_str())
             .with_token_id(self.token_id(record))

@@ -44,7 +44,6 @@
 //! See [`Sessions`] for an example.
 
 mod answers;
-#[expect(dead_code, reason = "the service follows")]
 mod binding;
 mod builder;
 #[cfg(any(feature = "jwks-remote", feature = "postgres", feature = "redis", feature = "sqlite"))]
@@ -52,7 +51,6 @@ mod carried;
 mod claims;
 mod confirmation;
 mod confirmer;
-#[cfg_attr(not(test), expect(dead_code, reason = "the service follows"))]
 pub(crate) mod device;
 mod error;
 mod events;
@@ -72,8 +70,9 @@ mod timer;
 mod writes;
 
 pub use self::{
-    answers::{SessionInfo, SignedIn, SignedOut, UpdatedClaims},
+    answers::{DeviceInfo, SessionInfo, SignedIn, SignedOut, UpdatedClaims},
     builder::SessionsBuilder,
+    device::{DeviceBinding, DeviceOffer, Enforcement},
     error::SessionError,
     events::{SessionEvent, SessionEvents, StoreCall, StoreOperation, TraceEvents},
     follow::View,

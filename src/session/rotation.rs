@@ -85,6 +85,11 @@ impl Decision {
         }
     }
 
+    /// Whether the client is answered as the user.
+    pub(crate) const fn is_answered(self) -> bool {
+        matches!(self, Self::Rotate | Self::RenewAccess | Self::AnswerAgain { .. } | Self::CatchUp)
+    }
+
     /// Whether the answer includes the refresh token of the current generation. A client that shows that it holds that
     /// token does not get it again.
     pub(crate) const fn brings_refresh_token(self) -> bool {

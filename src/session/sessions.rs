@@ -1,8 +1,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    answers::SessionInfo, confirmer::Confirmer, error::SessionError, events::SessionEvent, records::Records,
-    reload::ErasedReload, rotation::Rules, writes::End,
+    answers::SessionInfo, confirmer::Confirmer, device::Device, error::SessionError, events::SessionEvent,
+    records::Records, reload::ErasedReload, rotation::Rules, writes::End,
 };
 use crate::{
     clock::SharedClock,
@@ -17,7 +17,7 @@ use http::{HeaderName, request::Parts};
 /// The sessions of an application: signs users in and out, and creates the layers.
 ///
 /// `C` is the type of the application's custom claims. It serializes to a JSON object and deserializes from it, without
-/// fields of the reserved names `iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `auth_time`, `sid`, `gen`, `scope` and
+/// fields of the reserved names `iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `auth_time`, `sid`, `gen`, `proof_time`, `scope` and
 /// `xsrfToken`, which are methods of [`Claims`]. With the cookie's name it must fit into 4096 bytes as a token. The value
 /// is cheap to clone, and the type of the store is erased.
 ///
@@ -82,6 +82,7 @@ pub(crate) struct Inner<C> {
     pub(super) reload: Option<Box<dyn ErasedReload<C>>>,
     pub(super) max_sessions: usize,
     pub(super) confirmer: Confirmer,
+    pub(crate) device: Option<Box<Device>>,
     pub(crate) clock: SharedClock,
 }
 

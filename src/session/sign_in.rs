@@ -152,6 +152,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             false => self.issue(&record, Some(&secret), now)?,
         };
         Ok(SignedIn {
+            offer: self.first_offer(&record),
             expires_at: issued.expires_at,
             cookies: inner
                 .cookies

@@ -20,6 +20,7 @@ pub(super) enum WriteEvent {
     AnswerLost,
     LostWrites { presented: u32, stored: u32 },
     Narrowed { presented: u32 },
+    DeviceBound { thumbprint: [u8; 32] },
 }
 
 impl WriteEvent {
@@ -39,6 +40,7 @@ impl WriteEvent {
             Self::Narrowed { presented } => {
                 SessionEvent::Narrowed { subject, session, presented, generation }
             }
+            Self::DeviceBound { thumbprint } => SessionEvent::DeviceBound { subject, session, thumbprint },
         });
     }
 }
@@ -68,20 +70,22 @@ impl End {
 }
 
 impl Records {
-    /// Writes a record, and raises the event if it was written.
+    /// Writes a record, and raises the events if it was written.
     pub(super) async fn update_raising(
         &self,
         write: Write,
-        event: WriteEvent,
+        events: Vec<WriteEvent>,
     ) -> Result<Update, Unavailable> {
         let records = self.clone();
         carried_through(async move {
             let update = records.update(&write).await?;
             if let Update::Done(written) = &update {
-                if let WriteEvent::LostWrites { .. } = event {
-                    records.begin_round();
+                for event in events {
+                    if let WriteEvent::LostWrites { .. } = event {
+                        records.begin_round();
+                    }
+                    event.raise(&records.events, written);
                 }
-                event.raise(&records.events, written);
             }
             Ok(update)
         })

@@ -189,6 +189,13 @@ impl<C> Claims<C> {
         self.registered().generation
     }
 
+    /// Returns `proof_time`, the time at which the device that the session is bound to last proved that it holds its key;
+    /// `None` if the token was issued without a proof. See
+    /// [`with_device_binding`](crate::session::SessionsBuilder::with_device_binding).
+    pub fn proof_time(&self) -> Option<SystemTime> {
+        self.registered().proof_time.map(|date| from_epoch(date.0))
+    }
+
     /// Returns `true` if the `scope` claim contains exactly this scope (RFC 8693 §4.2).
     pub fn has_scope(&self, scope: &str) -> bool {
         self.scope().is_some_and(|list| scope::list_contains(list, scope))

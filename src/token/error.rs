@@ -46,6 +46,9 @@ pub enum TokenErrorKind {
     KeysUnavailable,
     /// According to the store, the session was signed out, was revoked, or has ended.
     Revoked,
+    /// The session is bound to a device, and the request came without the device's proof: its cookies alone do not renew
+    /// it. See [`with_device_binding`](crate::session::SessionsBuilder::with_device_binding).
+    ProofRequired,
 }
 
 impl TokenError {
@@ -84,6 +87,7 @@ impl fmt::Display for TokenError {
             TokenErrorKind::Ambiguous => "the request carries tokens from different sessions",
             TokenErrorKind::KeysUnavailable => "the issuer's keys are currently unavailable",
             TokenErrorKind::Revoked => "the session has ended",
+            TokenErrorKind::ProofRequired => "the session is bound to a device, which has not proven itself",
         })
     }
 }

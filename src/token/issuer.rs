@@ -80,6 +80,7 @@ pub struct NewToken {
     pub(crate) token_id: Option<Box<str>>,
     pub(crate) session_id: Option<Box<str>>,
     pub(crate) generation: Option<u32>,
+    pub(crate) proof_time: Option<SystemTime>,
     pub(crate) scope: Option<Scopes>,
     pub(crate) xsrf_token: Option<Box<str>>,
 }
@@ -107,6 +108,7 @@ impl NewToken {
             token_id: None,
             session_id: None,
             generation: None,
+            proof_time: None,
             scope: None,
             xsrf_token: None,
         }
@@ -138,6 +140,12 @@ impl NewToken {
     /// Defaults to none.
     pub const fn with_generation(mut self, generation: u32) -> Self {
         self.generation = Some(generation);
+        self
+    }
+
+    /// Sets `proof_time`, the time at which the device last proved that it holds the key of the session.
+    pub(crate) const fn with_proof_time(mut self, time: Option<SystemTime>) -> Self {
+        self.proof_time = time;
         self
     }
 
@@ -319,6 +327,7 @@ impl Serialize for ClaimsSet<'_> {
         put(&mut map, "jti", token.token_id.as_deref())?;
         put(&mut map, "sid", token.session_id.as_deref())?;
         put(&mut map, "gen", token.generation)?;
+        put(&mut map, "proof_time", token.proof_time.map(unix_seconds))?;
         put(&mut map, "scope", scope.map(Scopes::as_str))?;
         put(&mut map, &issuer.xsrf_claim, token.xsrf_token.as_deref())?;
         map.end()

@@ -290,6 +290,7 @@ impl<'de, A: MapAccess<'de>> OwnMap<'_, 'de, A> {
             "jti" => once(map, seen, 9, false, &mut parsed.token_id)?,
             "sid" => once(map, seen, 10, tolerant && !rules.of_sessions, &mut parsed.session_id)?,
             "gen" => once(map, seen, 11, tolerant && !rules.of_sessions, &mut parsed.generation)?,
+            "proof_time" => once(map, seen, 12, tolerant && !rules.of_sessions, &mut parsed.proof_time)?,
             _ => return Ok(false),
         }
         Ok(true)

@@ -360,6 +360,7 @@ impl Policy {
             "auth_time" => registered.authenticated_at.is_some(),
             "sid" => registered.session_id().is_some(),
             "gen" => registered.generation.is_some(),
+            "proof_time" => registered.proof_time.is_some(),
             // A text (RFC 8693 §4.3).
             "client_id" => members.get("client_id").is_some_and(Value::is_string),
             name if name == &*self.scope_claim => registered.scope().is_some(),

@@ -14,8 +14,8 @@ use super::jws::MAX_TOKEN_LEN;
 use crate::clock::END_OF_YEAR_9999;
 
 /// The names that the application's claims must not have, in addition to the name of the XSRF claim.
-pub(crate) const RESERVED: [&str; 11] =
-    ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "sid", "gen", "scope"];
+pub(crate) const RESERVED: [&str; 12] =
+    ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "sid", "gen", "proof_time", "scope"];
 
 /// Returns the method of `Claims` that reads the registered claim of this name.
 pub(super) fn accessor(name: &str) -> &'static str {
@@ -30,6 +30,7 @@ pub(super) fn accessor(name: &str) -> &'static str {
         "sid" => "session_id",
         "gen" => "generation",
         "auth_time" => "authenticated_at",
+        "proof_time" => "proof_time",
         _ => "scope",
     }
 }
@@ -54,6 +55,7 @@ pub(crate) struct Registered {
     scope: Option<Span>,
     audience: Spans,
     pub(crate) authenticated_at: Option<NumericDate>,
+    pub(crate) proof_time: Option<NumericDate>,
 }
 
 /// The byte range of a string in `texts`: small, so that what is read of a cached token is in few cache lines. A token has
@@ -134,6 +136,7 @@ impl Registered {
             not_before: parsed.not_before,
             issued_at: parsed.issued_at,
             authenticated_at: parsed.authenticated_at,
+            proof_time: parsed.proof_time,
             generation: parsed.generation,
             texts: texts.into_boxed_str(),
             issuer,
@@ -201,6 +204,7 @@ pub(super) struct ParsedClaims<'de> {
     pub(super) not_before: Option<NumericDate>,
     pub(super) issued_at: Option<NumericDate>,
     pub(super) authenticated_at: Option<NumericDate>,
+    pub(super) proof_time: Option<NumericDate>,
     pub(super) token_id: Option<Text<'de>>,
     pub(super) session_id: Option<Text<'de>>,
     pub(super) generation: Option<u32>,

@@ -21,7 +21,7 @@ use crate::{
 /// Verifies tokens and returns their claims, with the application's custom claims as `C`.
 ///
 /// `C` deserializes from the claims other than the registered ones, which are methods of [`Claims`]: it has no fields of the
-/// names `iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `auth_time`, `sid`, `gen`, `scope` and `xsrfToken`.
+/// names `iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `auth_time`, `sid`, `gen`, `proof_time`, `scope` and `xsrfToken`.
 ///
 /// By default, tokens of the types `at+jwt` and `JWT` and tokens without a type are accepted. Issuer and audience are
 /// checked only if they are configured; a token must then have the claims (RFC 8725 §3.8 and §3.9).

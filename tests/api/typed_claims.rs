@@ -194,8 +194,8 @@ async fn is_refused<C: Serialize + DeserializeOwned + Send + Sync + 'static>(nam
 
 #[test]
 fn an_application_claim_with_a_registered_name_is_never_issued() {
-    const RESERVED: [&str; 11] =
-        ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "sid", "gen", "scope"];
+    const RESERVED: [&str; 12] =
+        ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "sid", "gen", "proof_time", "scope"];
     let token = NewToken::access("ada", Duration::from_secs(60));
     let issuer = Issuer::new(forge::ring());
     let renamed = issuer.clone().with_xsrf_claim("csrf");

@@ -28,8 +28,8 @@ use crate::{
     },
     reject::{Refusal, answer_refused},
     request::{RefreshCookie, RefreshToken, cookie_values},
-    session::{Narrowing, RefreshError, Sessions},
-    token::{Budget, Scopes, TokenErrorKind},
+    session::{Narrowing, RefreshError, Sessions, device::is_skipped},
+    token::{Budget, Claims, Scopes, TokenErrorKind},
 };
 
 /// Service that exchanges the refresh cookie for new tokens.
@@ -118,14 +118,31 @@ where
         Ok(token) => token,
         Err(error) => return not_refreshed(sessions, parts, error, None),
     };
+    let held = held(sessions, &parts.headers, &token);
     let answer = match form_scope(&parts.headers, body).await {
-        Ok(None) => rotate(sessions, &token).await,
-        Ok(Some(scope)) => narrow(sessions, &token, &scope).await,
+        Ok(None) => rotate(sessions, &token, held.as_ref()).await,
+        Ok(Some(scope)) => narrow(sessions, &token, &scope, held.as_ref()).await,
         Err(FormError::TooLarge) => return status(StatusCode::PAYLOAD_TOO_LARGE),
         Err(FormError::Unreadable) => return oauth_error("invalid_request"),
         Err(FormError::InvalidScope) => return oauth_error("invalid_scope"),
     };
+    let answer = match answer {
+        Err(RefreshError::UNPROVEN) if is_skipped(&parts.headers) => Err(RefreshError::Unavailable),
+        answer => answer,
+    };
     answer.unwrap_or_else(|error| not_refreshed(sessions, parts, error, Some(&token)))
+}
+
+/// Returns the claims of the access token that the client has by a proof: the browser has renewed it before the request
+/// arrives.
+fn held<C>(sessions: &Sessions<C>, headers: &HeaderMap, token: &RefreshToken) -> Option<Claims<C>>
+where
+    C: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    sessions.inner().device.as_ref()?;
+    let held = sessions.inner().authenticator.peek_each(headers, Budget::default());
+    let is_own = |claims: &Claims<C>| claims.session_id() == Some(&*token.session_id);
+    held.into_iter().find(|claims| is_own(claims) && claims.proof_time().is_some())
 }
 
 async fn presented<C>(sessions: &Sessions<C>, headers: &HeaderMap) -> Result<RefreshToken, RefreshError> {
@@ -148,12 +165,26 @@ async fn presented<C>(sessions: &Sessions<C>, headers: &HeaderMap) -> Result<Ref
     Err(RefreshError::Refused { kind, clear: kind == TokenErrorKind::Expired })
 }
 
-async fn rotate<C>(sessions: &Sessions<C>, token: &RefreshToken) -> Result<Response<JsonBody>, RefreshError>
+async fn rotate<C>(
+    sessions: &Sessions<C>,
+    token: &RefreshToken,
+    held: Option<&Claims<C>>,
+) -> Result<Response<JsonBody>, RefreshError>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    let issued = sessions.exchange_at_once(token).await?;
-    let body = json!({ "expiresAt": unix_seconds(issued.expires_at), "xsrfToken": issued.xsrf_token() });
+    let body =
+        |expires_at: u64, xsrf_token: &str| json!({ "expiresAt": expires_at, "xsrfToken": xsrf_token });
+    let issued = match (sessions.exchange_at_once(token, held.is_none()).await, held) {
+        (Err(RefreshError::UNPROVEN), Some(held)) => {
+            let body = body(held.expires_at_unix(), held.xsrf_token().unwrap_or_default());
+            let mut response = json_response(StatusCode::OK, &body);
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            return Ok(response);
+        }
+        (issued, _) => issued?,
+    };
+    let body = body(unix_seconds(issued.expires_at), issued.xsrf_token());
     let mut response = json_response(StatusCode::OK, &body);
     cookies::append(response.headers_mut(), issued.into_cookies());
     Ok(response)
@@ -163,13 +194,14 @@ async fn narrow<C>(
     sessions: &Sessions<C>,
     token: &RefreshToken,
     scope: &Scopes,
+    held: Option<&Claims<C>>,
 ) -> Result<Response<JsonBody>, RefreshError>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    let narrow = match sessions.narrow(token, scope).await? {
+    let narrow = match sessions.narrow(token, scope, held).await? {
         Narrowing::Granted(narrow) => narrow,
-        Narrowing::NotNarrower => return rotate(sessions, token).await,
+        Narrowing::NotNarrower => return rotate(sessions, token, held).await,
         Narrowing::Exceeds => return Ok(oauth_error("invalid_scope")),
     };
     let mut response = json_response(

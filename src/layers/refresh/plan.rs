@@ -10,7 +10,7 @@ use crate::{
     request::{
         AccessCookie, AuthStatus, Head, RefreshCookie, RefreshToken, is_preflight, is_top_level_navigation,
     },
-    session::{self, EitherToken, Grant, RefreshError, SessionEvent, Sessions},
+    session::{self, EitherToken, Grant, RefreshError, SessionEvent, Sessions, device::is_skipped},
     store::SessionId,
     token::{Claims, Known, TokenErrorKind},
 };
@@ -194,6 +194,10 @@ where
 /// the idle expiry would otherwise pass without the store seeing the session in use.
 fn is_due<C>(sessions: &Sessions<C>, claims: &Claims<C>) -> bool {
     let inner = sessions.inner();
+    // The browser refreshes a bound session, by a proof.
+    if claims.proof_time().is_some() {
+        return false;
+    }
     let now = since_epoch(inner.clock.now());
     let left = since_epoch(claims.expires_at()).saturating_sub(now);
     let age = claims.issued_at().map(|issued_at| now.saturating_sub(since_epoch(issued_at)));
@@ -382,8 +386,9 @@ where
     let on_response = match answer {
         Ok(Proceed::As(grant)) => {
             let Grant { claims, answer } = *grant;
-            authenticator.grant(request, claims, sessions.passed_on(&answer).as_deref());
-            Some(OnResponse::Set { sessions: sessions.clone(), answer })
+            let passed_on = answer.as_ref().and_then(|answer| sessions.passed_on(answer));
+            authenticator.grant(request, claims, passed_on.as_deref());
+            answer.map(|answer| OnResponse::Set { sessions: sessions.clone(), answer })
         }
         Ok(Proceed::Unchanged { live }) => {
             if live {
@@ -404,6 +409,10 @@ where
         }
         Err(error @ RefreshError::Refused { kind: TokenErrorKind::Ambiguous, .. }) => {
             return Plan::Refuse(error.refusal());
+        }
+        // The browser says that it could not renew the cookie: it is to come again, and not to be sent to the login page.
+        Err(RefreshError::UNPROVEN) if is_skipped(&request.headers) => {
+            return Plan::Refuse(Refusal::Unavailable);
         }
         Err(RefreshError::Refused { kind, clear }) => {
             authenticator.refuse(request, kind);

@@ -15,10 +15,7 @@
 
 use std::{error::Error as StdError, fmt};
 
-use super::{
-    key::{DeviceKey, Enforcement},
-    public_key::PublicKey,
-};
+use super::{super::binding::Bound, key::DeviceKey, public_key::PublicKey};
 use crate::store::millis::{begins, from_millis};
 
 /// The extension of a record is not one that this version reads.
@@ -45,9 +42,9 @@ pub(crate) fn binding(extension: &[u8]) -> Result<Option<DeviceKey>, ExtensionEr
 fn read(mut fields: &[u8]) -> Option<DeviceKey> {
     let fields = &mut fields;
     let [algorithm, enforcement] = take(fields)?;
-    let enforcement = match enforcement {
-        0 => Enforcement::Observe,
-        1 => Enforcement::Always,
+    let is_enforced = match enforcement {
+        0 => false,
+        1 => true,
         _ => return None,
     };
     let [bound_at, proved_at] = [take(fields)?, take(fields)?].map(i64::from_be_bytes);
@@ -66,10 +63,8 @@ fn read(mut fields: &[u8]) -> Option<DeviceKey> {
     Some(DeviceKey {
         thumbprint: public.thumbprint(),
         public,
-        bound_at: from_millis(bound_at)?,
+        bound: Bound { bound_at: from_millis(bound_at)?, is_enforced, proofs },
         proved_at: from_millis(proved_at)?,
-        proofs,
-        enforcement,
     })
 }
 
@@ -83,15 +78,12 @@ fn take<const N: usize>(fields: &mut &[u8]) -> Option<[u8; N]> {
 impl DeviceKey {
     /// Returns the extension of a record whose session is bound to this key.
     pub(crate) fn to_extension(&self) -> Box<[u8]> {
-        let enforcement = match self.enforcement {
-            Enforcement::Observe => 0,
-            Enforcement::Always => 1,
-        };
+        let Bound { bound_at, is_enforced, proofs } = self.bound;
         let algorithm = if self.public.point().is_some() { ES256 } else { RS256 };
-        let mut bytes = vec![VERSION, algorithm, enforcement];
-        bytes.extend(begins(self.bound_at).to_be_bytes());
+        let mut bytes = vec![VERSION, algorithm, is_enforced.into()];
+        bytes.extend(begins(bound_at).to_be_bytes());
         bytes.extend(begins(self.proved_at).to_be_bytes());
-        bytes.extend(self.proofs.to_be_bytes());
+        bytes.extend(proofs.to_be_bytes());
         if let Some(point) = self.public.point() {
             bytes.extend(point);
         }

@@ -1,6 +1,9 @@
 use std::{fmt, time::SystemTime};
 
-use super::public_key::PublicKey;
+use super::{
+    super::binding::{self, Bound},
+    public_key::PublicKey,
+};
 use crate::{
     request::SessionSecret,
     store::millis::{at_millis, begins},
@@ -12,12 +15,18 @@ use crate::{
 /// each session's next proof.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub(crate) enum Enforcement {
+pub enum Enforcement {
     /// Cookies alone renew nothing.
     #[default]
     Always,
     /// Cookies alone still renew the session; only an event tells that the proof was missing.
     Observe,
+}
+
+impl Enforcement {
+    pub(crate) const fn is_always(self) -> bool {
+        matches!(self, Self::Always)
+    }
 }
 
 /// The key to which a session is bound, and what has been proven with it.
@@ -27,33 +36,29 @@ pub(crate) enum Enforcement {
 pub(crate) struct DeviceKey {
     pub(super) public: PublicKey,
     pub(super) thumbprint: [u8; 32],
-    pub(super) bound_at: SystemTime,
+    pub(super) bound: Bound,
     pub(super) proved_at: SystemTime,
-    pub(super) proofs: u32,
-    pub(super) enforcement: Enforcement,
 }
 
 impl DeviceKey {
-    /// Returns the binding that the first proof makes. Times are whole milliseconds, as stores keep them.
-    pub(crate) fn bound(public: PublicKey, now: SystemTime, enforcement: Enforcement) -> Self {
-        let thumbprint = public.thumbprint();
-        let bound_at = at_millis(begins(now));
-        Self { public, thumbprint, bound_at, proved_at: bound_at, proofs: 1, enforcement }
-    }
-
-    /// Returns the binding after another proof, which uses up the challenge that it was made with (DBSC §3.1).
+    /// Returns the binding after a proof with this key at `now`. The first proof binds; each uses up the challenge that it
+    /// was made with (DBSC §3.1).
     ///
-    /// A clock that has been set back does not move the time of the last proof back.
-    #[must_use]
-    pub(crate) fn proven(self, now: SystemTime, enforcement: Enforcement) -> Self {
-        let proved_at = self.proved_at.max(at_millis(begins(now)));
-        // Wraps around, as a count that stands still would leave the last challenge usable again and again.
-        Self { proved_at, proofs: self.proofs.wrapping_add(1), enforcement, ..self }
-    }
-
-    /// Returns the device's public key.
-    pub(crate) const fn public(&self) -> &PublicKey {
-        &self.public
+    /// Times are whole milliseconds, as stores keep them. A clock that has been set back does not move the time of the last
+    /// proof back.
+    pub(crate) fn proven(
+        former: Option<&Self>,
+        public: &PublicKey,
+        now: SystemTime,
+        enforcement: Enforcement,
+    ) -> Self {
+        let now = at_millis(begins(now));
+        Self {
+            thumbprint: public.thumbprint(),
+            public: public.clone(),
+            bound: binding::proven(former.map(|former| former.bound), enforcement.is_always(), now),
+            proved_at: former.map_or(now, |former| former.proved_at.max(now)),
+        }
     }
 
     /// Returns the SHA-256 thumbprint of the public key (RFC 7638).
@@ -61,24 +66,14 @@ impl DeviceKey {
         &self.thumbprint
     }
 
-    /// Returns when the first proof bound the session.
-    pub(crate) const fn bound_at(&self) -> SystemTime {
-        self.bound_at
+    /// Returns what the rules know of the binding.
+    pub(crate) const fn bound(&self) -> Bound {
+        self.bound
     }
 
     /// Returns when the key was last proven to be in the client's hands.
     pub(crate) const fn proved_at(&self) -> SystemTime {
         self.proved_at
-    }
-
-    /// Returns how many proofs have been accepted. The next challenge is good for this number only.
-    pub(crate) const fn proofs(&self) -> u32 {
-        self.proofs
-    }
-
-    /// Returns the rule that the session was last proven under.
-    pub(crate) const fn enforcement(&self) -> Enforcement {
-        self.enforcement
     }
 }
 
@@ -88,7 +83,7 @@ impl DeviceKey {
 /// older node or a custom store that drops the extension, then finds the wrong secret and refuses.
 pub(crate) fn secret_hash(binding: Option<&DeviceKey>, secret: &SessionSecret) -> [u8; 32] {
     match binding {
-        Some(key) if key.enforcement == Enforcement::Always => folded(secret, &key.thumbprint),
+        Some(key) if key.bound.is_enforced => folded(secret, &key.thumbprint),
         _ => secret.hash(),
     }
 }
@@ -102,10 +97,8 @@ impl fmt::Debug for DeviceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeviceKey")
             .field("algorithm", &self.public.algorithm())
-            .field("bound_at", &self.bound_at)
+            .field("bound", &self.bound)
             .field("proved_at", &self.proved_at)
-            .field("proofs", &self.proofs)
-            .field("enforcement", &self.enforcement)
             .finish_non_exhaustive()
     }
 }

@@ -258,7 +258,7 @@ fn answer(exchanged: Result<Box<Grant<()>>, RefreshError>) -> Answer {
     match exchanged {
         Ok(grant) => {
             let generation = grant.claims.generation().unwrap_or(u32::MAX);
-            if grant.answer.issued.has_refresh() {
+            if grant.answer.is_some_and(|answer| answer.issued.has_refresh()) {
                 Answer::Pair(generation)
             } else {
                 Answer::Access(generation)

@@ -40,16 +40,16 @@ fn the_first_proof_binds_and_each_challenge_counts_once() {
 
     let first = device.proof(&ask(&tickets, &identifier, 0));
     assert!(counts(&tickets, &identifier, &first, 0));
-    let key = DeviceKey::bound(identifier.key.clone(), now(), Enforcement::Always);
+    let key = DeviceKey::proven(None, &identifier.key, now(), Enforcement::Always);
     let (extension, hash) = (key.to_extension(), secret_hash(Some(&key), &secret));
 
     // The same proof again, as after a lost answer.
     let read = binding(&extension).expect("it is well-formed").expect("it is bound");
-    assert!(!counts(&tickets, &identifier, &first, read.proofs()));
-    let second = device.proof(&ask(&tickets, &identifier, read.proofs()));
-    assert!(counts(&tickets, &identifier, &second, read.proofs()));
-    let read = read.proven(now(), Enforcement::Always);
-    assert_eq!((read.proofs(), secret_hash(Some(&read), &secret)), (2, hash));
+    assert!(!counts(&tickets, &identifier, &first, read.bound().proofs));
+    let second = device.proof(&ask(&tickets, &identifier, read.bound().proofs));
+    assert!(counts(&tickets, &identifier, &second, read.bound().proofs));
+    let read = DeviceKey::proven(Some(&read), &identifier.key, now(), Enforcement::Always);
+    assert_eq!((read.bound().proofs, secret_hash(Some(&read), &secret)), (2, hash));
     assert_ne!(secret.hash(), hash, "who does not see the binding finds the wrong secret");
 }
 
@@ -61,7 +61,7 @@ fn a_second_key_of_the_session_has_another_thumbprint() {
     let offered = tickets.registration_challenge(&id(), now() + DAY).expect("it is issued");
     let [first, second] = [&one, &other]
         .map(|device| tickets.read_identifier(&register(&tickets, device, &offered)).expect("it is good"));
-    let bound = DeviceKey::bound(first.key.clone(), now(), Enforcement::Always);
+    let bound = DeviceKey::proven(None, &first.key, now(), Enforcement::Always);
     assert_eq!(first.session, second.session);
     assert_eq!(*bound.thumbprint(), first.key.thumbprint());
     assert_ne!(*bound.thumbprint(), second.key.thumbprint());

@@ -1,4 +1,4 @@
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::prelude::*;
@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
+        super::binding::Bound,
         extension::{ExtensionError, binding},
         key::{DeviceKey, Enforcement, folded, secret_hash},
         public_key::PublicKey,
@@ -67,34 +68,39 @@ fn a_key_is_its_members() {
     assert_ne!(Device::es256().public().thumbprint(), Device::es256().public().thumbprint());
 }
 
+fn again(key: &DeviceKey, now: SystemTime, enforcement: Enforcement) -> DeviceKey {
+    DeviceKey::proven(Some(key), &key.public, now, enforcement)
+}
+
 #[test]
 fn proofs_count_and_their_time_does_not_go_back() {
     let micro = Duration::from_micros(1);
-    let key = DeviceKey::bound(Device::es256().public(), now() + micro, Enforcement::Observe);
-    assert_eq!((key.proofs(), key.enforcement()), (1, Enforcement::Observe));
-    assert_eq!(key.bound_at(), now() + Duration::from_millis(1));
-    assert_eq!(key.proved_at(), key.bound_at());
+    let key = DeviceKey::proven(None, &Device::es256().public(), now() + micro, Enforcement::Observe);
+    assert_eq!((key.bound().proofs, key.bound().is_enforced), (1, false));
+    assert_eq!(key.bound().bound_at, now() + Duration::from_millis(1));
+    assert_eq!(key.proved_at(), key.bound().bound_at);
 
     let second = Duration::from_secs(1);
-    let key = key.proven(now() + second, Enforcement::Always).proven(now(), Enforcement::Always);
-    assert_eq!((key.proofs(), key.enforcement()), (3, Enforcement::Always));
-    assert_eq!(key.bound_at(), now() + Duration::from_millis(1));
+    let key = again(&again(&key, now() + second, Enforcement::Always), now(), Enforcement::Always);
+    assert_eq!((key.bound().proofs, key.bound().is_enforced), (3, true));
+    assert_eq!(key.bound().bound_at, now() + Duration::from_millis(1));
     assert_eq!(key.proved_at(), now() + second);
 
-    let last = DeviceKey { proofs: u32::MAX, ..key };
-    assert_ne!(last.clone().proven(now(), Enforcement::Always).proofs(), last.proofs());
+    let bound = Bound { proofs: u32::MAX, ..key.bound() };
+    let last = DeviceKey { bound, ..key };
+    assert_ne!(again(&last, now(), Enforcement::Always).bound().proofs, last.bound().proofs);
 }
 
 #[test]
 fn the_thumbprint_is_folded_into_the_hash_while_the_binding_is_enforced() {
     let secret = SessionSecret::generate();
-    let key = DeviceKey::bound(Device::es256().public(), now(), Enforcement::Always);
+    let key = DeviceKey::proven(None, &Device::es256().public(), now(), Enforcement::Always);
     assert_eq!(secret_hash(None, &secret), secret.hash());
     assert_eq!(secret_hash(Some(&key), &secret), folded(&secret, key.thumbprint()));
     assert_ne!(secret_hash(Some(&key), &secret), secret.hash());
-    let other = DeviceKey::bound(Device::es256().public(), now(), Enforcement::Always);
+    let other = DeviceKey::proven(None, &Device::es256().public(), now(), Enforcement::Always);
     assert_ne!(secret_hash(Some(&key), &secret), secret_hash(Some(&other), &secret));
-    let observed = key.proven(now(), Enforcement::Observe);
+    let observed = again(&key, now(), Enforcement::Observe);
     assert_eq!(secret_hash(Some(&observed), &secret), secret.hash());
 }
 
@@ -111,13 +117,13 @@ fn folding_hashes_both_one_after_the_other() {
 fn a_binding_comes_back_from_the_extension() {
     for device in devices() {
         for enforcement in [Enforcement::Always, Enforcement::Observe] {
-            let key = DeviceKey::bound(device.public(), now(), enforcement)
-                .proven(now() + Duration::from_millis(1_234_567), enforcement);
+            let key = DeviceKey::proven(None, &device.public(), now(), enforcement);
+            let key = again(&key, now() + Duration::from_millis(1_234_567), enforcement);
             let bytes = key.to_extension();
             let read = binding(&bytes).expect("it is well-formed").expect("it is bound");
             assert!(read == key);
             assert_eq!(read.thumbprint(), &device.public().thumbprint());
-            assert!(read.public() == &device.public());
+            assert!(read.public == device.public());
         }
     }
     assert!(binding(&[]).expect("it is well-formed").is_none());
@@ -125,12 +131,16 @@ fn a_binding_comes_back_from_the_extension() {
 
 #[test]
 fn the_extension_has_this_layout() {
-    let key =
-        DeviceKey::bound(Device::es256().public(), UNIX_EPOCH + Duration::from_secs(1), Enforcement::Always);
+    let key = DeviceKey::proven(
+        None,
+        &Device::es256().public(),
+        UNIX_EPOCH + Duration::from_secs(1),
+        Enforcement::Always,
+    );
     let bytes = key.to_extension();
     let fields = b"\x01\x01\x01\0\0\0\0\0\0\x03\xe8\0\0\0\0\0\0\x03\xe8\0\0\0\x01\x04";
     assert_eq!((&bytes[..24], bytes.len()), (&fields[..], 88));
-    let key = DeviceKey::bound(Device::rs256().public(), UNIX_EPOCH, Enforcement::Observe);
+    let key = DeviceKey::proven(None, &Device::rs256().public(), UNIX_EPOCH, Enforcement::Observe);
     let bytes = key.to_extension();
     assert_eq!(
         (&bytes[..3], &bytes[23..25], bytes.len()),
@@ -141,7 +151,7 @@ fn the_extension_has_this_layout() {
 #[test]
 fn a_damaged_extension_never_looks_unbound() {
     for device in devices() {
-        let bytes = DeviceKey::bound(device.public(), now(), Enforcement::Always).to_extension();
+        let bytes = DeviceKey::proven(None, &device.public(), now(), Enforcement::Always).to_extension();
         for len in 1..bytes.len() {
             assert_eq!(binding(&bytes[..len]).err(), Some(ExtensionError::Malformed), "{len} bytes");
         }
@@ -179,7 +189,7 @@ proptest! {
 
 #[test]
 fn a_binding_says_nothing_of_the_key_in_debug() {
-    let key = DeviceKey::bound(Device::es256().public(), now(), Enforcement::Always);
+    let key = DeviceKey::proven(None, &Device::es256().public(), now(), Enforcement::Always);
     let debug = format!("{key:?}");
     assert!(
         debug.contains("ES256") && debug.contains("proofs: 1") && !debug.contains("thumbprint"),
