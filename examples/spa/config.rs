@@ -6,6 +6,7 @@
 //! | `STORE` | `sqlite:spa-sessions.sqlite`; `store.rs` lists the alternatives |
 //! | `SECRET` | random; required if several nodes share the store; at least 32 bytes of text |
 //! | `ACCESS_SECS`, `GRACE_SECS`, `LEEWAY_SECS`, `IDLE_SECS`, `ABSOLUTE_SECS` | the defaults of the crate |
+//! | `SIGN_OUT_WITHIN_MILLIS` | unset: access tokens outlive sign-out; otherwise the bound of `with_sign_out_within` |
 //! | `INSECURE_HTTP` | unset; `1` removes `Secure` and the cookie prefixes; only Safari needs this on `http://localhost`, not Chromium or Firefox |
 //! | `RUST_LOG` | `info` |
 
@@ -33,6 +34,7 @@ pub(crate) struct Config {
     leeway: Option<Duration>,
     idle: Option<Duration>,
     absolute: Option<Duration>,
+    sign_out_within: Option<Duration>,
     insecure_http: bool,
 }
 
@@ -47,6 +49,7 @@ impl Config {
             leeway: seconds("LEEWAY_SECS")?,
             idle: seconds("IDLE_SECS")?,
             absolute: seconds("ABSOLUTE_SECS")?,
+            sign_out_within: number("SIGN_OUT_WITHIN_MILLIS")?.map(Duration::from_millis),
             insecure_http: text("INSECURE_HTTP")?.is_some_and(|value| value == "1"),
         })
     }
@@ -69,6 +72,9 @@ impl Config {
         }
         if let Some(lifetime) = self.absolute {
             builder = builder.with_absolute_lifetime(lifetime);
+        }
+        if let Some(bound) = self.sign_out_within {
+            builder = builder.with_sign_out_within(bound);
         }
         let mut cookies = CookiePolicy::new();
         if self.insecure_http {

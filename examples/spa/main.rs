@@ -2,7 +2,8 @@
 //!
 //! It signs users in and out, verifies tokens, checks XSRF and rotates sessions, with a page that needs no build
 //! step. Settings are read from the environment (see `config.rs` and `store.rs`); `ACCESS_SECS=5 GRACE_SECS=3` shows
-//! frequent rotations. The code in `demo.rs` and `thief.rs` only serves the page's explanations: do not copy it.
+//! frequent rotations, and with `SIGN_OUT_WITHIN_MILLIS=1000`, sign-outs count on all nodes within a second. The code in
+//! `demo.rs` and `thief.rs` only serves the page's explanations: do not copy it.
 
 mod api;
 mod config;
@@ -26,6 +27,8 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = Config::from_env()?;
     let users = users::Users::with_demo_user()?;
     let sessions = config.sessions(users.clone()).await?;
+    // With a bound for sign-outs, access tokens then need no read each; without one, it ends at once.
+    tokio::spawn(sessions.follow());
     let api = api::routes(sessions.clone(), users);
     let app = page::routes().merge(demo::around(api, &sessions, config.grace()));
 

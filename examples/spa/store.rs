@@ -6,9 +6,10 @@
 //! | `sqlite:PATH` | one machine |
 //! | `postgres://USER:PASSWORD@HOST:PORT/DATABASE` | several machines |
 //! | `redis://USER:PASSWORD@HOST:PORT/NUMBER` | several machines |
+//! | `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER` | several machines; the hosts are the Sentinels of that master |
 //! | `redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT` | several machines; the hosts are any masters of a Redis Cluster |
 //!
-//! The last three require `SECRET`, because all nodes must sign with the same one.
+//! All but the first two require `SECRET`, because all nodes must sign with the same one.
 
 use std::error::Error;
 
@@ -37,7 +38,9 @@ pub(crate) async fn open(
             shared(secret)?;
             Sessions::builder(keys, PostgresStore::connect(address).await?)
         }
-        "redis" => Sessions::builder(keys, RedisStore::connect(address, tag_key(secret)?).await?),
+        "redis" | "redis+sentinel" => {
+            Sessions::builder(keys, RedisStore::connect(address, tag_key(secret)?).await?)
+        }
         "redis+cluster" => {
             let store = RedisStore::connect_cluster(cluster_urls(rest), tag_key(secret)?).await?;
             Sessions::builder(keys, store)
@@ -48,7 +51,7 @@ pub(crate) async fn open(
 
 /// Returns an error that does not contain the address, which may include a password.
 fn unknown<T>() -> Result<T, BoxError> {
-    Err("STORE must be `memory`, `sqlite:PATH`, `postgres://…`, `redis://…` or `redis+cluster://HOST:PORT,HOST:PORT`".into())
+    Err("STORE must be `memory`, `sqlite:PATH`, `postgres://…`, `redis://…`, `redis+sentinel://…` or `redis+cluster://HOST:PORT,HOST:PORT`".into())
 }
 
 /// Returns the secret that all nodes with a shared store have in common.

@@ -7,7 +7,7 @@ use std::{
 };
 
 pub(crate) struct Spa {
-    child: Child,
+    pub(crate) child: Child,
     port: u16,
 }
 
@@ -67,6 +67,7 @@ fn command(environment: &[(&str, &str)]) -> Command {
         "LEEWAY_SECS",
         "IDLE_SECS",
         "ABSOLUTE_SECS",
+        "SIGN_OUT_WITHIN_MILLIS",
         "INSECURE_HTTP",
     ] {
         command.env_remove(name);
