@@ -17,5 +17,6 @@ mod proxy;
 mod redis;
 mod servers;
 mod sharding;
+mod sign_outs;
 mod signing_out;
 mod tls;

@@ -1,7 +1,7 @@
 //! PgBouncer and HAProxy between the store and PostgreSQL, with the lines that the documentation has.
 
 mod haproxy;
-mod pgbouncer;
+pub(crate) mod pgbouncer;
 
 use std::error::Error;
 
@@ -10,7 +10,7 @@ use tower_cookie_jwt::store::PostgresStoreError;
 use crate::servers::Postgres;
 
 /// Returns the block of the recipe that follows this name.
-fn documented(name: &str) -> &'static str {
+pub(crate) fn documented(name: &str) -> &'static str {
     let recipe = include_str!("../../docs/recipes/poolers.md");
     let marker = format!("<!-- test: {name} -->\n```");
     let block = recipe.split_once(&marker).unwrap_or_else(|| panic!("the recipe has no `{name}`")).1;
@@ -33,7 +33,7 @@ fn set_up(server: &Postgres) {
 }
 
 /// The address of the recipe, at this port.
-fn url(port: u16) -> String {
+pub(crate) fn url(port: u16) -> String {
     format!("postgres://web:correct%20horse@127.0.0.1:{port}/shop")
 }
 

@@ -6,7 +6,7 @@
 mod client;
 #[path = "../spa/process.rs"]
 #[expect(dead_code, reason = "the example's own tests use all of it")]
-mod process;
+pub(crate) mod process;
 
 use std::{
     sync::{

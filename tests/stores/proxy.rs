@@ -4,12 +4,13 @@ use std::{
     io,
     net::Ipv4Addr,
     sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -53,7 +54,9 @@ pub(crate) struct Proxy {
 }
 
 struct Wire {
-    server: u16,
+    server: AtomicU16,
+    /// The ports that answers name, and those that are named instead.
+    renamed: OnceLock<Vec<(u16, u16)>>,
     mode: watch::Sender<Mode>,
     /// Counts the cuts: every connection watches it.
     cuts: watch::Sender<u64>,
@@ -68,7 +71,8 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let wire = Arc::new(Wire {
-            server,
+            server: AtomicU16::new(server),
+            renamed: OnceLock::new(),
             mode: watch::Sender::new(Mode::Pass),
             cuts: watch::Sender::new(0),
             answers: AtomicUsize::new(0),
@@ -78,12 +82,27 @@ impl Proxy {
         Self { port, wire, accepting }
     }
 
+    /// Starts a proxy for each node of a Redis Cluster; clients of one hear of the others instead of the nodes.
+    pub(crate) async fn before_cluster(servers: &[u16]) -> Vec<Self> {
+        let proxies = join_all(servers.iter().map(|server| Self::before(*server))).await;
+        let renamed: Vec<_> = servers.iter().copied().zip(proxies.iter().map(Self::port)).collect();
+        for proxy in &proxies {
+            proxy.wire.renamed.set(renamed.clone()).expect("it is new");
+        }
+        proxies
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     pub(crate) fn set(&self, mode: Mode) {
         self.wire.mode.send_replace(mode);
+    }
+
+    /// Leads new connections to the server on this loopback port.
+    pub(crate) fn lead_to(&self, server: u16) {
+        self.wire.server.store(server, Ordering::Relaxed);
     }
 
     /// Resets all connections; new ones are accepted.
@@ -121,7 +140,8 @@ async fn carry(mut client: TcpStream, wire: Arc<Wire>) {
     if *wire.mode.borrow() == Mode::Refuse {
         return;
     }
-    let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, wire.server)).await else {
+    let address = (Ipv4Addr::LOCALHOST, wire.server.load(Ordering::Relaxed));
+    let Ok(mut server) = TcpStream::connect(address).await else {
         return;
     };
     let _ = (client.set_nodelay(true), server.set_nodelay(true), server.set_zero_linger());
@@ -194,7 +214,12 @@ impl<'a> Pump<'a> {
             }
             _ => {}
         }
-        to.write_all(bytes).await
+        match self.wire.renamed.get() {
+            Some(renamed) if self.direction == Direction::Answers => {
+                to.write_all(&with_ports(bytes.to_vec(), renamed)).await
+            }
+            _ => to.write_all(bytes).await,
+        }
     }
 
     /// Waits while bytes of this direction are held back.
@@ -219,4 +244,18 @@ impl<'a> Pump<'a> {
     fn disturb(&self) {
         self.wire.disturbed.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Replaces ports at the ends of lines, where `CLUSTER SLOTS` and redirections have them: all have five digits.
+fn with_ports(mut bytes: Vec<u8>, renamed: &[(u16, u16)]) -> Vec<u8> {
+    for (from, to) in renamed {
+        let (from, to) = (format!(":{from}\r\n").into_bytes(), format!(":{to}\r\n").into_bytes());
+        assert_eq!(from.len(), to.len(), "ports of five digits");
+        for at in 0..(bytes.len() + 1).saturating_sub(from.len()) {
+            if bytes[at..].starts_with(&from) {
+                bytes[at..at + to.len()].copy_from_slice(&to);
+            }
+        }
+    }
+    bytes
 }

@@ -220,7 +220,7 @@ async fn load(store: &PostgresStore, clients: usize) -> Load {
     }
 }
 
-fn database() -> Postgres {
+pub(crate) fn database() -> Postgres {
     let server = Postgres::start();
     server.run("ALTER SYSTEM SET password_encryption = 'scram-sha-256'");
     set_up(&server);
@@ -228,7 +228,7 @@ fn database() -> Postgres {
     server
 }
 
-fn before(server: &Postgres, configuration: &str) -> PgBouncer {
+pub(crate) fn before(server: &Postgres, configuration: &str) -> PgBouncer {
     let address = format!("host=127.0.0.1 port={}", server.port());
     let configuration = replaced(configuration, &[("host=127.0.0.1 port=5432", &address)]);
     PgBouncer::start(&configuration, documented("users"))

@@ -187,6 +187,11 @@ impl Postgres {
         wait_until("the standby", || self.ask(sync) == "1");
     }
 
+    /// Makes a standby the primary.
+    pub(crate) fn promote(&self) {
+        assert_eq!(self.ask("SELECT pg_promote()"), "t");
+    }
+
     /// Returns the number of processes that wait for this while they serve clients.
     pub(crate) fn backends_waiting_for(&self, wait_event: &str) -> u32 {
         let count = format!(

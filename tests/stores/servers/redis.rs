@@ -87,10 +87,14 @@ impl Redis {
 
     /// Changes a setting, with `redis-cli`.
     pub(crate) fn configure(&self, name: &str, value: &str) {
-        let port = self.port().to_string();
-        let set = Command::new("redis-cli").args(["-p", &port, "config", "set", name, value]).output();
-        let answer = set.expect("redis-cli comes with redis-tools").stdout;
-        assert_eq!(String::from_utf8_lossy(&answer).trim(), "OK", "{name} {value}");
+        assert_eq!(self.run(&["config", "set", name, value]), "OK", "{name} {value}");
+    }
+
+    /// Returns the answer to a command, with `redis-cli`.
+    pub(crate) fn run(&self, command: &[&str]) -> String {
+        let ran = Command::new("redis-cli").args(["-p", &self.port().to_string()]).args(command).output();
+        let answer = ran.expect("redis-cli comes with redis-tools").stdout;
+        String::from_utf8_lossy(&answer).trim().to_owned()
     }
 
     /// Returns its data folder, to be used while it does not run.
