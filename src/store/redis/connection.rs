@@ -3,7 +3,10 @@
 //! Each script is one operation on keys of one slot, and is applied entirely or not at all.
 
 use std::{
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -24,7 +27,7 @@ use super::{
 #[derive(Clone)]
 pub(super) enum Connection {
     Single(Arc<Single>),
-    Cluster(ClusterConnection),
+    Cluster(Arc<Cluster>),
 }
 
 impl Connection {
@@ -62,7 +65,12 @@ impl Connection {
             .min_retry_wait(10)
             .max_retry_wait(500)
             .build()?;
-        Ok(Self::Cluster(client.get_async_connection().await?))
+        let connection = client.get_async_connection().await?;
+        Ok(Self::Cluster(Arc::new(Cluster::new(Some(client), connection))))
+    }
+
+    pub(super) fn given_cluster(connection: ClusterConnection) -> Self {
+        Self::Cluster(Arc::new(Cluster::new(None, connection)))
     }
 
     pub(super) const fn is_cluster(&self) -> bool {
@@ -133,7 +141,7 @@ impl Connection {
     pub(super) async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         match self {
             Self::Single(single) => single.send(command).await,
-            Self::Cluster(cluster) => command.query_async(&mut cluster.clone()).await,
+            Self::Cluster(cluster) => cluster.send(command).await,
         }
     }
 }
@@ -198,6 +206,8 @@ fn manager_config() -> ConnectionManagerConfig {
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CLUSTER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// For all servers: some may be down.
+const CLUSTER_REPLACE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Two seconds of waiting on average, and four at most.
 const CLUSTER_RETRIES: u32 = 13;
 const PAUSES: [Duration; 3] =
@@ -288,6 +298,62 @@ impl Single {
     }
 
     fn present(&self) -> MutexGuard<'_, (u64, ConnectionManager)> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection to a cluster that can be replaced by a new one.
+///
+/// The driver's may hang for good once all servers have been out of reach at the same time: what connects again then
+/// waits for a lock that is kept by what it keeps from running.
+pub(super) struct Cluster {
+    /// `None` if the application has supplied the connection.
+    client: Option<ClusterClient>,
+    present: Mutex<ClusterConnection>,
+    /// How many calls have been answered, by a value or by an error of a server.
+    answered: AtomicU64,
+    is_being_replaced: AtomicBool,
+}
+
+impl Cluster {
+    const fn new(client: Option<ClusterClient>, connection: ClusterConnection) -> Self {
+        let present = Mutex::new(connection);
+        Self { client, present, answered: AtomicU64::new(0), is_being_replaced: AtomicBool::new(false) }
+    }
+
+    async fn send<T: FromRedisValue>(self: &Arc<Self>, command: &Cmd) -> RedisResult<T> {
+        let answered = self.answered.load(Ordering::Relaxed);
+        let mut connection = self.present().clone();
+        let answer = command.query_async(&mut connection).await;
+        match &answer {
+            // One server that hangs does not keep the others from answering.
+            Err(error) if error.is_timeout() => {
+                if self.answered.load(Ordering::Relaxed) == answered {
+                    self.replace();
+                }
+            }
+            _ => _ = self.answered.fetch_add(1, Ordering::Relaxed),
+        }
+        answer
+    }
+
+    /// Begins to connect anew, unless that has begun. The call does not wait for it, because it may give up before.
+    fn replace(self: &Arc<Self>) {
+        let Some(client) = self.client.clone() else { return };
+        if self.is_being_replaced.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let cluster = self.clone();
+        tokio::spawn(async move {
+            let connecting = tokio::time::timeout(CLUSTER_REPLACE_TIMEOUT, client.get_async_connection());
+            if let Ok(Ok(connection)) = connecting.await {
+                *cluster.present() = connection;
+            }
+            cluster.is_being_replaced.store(false, Ordering::Relaxed);
+        });
+    }
+
+    fn present(&self) -> MutexGuard<'_, ClusterConnection> {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

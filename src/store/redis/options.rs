@@ -178,7 +178,7 @@ impl RedisStoreOptions {
         tag_key: impl AsRef<[u8]>,
     ) -> Result<RedisStore, ConfigError> {
         let keys = self.keys(tag_key.as_ref())?;
-        Ok(RedisStore::new(keys, self.timeout, Connection::Cluster(cluster)))
+        Ok(RedisStore::new(keys, self.timeout, Connection::given_cluster(cluster)))
     }
 
     /// Prepares for TLS if the URL asks for it.

@@ -8,6 +8,7 @@ mod full;
 mod gate;
 mod keys;
 mod opening;
+mod outages;
 mod sentinel;
 mod server;
 
