@@ -81,7 +81,7 @@ impl<C> Sessions<C> {
     ///
     /// Two live sessions are ambiguous: another host may have set the cookies of one.
     pub(crate) async fn only_live<E: Evidence>(&self, presented: Vec<E>) -> Result<Option<E>, RefreshError> {
-        let mut live = self.live(presented, 2).await?;
+        let mut live = self.find(presented, 2).await?.live;
         if live.len() < 2 {
             return Ok(live.pop().map(|(evidence, _)| evidence));
         }
@@ -91,35 +91,50 @@ impl<C> Sessions<C> {
         Err(RefreshError::AMBIGUOUS)
     }
 
-    /// Returns those of these tokens whose sessions are live, with their records: the first `most` of them.
-    async fn live<E: Evidence>(
+    /// Looks for the sessions of these tokens until `most` have been found to be live.
+    async fn find<E: Evidence>(
         &self,
         presented: impl IntoIterator<Item = E>,
         most: usize,
-    ) -> Result<Vec<(E, SessionRecord)>, Unavailable> {
-        let mut live = Vec::new();
+    ) -> Result<Found<E>, Unavailable> {
+        let (mut live, mut gone) = (Vec::new(), Vec::new());
         for evidence in presented {
             let Some(id) = evidence.session() else { continue };
             let snapshot = self.inner().records.read(&id).await?;
-            let is_live = |record: &SessionRecord| record.is_live(snapshot.now) && evidence.proves(record);
-            if let Some(record) = snapshot.record.filter(is_live) {
+            let Some(record) = snapshot.record else {
+                gone.push(id);
+                continue;
+            };
+            if record.is_live(snapshot.now) && evidence.proves(&record) {
                 live.push((evidence, record));
                 if live.len() == most {
                     break;
                 }
             }
         }
-        Ok(live)
+        Ok(Found { live, gone })
     }
 }
 
+/// The sessions of some tokens, as the store has them.
+struct Found<E> {
+    /// The tokens whose sessions are live, with their records.
+    live: Vec<(E, SessionRecord)>,
+    /// The sessions without a record.
+    gone: Vec<SessionId>,
+}
+
+/// The sessions that a request proves to belong to.
+pub(super) struct Proven {
+    pub(super) live: Vec<SessionRecord>,
+    /// They may have been removed by a call that failed before it could announce them.
+    pub(super) gone: Vec<SessionId>,
+}
+
 impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
-    /// Returns the live records of the sessions that the request proves to belong to: by its refresh tokens or, if it
-    /// has none, by an access token that is still valid.
-    pub(super) async fn proven_sessions(
-        &self,
-        headers: &HeaderMap,
-    ) -> Result<Vec<SessionRecord>, Unavailable> {
+    /// Returns the sessions that the request proves to belong to: by its refresh tokens or, if it has none, by an access
+    /// token that is still valid.
+    pub(super) async fn proven_sessions(&self, headers: &HeaderMap) -> Result<Proven, Unavailable> {
         let inner = self.inner();
         let mut budget = Budget::default();
         let tokens = match inner.refresh_reader.read(headers, &mut budget) {
@@ -128,15 +143,17 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             RefreshCookie::Absent | RefreshCookie::Expired => Vec::new(),
         };
         if !tokens.is_empty() {
-            return Ok(records(self.live(tokens, usize::MAX).await?));
+            return Ok(self.find(tokens, usize::MAX).await?.into());
         }
         let mut claims = inner.authenticator.peek_each(headers, budget);
         // The holder of a narrowed access token must not be able to end the session.
         claims.retain(|claims| speaks_for(claims).is_some());
-        Ok(records(self.live(claims, usize::MAX).await?))
+        Ok(self.find(claims, usize::MAX).await?.into())
     }
 }
 
-fn records<E>(live: Vec<(E, SessionRecord)>) -> Vec<SessionRecord> {
-    live.into_iter().map(|(_, record)| record).collect()
+impl<E> From<Found<E>> for Proven {
+    fn from(found: Found<E>) -> Self {
+        Self { live: found.live.into_iter().map(|(_, record)| record).collect(), gone: found.gone }
+    }
 }

@@ -142,7 +142,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             check_readable::<C>(&session.claims)?; // names the field
             return Err(IssueError::new(IssueErrorKind::NotReadable).into());
         }
-        let former = self.proven_sessions(&request.headers).await?;
+        let former = self.proven_sessions(&request.headers).await?.live;
         let over_limit = self.over_limit(&session.subject, &former).await?;
         let begun = inner.records.begin(session, former, over_limit).await?;
         let record = begun.ok_or(SessionError::Full)?;
@@ -175,8 +175,12 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// cookie is cleared, so that the user can try again.
     pub async fn sign_out(&self, request: &Parts) -> Result<SignedOut, SessionError> {
         self.check_origin(request)?;
-        for record in self.proven_sessions(&request.headers).await? {
+        let proven = self.proven_sessions(&request.headers).await?;
+        for record in proven.live {
             self.inner().records.end(record, End::SignedOut).await?;
+        }
+        for id in proven.gone {
+            self.inner().records.end_again(id).await?;
         }
         Ok(SignedOut { cookies: self.clearing_cookies(), clear_site_data: false })
     }

@@ -98,6 +98,12 @@ impl Records {
         carried_through(async move { records.end_here(&record, end).await }).await
     }
 
+    /// Removes a session that is gone: a call that failed halfway may have left it without an entry in the store's feed.
+    pub(super) async fn end_again(&self, id: SessionId) -> Result<(), Unavailable> {
+        let records = self.clone();
+        carried_through(async move { records.remove(&id).await.map(drop) }).await
+    }
+
     async fn end_here(&self, record: &SessionRecord, end: End) -> Result<(), Unavailable> {
         if self.remove(&record.id).await? {
             end.raise(&self.events, record);

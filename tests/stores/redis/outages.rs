@@ -1,11 +1,13 @@
-//! A cluster whose every server is out of reach for a while.
+//! A cluster whose servers are out of reach for a while: all of them, or that of the feed.
 
 use std::time::Instant;
 
 use futures_util::future::join_all;
+use http::StatusCode;
 
 use super::*;
 use crate::{
+    bounded::{BOUND, Node},
     proxy::{Mode, Proxy},
     servers::RedisCluster,
 };
@@ -46,4 +48,39 @@ async fn cluster_that_was_out_of_reach_is_reached_again() {
         println!("Cluster, {mode:?}: reached again after {:.1?}", over.elapsed());
         join_all(calls).await;
     }
+}
+
+/// The first call ends the session without announcing it, and the second one finds it gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sign_out_that_has_failed_counts_on_other_nodes_once_it_is_repeated() {
+    let mut cluster = RedisCluster::start();
+    let ports: Vec<_> = cluster.masters().iter().map(Redis::port).collect();
+    let proxies = Proxy::before_cluster(&ports).await;
+    let urls: Vec<_> = proxies.iter().map(|proxy| format!("redis://127.0.0.1:{}", proxy.port())).collect();
+    // The first master has the feed, and another one the sessions of ada.
+    let mut first = admin(&cluster.urls()[0]).await;
+    let mut key = TAG_KEY;
+    let other = loop {
+        let store = RedisStore::connect_cluster(cluster.urls(), key).await.expect("the cluster answers");
+        let tag = store.new_id("ada").as_str()[..16].to_owned();
+        if run::<u16>(&mut first, &format!("CLUSTER KEYSLOT {tag}")).await > 16_384 / 3 {
+            break Node::new(store).await;
+        }
+        key[0] += 1;
+    };
+    let disturbed =
+        Node::new(RedisStore::connect_cluster(urls, key).await.expect("the cluster answers")).await;
+    let bearer = disturbed.sign_in().await;
+    assert_eq!(other.ask(&bearer).await, StatusCode::OK);
+    proxies[0].set(Mode::Refuse);
+    proxies[0].cut();
+    assert!(!disturbed.try_sign_out(&bearer).await, "it cannot be announced");
+    proxies[0].set(Mode::Pass);
+    let began = Instant::now();
+    while !disturbed.try_sign_out(&bearer).await {
+        assert!(began.elapsed() < MINUTE, "it never signs out");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(BOUND).await;
+    assert_eq!(other.ask(&bearer).await, StatusCode::UNAUTHORIZED);
 }
