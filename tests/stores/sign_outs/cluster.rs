@@ -44,7 +44,8 @@ async fn sign_outs_count_within_the_bound_on_redis_cluster() {
         let no_feed = async {
             proxies[holder].set(Mode::Refuse);
             proxies[holder].cut();
-            sleep(random(1000, 2000)).await;
+            // Longer than a call tries.
+            sleep(random(6000, 7000)).await;
             proxies[holder].set(Mode::Pass);
         };
         lot(&nodes, table.row("writer without the feed"), Way::At(C), false, no_feed).await;
