@@ -163,13 +163,18 @@ impl<C> Sessions<C> {
     ///
     /// Returns [`SessionError::Unavailable`] if the store fails.
     pub async fn revoke(&self, subject: &str, session: &str) -> Result<bool, SessionError> {
-        let Snapshot { record, now } = self.inner.records.read(&session.into()).await?;
-        let own = record.filter(|record| *record.subject == *subject && record.is_live(now));
-        let found = own.is_some();
-        if let Some(record) = own {
+        let id = SessionId::from(session);
+        let Snapshot { record, now } = self.inner.records.read(&id).await?;
+        let Some(record) = record else {
+            // A call that has failed halfway may have removed it without telling the other nodes.
+            self.inner.records.end_again(id).await?;
+            return Ok(false);
+        };
+        let is_own = *record.subject == *subject && record.is_live(now);
+        if is_own {
             self.inner.records.end(record, End::SignedOut).await?;
         }
-        Ok(found)
+        Ok(is_own)
     }
 
     /// Ends all sessions of a user and returns their number.

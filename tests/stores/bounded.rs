@@ -17,7 +17,7 @@ use crate::{
 pub(crate) const BOUND: Duration = Duration::from_secs(1);
 
 pub(crate) struct Node {
-    sessions: Sessions<()>,
+    pub(crate) sessions: Sessions<()>,
 }
 
 impl Node {

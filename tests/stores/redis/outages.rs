@@ -20,10 +20,10 @@ async fn cluster_that_was_out_of_reach_is_reached_again() {
     let urls = proxies.iter().map(|proxy| format!("redis://127.0.0.1:{}", proxy.port()));
     let store = RedisStore::connect_cluster(urls, TAG_KEY).await.expect("the cluster answers");
     let mut records = Vec::new();
-    for subject in 0..12 {
+    for subject in 0..4 {
         records.push(sign_in(&store, &format!("ada {subject}")).await);
     }
-    for round in 0..12 {
+    for round in 0..4 {
         let mode = [Mode::Hold, Mode::BlackHole, Mode::Refuse, Mode::HalfClosed][round % 4];
         proxies.iter().for_each(|proxy| proxy.set(mode));
         if mode == Mode::Refuse {
@@ -78,6 +78,42 @@ async fn sign_out_that_has_failed_counts_on_other_nodes_once_it_is_repeated() {
     proxies[0].set(Mode::Pass);
     let began = Instant::now();
     while !disturbed.try_sign_out(&bearer).await {
+        assert!(began.elapsed() < MINUTE, "it never signs out");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(BOUND).await;
+    assert_eq!(other.ask(&bearer).await, StatusCode::UNAUTHORIZED);
+}
+
+/// The first call ends the session without announcing it, and the second one finds it gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revoke_that_has_failed_counts_on_other_nodes_once_it_is_repeated() {
+    let mut cluster = RedisCluster::start();
+    let ports: Vec<_> = cluster.masters().iter().map(Redis::port).collect();
+    let proxies = Proxy::before_cluster(&ports).await;
+    let urls: Vec<_> = proxies.iter().map(|proxy| format!("redis://127.0.0.1:{}", proxy.port())).collect();
+    // The first master has the feed, and another one the sessions of ada.
+    let mut first = admin(&cluster.urls()[0]).await;
+    let mut key = TAG_KEY;
+    let other = loop {
+        let store = RedisStore::connect_cluster(cluster.urls(), key).await.expect("the cluster answers");
+        let tag = store.new_id("ada").as_str()[..16].to_owned();
+        if run::<u16>(&mut first, &format!("CLUSTER KEYSLOT {tag}")).await > 16_384 / 3 {
+            break Node::new(store).await;
+        }
+        key[0] += 1;
+    };
+    let disturbed =
+        Node::new(RedisStore::connect_cluster(urls, key).await.expect("the cluster answers")).await;
+    let bearer = disturbed.sign_in().await;
+    assert_eq!(other.ask(&bearer).await, StatusCode::OK);
+    let id = other.sessions.list("ada").await.expect("it lists")[0].id.as_str().to_owned();
+    proxies[0].set(Mode::Refuse);
+    proxies[0].cut();
+    assert!(disturbed.sessions.revoke("ada", &id).await.is_err(), "it cannot be announced");
+    proxies[0].set(Mode::Pass);
+    let began = Instant::now();
+    while disturbed.sessions.revoke("ada", &id).await.is_err() {
         assert!(began.elapsed() < MINUTE, "it never signs out");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
