@@ -1,9 +1,12 @@
 //! Every interleaving of a small system: one client with several tabs, a thief if need be, nodes, a store.
 //!
-//! To read in this order: `state` (what there is) with `times`, `steps` (what can happen), `rulebook` (the crate's
-//! rules, asked), `model` (what is explored, and what must never happen), `search`; then the tests: `legitimate`,
-//! `removed` (each rule is needed), `thief`.
+//! To read in this order: `state` (what there is) with `times`, `clock` and `alike`, `steps` (what can happen) with
+//! `cookies`, `rulebook` (the crate's rules, asked) with `stored`, `model` (what is explored, and what must never
+//! happen), `search`; then the tests: `legitimate`, `removed` (each rule is needed), `thief`.
 
+mod alike;
+mod clock;
+mod cookies;
 mod legitimate;
 mod model;
 mod removed;
@@ -12,5 +15,6 @@ mod search;
 mod show;
 mod state;
 mod steps;
+mod stored;
 mod thief;
 mod times;

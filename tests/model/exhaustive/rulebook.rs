@@ -1,17 +1,13 @@
 //! The crate's own rules, asked about the model's small records; a test may take one of them away.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::{
     state::{Answer, Plan, Record},
-    times::{Age, Times},
+    stored::{GRACE, IDLE, RULES, now, plan, record_index, records, stored},
+    times::Age,
 };
-use crate::{
-    rotation::{
-        Admission, Decision, LostResponse, Rules, Write, admit, decide, moved, reissued, sighting, successor,
-    },
-    store::{NewRecord, SessionRecord},
-};
+use crate::rotation::{Admission, Decision, admit, decide, moved, reissued, sighting, successor};
 
 /// A rule that a test takes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,88 +182,6 @@ fn is_to_reissue(record: &Record) -> bool {
     let admission = admit(record.generation.into(), true, true, Some(&stored(record)), now(), RULES);
     admission == Admission::Reissue
 }
-
-/// All records, in the order of their indices: also those that never come to be.
-fn records(last: u8) -> impl Iterator<Item = Record> {
-    let generations = move || 0..=last;
-    let without_ages = generations().flat_map(move |generation| {
-        generations().flat_map(move |parent| {
-            let seen = std::iter::once(None).chain(generations().map(Some));
-            seen.map(move |seen| Record {
-                generation,
-                parent,
-                seen,
-                seen_for: Age::New,
-                issued_for: Age::New,
-                began_for: Age::New,
-            })
-        })
-    });
-    without_ages.flat_map(|record| {
-        Age::ALL.into_iter().flat_map(move |seen_for| {
-            Age::ALL.into_iter().flat_map(move |issued_for| {
-                Age::ALL.map(|began_for| Record { seen_for, issued_for, began_for, ..record })
-            })
-        })
-    })
-}
-
-fn record_index(last: u8, record: &Record) -> usize {
-    let generations = usize::from(last) + 1;
-    let seen = record.seen.map_or(0, |seen| usize::from(seen) + 1);
-    let mut index = usize::from(record.generation);
-    for (digit, base) in [(usize::from(record.parent), generations), (seen, generations + 1)] {
-        index = index * base + digit;
-    }
-    for age in [record.seen_for, record.issued_for, record.began_for] {
-        index = index * 3 + age as usize;
-    }
-    index
-}
-
-/// A record that looks like this at `now`.
-fn stored(record: &Record) -> SessionRecord {
-    let ago = |age: Age| now() - GRACE * age as u32;
-    let mut stored = NewRecord::new("s".into(), "ada", [0; 32]).begin(UNIX_EPOCH);
-    stored.generation = record.generation.into();
-    stored.parent = record.parent.into();
-    stored.seen = record.seen.map(u32::from);
-    stored.confirmed_at = record.seen.map(|_| ago(record.seen_for));
-    stored.issued_at = ago(record.issued_for);
-    stored.rotated_at = ago(record.began_for);
-    stored
-}
-
-fn plan(before: &SessionRecord, Write { record, stamps }: &Write) -> Plan {
-    let times = |record: &SessionRecord| (record.confirmed_at, record.rotated_at, record.issued_at);
-    assert_eq!(times(before), times(record), "a time that is not taken at the write");
-    let small = |generation: u32| u8::try_from(generation).expect("few generations");
-    let mut plan = Plan {
-        generation: small(record.generation),
-        parent: small(record.parent),
-        seen: record.seen.map(small),
-        stamps: Times::NONE,
-    };
-    for (is_stamped, time) in [
-        (stamps.confirmed_at, Times::SEEN),
-        (stamps.rotated_at, Times::BEGAN),
-        (stamps.issued_at, Times::ISSUED),
-    ] {
-        if is_stamped {
-            plan.stamps = plan.stamps.and(time);
-        }
-    }
-    plan
-}
-
-/// The store's present time, for every question.
-fn now() -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(600)
-}
-
-const GRACE: Duration = Duration::from_secs(30);
-const IDLE: Duration = Duration::from_secs(3600);
-const RULES: Rules = Rules { grace: GRACE, lost_response: LostResponse::UntilConfirmed };
 
 /// The model keeps no account of how long a first look has waited for the store: it takes it for a later one.
 #[test]

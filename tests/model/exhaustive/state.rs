@@ -1,10 +1,6 @@
 //! One state of the system: the record, the running timers, the client's jar, the thief, and everything in flight.
 
-use super::{
-    rulebook::Rulebook,
-    times::{Age, Timers, Times},
-};
-use crate::rotation::{Admission, Decision};
+use super::times::{Age, Timers, Times};
 
 /// The record, as far as the rules look at it: generations as small numbers, times as ages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,7 +58,7 @@ impl Generations {
         (0..8).filter(move |generation| self.contains(*generation))
     }
 
-    fn retain(&mut self, keep: impl Fn(u8) -> bool) {
+    pub(super) fn retain(&mut self, keep: impl Fn(u8) -> bool) {
         for generation in self.iter() {
             if !keep(generation) {
                 self.0 &= !(1 << generation);
@@ -145,18 +141,18 @@ pub(crate) struct Flight {
 }
 
 pub(crate) const MAX_FLIGHTS: usize = 5;
-const FREE: Flight = Flight { stage: Stage::Free, owner: Owner::Client };
+pub(super) const FREE: Flight = Flight { stage: Stage::Free, owner: Owner::Client };
 
 impl Flight {
     /// How many timers are ahead of a message of the client.
-    fn ahead(&mut self) -> Option<&mut u8> {
+    pub(super) fn ahead(&mut self) -> Option<&mut u8> {
         match (self.owner, &mut self.stage) {
             (Owner::Client, Stage::Sent { ahead, .. } | Stage::Return { ahead, .. }) => Some(ahead),
             _ => None,
         }
     }
 
-    fn stamped_at(&mut self) -> Option<&mut StampedAt> {
+    pub(super) fn stamped_at(&mut self) -> Option<&mut StampedAt> {
         match &mut self.stage {
             Stage::Write { stamped_at, .. } | Stage::Raise { stamped_at, .. } => Some(stamped_at),
             _ => None,
@@ -164,7 +160,7 @@ impl Flight {
     }
 
     /// Another writer has won: what a compare-and-set that is under way comes to.
-    fn loses_its_write(&mut self) {
+    pub(super) fn loses_its_write(&mut self) {
         match self.stage {
             Stage::Write { answer, .. } => self.stage = Stage::ReadAgain { presented: answer.presented },
             Stage::BeforeCookies { answer, .. } => self.stage = Stage::Handle { answer },
@@ -265,174 +261,5 @@ impl State {
             self.thief.used_for = Age::New;
             self.restart(Times::USED);
         }
-    }
-}
-
-/// Time.
-impl State {
-    /// Whether nothing is on the network that must arrive before the timer that is due first.
-    pub(crate) fn is_next_timer_free(&self) -> bool {
-        let mut flights = self.flights;
-        !self.timers.is_empty()
-            && flights.iter_mut().all(|flight| flight.ahead().is_none_or(|ahead| *ahead > 0))
-    }
-
-    /// The first timer is due: all that it measures is a grace period older.
-    pub(crate) fn timer_ends(&mut self) {
-        let times = self.timers.end_first();
-        for flight in &mut self.flights {
-            if let Some(ahead) = flight.ahead() {
-                *ahead -= 1;
-            }
-            if times.contains(Times::READ)
-                && let Some(stamped_at @ StampedAt::Read) = flight.stamped_at()
-            {
-                *stamped_at = StampedAt::OldRead;
-            }
-        }
-        let mut again = age(&mut self.record, times);
-        if let Backup::Taken(record) = &mut self.backup {
-            again = again.and(age(record, times.of_backup()).for_backup());
-        }
-        if times.contains(Times::USED) {
-            self.thief.used_for = Age::Grace;
-        }
-        self.timers.start(again);
-    }
-
-    /// Nobody needs these timers any more.
-    pub(crate) fn stop(&mut self, times: Times) {
-        while let Some(position) = self.timers.stop(times) {
-            for flight in &mut self.flights {
-                if let Some(ahead) = flight.ahead()
-                    && usize::from(*ahead) > position
-                {
-                    *ahead -= 1;
-                }
-            }
-        }
-    }
-
-    pub(crate) fn restart(&mut self, times: Times) {
-        self.stop(times);
-        self.timers.start(times);
-    }
-
-    /// Writes the record. Of what else is to be written by compare-and-set, nothing succeeds.
-    pub(crate) fn write(&mut self, plan: Plan, stamped_at: StampedAt) {
-        let record = &mut self.record;
-        (record.generation, record.parent, record.seen) = (plan.generation, plan.parent, plan.seen);
-        if plan.stamps.contains(Times::SEEN) {
-            record.seen_for = if stamped_at == StampedAt::OldRead { Age::Grace } else { Age::New };
-        }
-        if plan.stamps.contains(Times::ISSUED) {
-            record.issued_for = Age::New;
-        }
-        if plan.stamps.contains(Times::BEGAN) {
-            record.began_for = Age::New;
-        }
-        match stamped_at {
-            StampedAt::Write => self.restart(plan.stamps),
-            StampedAt::Read => {
-                self.stop(Times::SEEN);
-                self.timers.rename(Times::READ, Times::SEEN);
-            }
-            StampedAt::OldRead => self.stop(Times::SEEN),
-        }
-    }
-
-    pub(crate) fn others_lose_their_writes(&mut self, is_compared: bool) {
-        for flight in &mut self.flights {
-            if is_compared || !matches!(flight.stage, Stage::Write { .. }) {
-                flight.loses_its_write();
-            }
-        }
-    }
-
-    /// The store will lose what is written from here on.
-    pub(crate) fn take_backup(&mut self) {
-        self.backup = Backup::Taken(self.record);
-        self.timers.back_up();
-    }
-
-    /// The store has lost it. The times in the record are as old as they are.
-    pub(crate) fn restore(&mut self, backup: Record) {
-        self.stop(Times::OF_RECORD);
-        self.timers.restore();
-        self.record = backup;
-        self.backup = Backup::Restored;
-        self.others_lose_their_writes(true);
-    }
-}
-
-/// Returns which of the times have yet to become older.
-fn age(record: &mut Record, times: Times) -> Times {
-    let mut again = Times::NONE;
-    if times.contains(Times::SEEN) {
-        record.seen_for = Age::Grace;
-    }
-    for (time, age) in [(Times::ISSUED, &mut record.issued_for), (Times::BEGAN, &mut record.began_for)] {
-        if times.contains(time) {
-            *age = age.next();
-            if *age != Age::TwoGraces {
-                again = again.and(time);
-            }
-        }
-    }
-    again
-}
-
-/// One state for all that behave alike from here on.
-impl State {
-    pub(crate) fn normalize(&mut self, rules: &Rulebook) {
-        if self.record.is_confirmed() {
-            // Neither matters before the next generation, which begins them anew.
-            self.stop(Times::ISSUED.and(Times::BEGAN));
-            (self.record.issued_for, self.record.began_for) = (Age::New, Age::New);
-        }
-        let record = self.record;
-        // What shows nothing now never will: an access cookie of an earlier generation does what its expiry does.
-        let shows_something = |generation: u8| rules.sighting(generation, &record).is_some();
-        if self.jar.access.is_some_and(|held| held < record.generation && !shows_something(held)) {
-            self.jar.access = None;
-        }
-        self.thief.access.retain(shows_something);
-        // The thief would only end the session.
-        self.thief.refresh.retain(|held| rules.look(held, &record, false).decision != Decision::Revoke);
-        for flight in &mut self.flights {
-            match &mut flight.stage {
-                Stage::Sent { access, .. } if access.is_some_and(|sent| !shows_something(sent)) => {
-                    *access = None
-                }
-                Stage::Sight { generation } | Stage::Raise { generation, .. }
-                    if !shows_something(*generation) =>
-                {
-                    *flight = FREE;
-                }
-                Stage::Handle { answer } => {
-                    if rules.admit(answer, &record).admission == Admission::Superseded {
-                        flight.stage = Stage::ReadAgain { presented: answer.presented };
-                    } else if record.is_confirmed() {
-                        answer.late = false;
-                    }
-                }
-                Stage::Return { generation, refresh: false, .. } if *generation < record.generation => {
-                    *flight = FREE;
-                }
-                Stage::Free => *flight = FREE,
-                _ => {}
-            }
-        }
-        let is_timed = |flight: &mut Flight| flight.stamped_at().is_some_and(|at| *at == StampedAt::Read);
-        if !self.flights.iter_mut().any(is_timed) {
-            self.stop(Times::READ);
-        }
-        self.flights.sort_unstable();
-    }
-
-    /// Whether a flight's time has been taken at a read: one at once is enough.
-    pub(crate) fn has_stamp_of_a_read(&self) -> bool {
-        let mut flights = self.flights;
-        flights.iter_mut().any(|flight| flight.stamped_at().is_some_and(|at| *at != StampedAt::Write))
     }
 }

@@ -2,16 +2,16 @@
 
 use super::{
     model::{Breach, LostWrites, Model},
-    rulebook::{Admitted, Look, Removed},
+    rulebook::{Look, Removed},
     state::{Answer, Backup, Owner, Plan, Stage, StampedAt, State},
     times::{Age, Times},
 };
-use crate::rotation::{Admission, Decision};
+use crate::rotation::Decision;
 
 /// The states that one state leads to.
 pub(crate) struct Steps<'a> {
-    model: &'a Model,
-    from: State,
+    pub(super) model: &'a Model,
+    pub(super) from: State,
     pub(crate) next: Vec<State>,
     /// The breaches of a step, each with the state it led to.
     pub(crate) breaches: Vec<(Breach, State)>,
@@ -44,12 +44,12 @@ impl<'a> Steps<'a> {
     }
 
     /// Another state to go to.
-    fn reach(&mut self, mut state: State) {
+    pub(super) fn reach(&mut self, mut state: State) {
         state.normalize(&self.model.rules);
         self.next.push(state);
     }
 
-    fn breach(&mut self, breach: Breach, mut state: State) {
+    pub(super) fn breach(&mut self, breach: Breach, mut state: State) {
         state.normalize(&self.model.rules);
         self.breaches.push((breach, state));
     }
@@ -246,7 +246,7 @@ impl<'a> Steps<'a> {
         self.reach(next);
     }
 
-    fn store(&mut self, next: &mut State, index: usize, plan: Plan, stamped_at: StampedAt) {
+    pub(super) fn store(&mut self, next: &mut State, index: usize, plan: Plan, stamped_at: StampedAt) {
         if plan.stamps.contains(Times::BEGAN) && plan.generation <= self.from.record.generation {
             self.breach(Breach::Forked, *next);
         }
@@ -271,72 +271,6 @@ impl<'a> Steps<'a> {
             next.others_lose_their_writes(true);
             self.reach(next);
         }
-    }
-
-    /// The handler is done: the record is read once more, and says which cookies may go.
-    fn second_look(&mut self, index: usize, answer: Answer) {
-        let mut next = self.from;
-        let Admitted { admission, plan } = self.model.rules.admit(&answer, &next.record);
-        match admission {
-            Admission::Cookies { with_refresh } => {
-                let refresh = answer.refresh && with_refresh;
-                return self.hand_over(next, index, answer.generation, refresh);
-            }
-            Admission::MoveIssued | Admission::Reissue => {
-                let plan = plan.expect("something to write");
-                next.set(index, Stage::BeforeCookies { answer, plan });
-            }
-            Admission::Withhold | Admission::Ended => next.drop_flight(index),
-            // The refresh service asks again with the same token; the layer sends no cookies, which is as good as
-            // lost.
-            Admission::Superseded => next.set(index, Stage::ReadAgain { presented: answer.presented }),
-        }
-        self.reach(next);
-    }
-
-    /// The second look is followed by a write that succeeds. A node that took too long for it looks again.
-    fn write_before_cookies(&mut self, index: usize, answer: Answer, plan: Plan) {
-        let mut next = self.from;
-        self.store(&mut next, index, plan, StampedAt::Write);
-        self.hand_over(next, index, plan.generation, true);
-        let late = answer.late && self.model.rules.has_late_answers(plan.generation);
-        next.set(index, Stage::Handle { answer: Answer { generation: plan.generation, late, ..answer } });
-        self.reach(next);
-    }
-
-    /// The cookies leave for their owner.
-    fn hand_over(&mut self, mut next: State, index: usize, generation: u8, refresh: bool) {
-        match next.flights[index].owner {
-            Owner::Client => {
-                let ahead = next.timers.len();
-                next.set(index, Stage::Return { generation, refresh, ahead });
-            }
-            Owner::Thief => {
-                next.drop_flight(index);
-                next.thief.access.insert(generation);
-                if refresh {
-                    next.thief.refresh.insert(generation);
-                }
-            }
-        }
-        self.reach(next);
-    }
-
-    /// The client's jar takes the cookies.
-    fn arrive(&mut self, index: usize, generation: u8, refresh: bool) {
-        let mut next = self.from;
-        next.drop_flight(index);
-        next.jar.access = Some(generation);
-        if refresh {
-            next.jar.refresh = generation;
-            if self.from.jar.refresh > generation {
-                self.breach(Breach::Overwritten, next);
-            }
-            if next.thief.used.is_some_and(|used| used <= generation) {
-                self.breach(Breach::Rejoined, next);
-            }
-        }
-        self.reach(next);
     }
 
     /// Reads whether the access token shows anything new.
