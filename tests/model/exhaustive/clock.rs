@@ -1,7 +1,7 @@
 //! What time and writes do to a state.
 
 use super::{
-    state::{Backup, Plan, Record, Stage, StampedAt, State},
+    state::{Backup, Binding, Plan, Record, Stage, StampedAt, State},
     times::{Age, Times},
 };
 
@@ -55,11 +55,14 @@ impl State {
     }
 
     /// Writes the record. Of what else is to be written by compare-and-set, nothing succeeds.
-    pub(crate) fn write(&mut self, plan: Plan, stamped_at: StampedAt) {
+    ///
+    /// The times `of_read` are those that are not taken at the write, but at the read before it.
+    pub(crate) fn write(&mut self, plan: Plan, stamped_at: StampedAt, of_read: Times) {
+        let stamped_before = if stamped_at == StampedAt::OldRead { of_read } else { Times::NONE };
         let record = &mut self.record;
         (record.generation, record.parent, record.seen) = (plan.generation, plan.parent, plan.seen);
         if plan.stamps.contains(Times::SEEN) {
-            record.seen_for = if stamped_at == StampedAt::OldRead { Age::Grace } else { Age::New };
+            record.seen_for = if stamped_before.contains(Times::SEEN) { Age::Grace } else { Age::New };
         }
         if plan.stamps.contains(Times::ISSUED) {
             record.issued_for = Age::New;
@@ -67,13 +70,37 @@ impl State {
         if plan.stamps.contains(Times::BEGAN) {
             record.began_for = Age::New;
         }
+        if plan.stamps.contains(Times::BOUND) {
+            record.bound_for = if stamped_before.contains(Times::BOUND) { Age::Grace } else { Age::New };
+        }
         match stamped_at {
             StampedAt::Write => self.restart(plan.stamps),
             StampedAt::Read => {
-                self.stop(Times::SEEN);
-                self.timers.rename(Times::READ, Times::SEEN);
+                self.stop(of_read);
+                self.timers.rename(Times::READ, of_read);
+                self.restart(plan.stamps.without(of_read));
             }
-            StampedAt::OldRead => self.stop(Times::SEEN),
+            StampedAt::OldRead => {
+                self.stop(of_read);
+                self.restart(plan.stamps.without(of_read));
+            }
+        }
+        if let Some(binding) = plan.binding {
+            self.record.binding = binding;
+            self.use_up_challenges();
+        }
+    }
+
+    /// A proof has been accepted.
+    fn use_up_challenges(&mut self) {
+        self.device.has_fresh_challenge = false;
+        for flight in &mut self.flights {
+            match &mut flight.stage {
+                Stage::Sent { shown, .. } | Stage::ReadAgain { shown, .. } => *shown = shown.used_up(),
+                Stage::Write { answer, .. } => answer.shown = answer.shown.used_up(),
+                Stage::Registered { is_fresh, .. } | Stage::Challenged { is_fresh, .. } => *is_fresh = false,
+                _ => {}
+            }
         }
     }
 
@@ -101,7 +128,14 @@ impl State {
     pub(crate) fn restore(&mut self, backup: Record) {
         self.stop(Times::OF_RECORD);
         self.timers.restore();
+        self.stop(Times::BOUND);
         self.record = backup;
+        if self.record.binding != Binding::None {
+            // Nothing is in flight that the grace period would be for.
+            self.record.bound_for = Age::Grace;
+        }
+        // So as not to tell which number of proofs each challenge names: the browser asks for another.
+        self.use_up_challenges();
         self.backup = Backup::Restored;
         self.others_lose_their_writes(true);
     }
@@ -112,6 +146,9 @@ fn age(record: &mut Record, times: Times) -> Times {
     let mut again = Times::NONE;
     if times.contains(Times::SEEN) {
         record.seen_for = Age::Grace;
+    }
+    if times.contains(Times::BOUND) {
+        record.bound_for = Age::Grace;
     }
     for (time, age) in [(Times::ISSUED, &mut record.issued_for), (Times::BEGAN, &mut record.began_for)] {
         if times.contains(time) {

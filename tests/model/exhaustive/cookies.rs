@@ -25,7 +25,7 @@ impl Steps<'_> {
             Admission::Withhold | Admission::Ended => next.drop_flight(index),
             // The refresh service asks again with the same token; the layer sends no cookies, which is as good as
             // lost.
-            Admission::Superseded => next.set(index, Stage::ReadAgain { presented: answer.presented }),
+            Admission::Superseded => next.set(index, answer.asked_again(answer.shown.used_up())),
         }
         self.reach(next);
     }
@@ -48,6 +48,9 @@ impl Steps<'_> {
                 next.set(index, Stage::Return { generation, refresh, ahead });
             }
             Owner::Thief => {
+                if next.record.is_enforced() {
+                    self.breach(Breach::Renewed, next);
+                }
                 next.drop_flight(index);
                 next.thief.access.insert(generation);
                 if refresh {

@@ -3,7 +3,7 @@
 use super::{
     legitimate::assert_promise,
     model::{Breach, Model},
-    rulebook::Removed,
+    rule::Removed,
     search::explore_for,
 };
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    model::{Breach, EVERY_BREACH, Model},
+    model::{Breach, Devices, EVERY_BREACH, Model},
     state::State,
     steps::Steps,
 };
@@ -38,7 +38,7 @@ pub(crate) fn explore_for(model: &Model, breaches: &[Breach]) -> Explored {
         breach: None,
     };
     let mut known = Known::default();
-    known.index_of(State::signed_in(), &mut found.states);
+    known.index_of(State::signed_in(model.rules.devices != Devices::Changing), &mut found.states);
     found.parents.push(0);
     let mut steps = Steps::new(model);
     let mut at = 0;

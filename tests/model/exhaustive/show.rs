@@ -4,7 +4,9 @@ use std::fmt;
 
 use super::{
     search::Trace,
-    state::{Backup, Flight, Generations, Jar, Owner, Plan, Record, Stage, StampedAt, State, Thief},
+    state::{
+        Backup, Binding, Flight, Generations, Jar, Owner, Plan, Record, Shown, Stage, StampedAt, State, Thief,
+    },
     times::{Age, Timers, Times},
 };
 
@@ -22,6 +24,9 @@ impl fmt::Debug for State {
             f.write_str("ended: ")?;
         }
         write!(f, "{}; timers {:?} | jar {:?}", line(&self.record), self.timers, self.jar)?;
+        if self.device.is_registered {
+            write!(f, ", registered with a {} challenge", fresh(self.device.has_fresh_challenge))?;
+        }
         match &self.backup {
             Backup::None => {}
             Backup::Taken(record) => write!(f, " | will go back to {}", line(record))?,
@@ -43,6 +48,12 @@ fn line(record: &Record) -> String {
     let seen =
         seen.map_or("none seen".to_owned(), |seen| format!("{seen} seen {}g ago", graces(record.seen_for)));
     let (began, issued) = (graces(record.began_for), graces(record.issued_for));
+    let bound = graces(record.bound_for);
+    let seen = match record.binding {
+        Binding::None => seen,
+        Binding::Observed => format!("{seen}, bound {bound}g ago, not enforced"),
+        Binding::Enforced => format!("{seen}, bound {bound}g ago"),
+    };
     match record.is_confirmed() {
         true => format!("generation {generation}, parent {parent}, {seen}"),
         false => format!(
@@ -62,6 +73,7 @@ impl fmt::Debug for Times {
             (Self::BEGAN.for_backup(), "began in the backup"),
             (Self::USED, "used"),
             (Self::READ, "read"),
+            (Self::BOUND, "bound"),
         ];
         let names: Vec<_> =
             named.iter().filter(|(times, _)| self.contains(*times)).map(|(_, name)| *name).collect();
@@ -110,16 +122,21 @@ impl fmt::Debug for Flight {
         let carried = |refresh: bool| if refresh { "refresh and access" } else { "access" };
         let late = |late: bool| if late { "late " } else { "" };
         match self.stage {
-            Stage::Sent { refresh, access, ahead } => {
-                write!(f, "sent refresh {refresh}{}, {ahead} timers ahead", and_access(access))
+            Stage::Sent { refresh, access, shown, ahead } => {
+                let and_access = and_access(access);
+                write!(f, "sent refresh {refresh}{and_access}{}, {ahead} timers ahead", and_shown(shown))
             }
-            Stage::ReadAgain { presented } => write!(f, "to read again for refresh {presented}"),
+            Stage::ReadAgain { presented, shown } => {
+                write!(f, "to read again for refresh {presented}{}", and_shown(shown))
+            }
             Stage::Write { answer, plan, stamped_at } => {
-                write!(f, "refresh {} to write {}{}", answer.presented, written(plan), stamped(stamped_at))
+                let (presented, shown) = (answer.presented, and_shown(answer.shown));
+                write!(f, "refresh {presented}{shown} to write {}{}", written(plan), stamped(stamped_at))
             }
             Stage::Handle { answer } => {
                 let (generation, carried) = (answer.generation, carried(answer.refresh));
-                write!(f, "{}handler, with {carried} {generation}", late(answer.late))
+                let shown = and_shown(answer.shown);
+                write!(f, "{}handler, with {carried} {generation}{shown}", late(answer.late))
             }
             Stage::BeforeCookies { plan, .. } => write!(f, "before its cookies to write {}", written(plan)),
             Stage::Return { generation, refresh, ahead } => {
@@ -129,14 +146,38 @@ impl fmt::Debug for Flight {
             Stage::Raise { plan, stamped_at, .. } => {
                 write!(f, "sighting to write {}{}", written(plan), stamped(stamped_at))
             }
+            Stage::Register { ahead } => write!(f, "registers, {ahead} timers ahead"),
+            Stage::Registered { access, is_fresh, ahead } => {
+                let access = and_access(access);
+                write!(f, "registered{access} with a {} challenge, {ahead} timers ahead", fresh(is_fresh))
+            }
+            Stage::Challenged { is_fresh, ahead } => {
+                write!(f, "a {} challenge returns, {ahead} timers ahead", fresh(is_fresh))
+            }
             Stage::Free => f.write_str("free"),
         }
     }
 }
 
-fn written(Plan { generation, parent, seen, stamps }: Plan) -> String {
+fn fresh(is_fresh: bool) -> &'static str {
+    if is_fresh { "fresh" } else { "used" }
+}
+
+fn and_shown(shown: Shown) -> &'static str {
+    match shown {
+        Shown::Nothing => "",
+        Shown::Access => " with good access",
+        Shown::Skipped => " without a proof",
+        Shown::Proof => " and a proof",
+        Shown::UsedProof => " and a used proof",
+        Shown::OtherKey => " and a proof by another key",
+    }
+}
+
+fn written(Plan { generation, parent, seen, stamps, binding }: Plan) -> String {
+    let binding = binding.map_or(String::new(), |binding| format!(", {binding:?}"));
     let seen = seen.map_or("none".to_owned(), |seen| seen.to_string());
-    format!("generation {generation}, parent {parent}, {seen} seen, now: {stamps:?}")
+    format!("generation {generation}, parent {parent}, {seen} seen{binding}, now: {stamps:?}")
 }
 
 fn stamped(stamped_at: StampedAt) -> &'static str {

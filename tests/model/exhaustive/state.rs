@@ -14,12 +14,28 @@ pub(crate) struct Record {
     pub(crate) issued_for: Age,
     /// The age of `rotated_at`, at most two grace periods.
     pub(crate) began_for: Age,
+    pub(crate) binding: Binding,
+    /// The age of `bound_at`, at most one grace period; nought while the session is not bound.
+    pub(crate) bound_for: Age,
 }
 
 impl Record {
     pub(crate) fn is_confirmed(&self) -> bool {
         self.seen == Some(self.generation)
     }
+
+    pub(crate) fn is_enforced(&self) -> bool {
+        self.binding == Binding::Enforced
+    }
+}
+
+/// Whether the session is bound to the browser's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Binding {
+    None,
+    /// Cookies alone still renew.
+    Observed,
+    Enforced,
 }
 
 /// What a write makes of the record that was read before it.
@@ -30,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) seen: Option<u8>,
     /// The times that are taken as it is written.
     pub(crate) stamps: Times,
+    /// What an accepted proof makes of the binding.
+    pub(crate) binding: Option<Binding>,
 }
 
 /// The cookies of a browser, shared by its tabs.
@@ -39,6 +57,42 @@ pub(crate) struct Jar {
     pub(crate) refresh: u8,
     /// The generation of the access cookie, unless that has expired.
     pub(crate) access: Option<u8>,
+}
+
+/// What a browser knows that registers a key, in a model with devices.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Device {
+    /// The answer to a registration has arrived in full: requests without an access cookie are held back for a proof.
+    pub(crate) is_registered: bool,
+    /// Whether the last challenge is still good. A challenge names the number of proofs so far, so each accepted proof
+    /// uses up all that there are; this is all that the number matters.
+    pub(crate) has_fresh_challenge: bool,
+}
+
+/// What a request shows besides its refresh cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Shown {
+    Nothing,
+    /// In a model with devices: an access cookie that is still good when it arrives.
+    Access,
+    /// Nothing, and the browser says that it could not sign: a refusal is no surprise to it.
+    Skipped,
+    /// A proof by the browser's key.
+    Proof,
+    /// The same, over a challenge that has been used up.
+    UsedProof,
+    /// A proof by a key that a thief has registered.
+    OtherKey,
+}
+
+impl Shown {
+    pub(crate) fn used_up(self) -> Self {
+        if self == Self::Proof { Self::UsedProof } else { self }
+    }
+
+    pub(crate) fn is_proof(self) -> bool {
+        matches!(self, Self::Proof | Self::UsedProof | Self::OtherKey)
+    }
 }
 
 /// A set of generations.
@@ -86,7 +140,7 @@ pub(crate) enum Owner {
     Thief,
 }
 
-/// Where the time of a write comes from. All but the first are for a test that takes a rule away.
+/// Where a time in a write comes from: for the time of a binding, and where a test takes a rule away, from a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum StampedAt {
     /// From the write.
@@ -108,6 +162,15 @@ pub(crate) struct Answer {
     pub(crate) refresh: bool,
     /// Whether the generation had begun two grace periods before, and was unconfirmed.
     pub(crate) late: bool,
+    /// What it answers besides.
+    pub(crate) shown: Shown,
+}
+
+impl Answer {
+    /// The same token is to be looked at again.
+    pub(crate) fn asked_again(self, shown: Shown) -> Stage {
+        Stage::ReadAgain { presented: self.presented, shown }
+    }
 }
 
 /// How far a request has come. A message of the client on the network knows how many timers are `ahead` of it: they
@@ -115,9 +178,9 @@ pub(crate) struct Answer {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Stage {
     /// On the network, with what the jar had.
-    Sent { refresh: u8, access: Option<u8>, ahead: u8 },
+    Sent { refresh: u8, access: Option<u8>, shown: Shown, ahead: u8 },
     /// About to read the record for another time, or for the first time after the store has kept it waiting.
-    ReadAgain { presented: u8 },
+    ReadAgain { presented: u8, shown: Shown },
     /// Reloads the claims for as long as that takes, then writes `plan` by compare-and-set.
     Write { answer: Answer, plan: Plan, stamped_at: StampedAt },
     /// The handler runs, for as long as it likes; then comes the second look.
@@ -130,6 +193,12 @@ pub(crate) enum Stage {
     Sight { generation: u8 },
     /// Beside the handler: writes by compare-and-set that the token has been seen.
     Raise { generation: u8, plan: Plan, stamped_at: StampedAt },
+    /// A registration on its way to the server.
+    Register { ahead: u8 },
+    /// The answer to a registration: it sets or clears the access cookie, and brings a challenge.
+    Registered { access: Option<u8>, is_fresh: bool, ahead: u8 },
+    /// The answer to a proof that was not accepted: a challenge.
+    Challenged { is_fresh: bool, ahead: u8 },
     /// Nothing.
     Free,
 }
@@ -147,7 +216,14 @@ impl Flight {
     /// How many timers are ahead of a message of the client.
     pub(super) fn ahead(&mut self) -> Option<&mut u8> {
         match (self.owner, &mut self.stage) {
-            (Owner::Client, Stage::Sent { ahead, .. } | Stage::Return { ahead, .. }) => Some(ahead),
+            (
+                Owner::Client,
+                Stage::Sent { ahead, .. }
+                | Stage::Return { ahead, .. }
+                | Stage::Register { ahead }
+                | Stage::Registered { ahead, .. }
+                | Stage::Challenged { ahead, .. },
+            ) => Some(ahead),
             _ => None,
         }
     }
@@ -162,7 +238,7 @@ impl Flight {
     /// Another writer has won: what a compare-and-set that is under way comes to.
     pub(super) fn loses_its_write(&mut self) {
         match self.stage {
-            Stage::Write { answer, .. } => self.stage = Stage::ReadAgain { presented: answer.presented },
+            Stage::Write { answer, .. } => self.stage = answer.asked_again(answer.shown),
             Stage::BeforeCookies { answer, .. } => self.stage = Stage::Handle { answer },
             Stage::Raise { .. } => *self = FREE,
             _ => {}
@@ -186,14 +262,17 @@ pub(crate) struct State {
     pub(crate) timers: Timers,
     pub(crate) backup: Backup,
     pub(crate) jar: Jar,
+    pub(crate) device: Device,
+    /// The policy under which proofs are accepted: whether they enforce the binding.
+    pub(crate) enforces: bool,
     pub(crate) thief: Thief,
     /// Sorted: it makes no difference which tab is which.
     pub(crate) flights: [Flight; MAX_FLIGHTS],
 }
 
 impl State {
-    /// The client has signed in, a while ago.
-    pub(crate) fn signed_in() -> Self {
+    /// The client has signed in, a while ago. The first proof `enforces` the binding.
+    pub(crate) fn signed_in(enforces: bool) -> Self {
         let record = Record {
             generation: 0,
             parent: 0,
@@ -201,6 +280,8 @@ impl State {
             seen_for: Age::New,
             issued_for: Age::TwoGraces,
             began_for: Age::TwoGraces,
+            binding: Binding::None,
+            bound_for: Age::New,
         };
         let none = Generations::default();
         Self {
@@ -209,6 +290,8 @@ impl State {
             timers: Timers::default(),
             backup: Backup::None,
             jar: Jar { refresh: 0, access: Some(0) },
+            device: Device { is_registered: false, has_fresh_challenge: false },
+            enforces,
             thief: Thief { has_copied: false, refresh: none, access: none, used: None, used_for: Age::New },
             flights: [FREE; MAX_FLIGHTS],
         }

@@ -1,12 +1,13 @@
 //! Every step that the system can take from a state.
 
 use super::{
-    model::{Breach, LostWrites, Model},
-    rulebook::{Look, Removed},
-    state::{Answer, Backup, Owner, Plan, Stage, StampedAt, State},
+    model::{Breach, Devices, LostWrites, Model},
+    rule::Removed,
+    rulebook::Look,
+    state::{Answer, Backup, Jar, Owner, Plan, Shown, Stage, StampedAt, State},
     times::{Age, Times},
 };
-use crate::rotation::Decision;
+use crate::{binding::Verdict, rotation::Decision};
 
 /// The states that one state leads to.
 pub(crate) struct Steps<'a> {
@@ -19,7 +20,7 @@ pub(crate) struct Steps<'a> {
 
 impl<'a> Steps<'a> {
     pub(crate) fn new(model: &'a Model) -> Self {
-        Self { model, from: State::signed_in(), next: Vec::new(), breaches: Vec::new() }
+        Self { model, from: State::signed_in(true), next: Vec::new(), breaches: Vec::new() }
     }
 
     /// Finds them all. A session that has ended is not followed any further.
@@ -31,6 +32,7 @@ impl<'a> Steps<'a> {
         }
         self.time_passes();
         self.store_loses_writes();
+        self.policy_changes();
         self.client_sends();
         self.thief_acts();
         for index in 0..from.flights.len() {
@@ -83,12 +85,21 @@ impl<'a> Steps<'a> {
     }
 
     fn client_sends(&mut self) {
-        if self.from.in_flight(Owner::Client) < self.model.flights {
-            let mut next = self.from;
-            let (jar, ahead) = (next.jar, next.timers.len());
-            next.launch(Owner::Client, Stage::Sent { refresh: jar.refresh, access: jar.access, ahead });
-            self.reach(next);
+        if self.from.in_flight(Owner::Client) >= self.model.flights {
+            return;
         }
+        match self.model.rules.devices {
+            Devices::None => self.send(Shown::Nothing),
+            Devices::Enforced | Devices::Changing => self.browser_sends(),
+        }
+    }
+
+    /// A request leaves, with the cookies that the jar has.
+    pub(super) fn send(&mut self, shown: Shown) {
+        let mut next = self.from;
+        let (Jar { refresh, access }, ahead) = (next.jar, next.timers.len());
+        next.launch(Owner::Client, Stage::Sent { refresh, access, shown, ahead });
+        self.reach(next);
     }
 
     /// The thief copies the jar, or uses one of the tokens: the refresh token in a cookie, the access token in a
@@ -98,7 +109,7 @@ impl<'a> Steps<'a> {
             return;
         }
         let State { jar, thief, .. } = self.from;
-        if !thief.has_copied {
+        if !thief.has_copied && self.is_time_to_copy() {
             let mut next = self.from;
             next.thief.has_copied = true;
             next.thief.refresh.insert(jar.refresh);
@@ -109,9 +120,12 @@ impl<'a> Steps<'a> {
             return;
         }
         for refresh in thief.refresh.iter() {
-            let mut next = self.from;
-            let index = next.launch(Owner::Thief, Stage::Sent { refresh, access: None, ahead: 0 });
-            self.look(next, index, refresh, false);
+            for shown in self.thief_shows() {
+                let mut next = self.from;
+                let sent = Stage::Sent { refresh, access: None, shown: *shown, ahead: 0 };
+                let index = next.launch(Owner::Thief, sent);
+                self.look(next, index, refresh, *shown, false);
+            }
         }
         for generation in thief.access.iter() {
             let mut next = self.from;
@@ -130,7 +144,7 @@ impl<'a> Steps<'a> {
     fn flight_goes_on(&mut self, index: usize) {
         let from = self.from;
         match from.flights[index].stage {
-            Stage::Sent { refresh, access, .. } => {
+            Stage::Sent { refresh, access, shown, .. } => {
                 if let Some(generation) = access {
                     let mut next = from;
                     next.set(index, Stage::Sight { generation });
@@ -138,16 +152,19 @@ impl<'a> Steps<'a> {
                 }
                 // Also where there is an access token: it may have expired on the way, or the request may be
                 // for the refresh service.
-                self.look(from, index, refresh, false);
+                self.look(from, index, refresh, shown, false);
                 // Or the store keeps it waiting for longer than the grace period.
                 let mut next = from;
-                next.set(index, Stage::ReadAgain { presented: refresh });
+                next.set(index, Stage::ReadAgain { presented: refresh, shown });
                 self.reach(next);
             }
-            Stage::ReadAgain { presented } => self.look(from, index, presented, true),
+            Stage::ReadAgain { presented, shown } => self.look(from, index, presented, shown, true),
             Stage::Write { answer, plan, stamped_at } => {
                 self.loses_its_write(index);
-                self.write(index, plan, stamped_at, Stage::Handle { answer });
+                // One read at once is measured: the one whose write is going to bind the session.
+                if stamped_at != StampedAt::Write || !plan.stamps.contains(Times::BOUND) {
+                    self.write(index, plan, stamped_at, Stage::Handle { answer });
+                }
             }
             Stage::Handle { answer } => {
                 self.token_is_sighted_elsewhere(answer);
@@ -163,35 +180,60 @@ impl<'a> Steps<'a> {
                 self.loses_its_write(index);
                 self.write(index, plan, stamped_at, Stage::Free);
             }
+            Stage::Register { .. } => self.register(index),
+            Stage::Registered { access, is_fresh, .. } => self.registered(index, access, is_fresh),
+            Stage::Challenged { is_fresh, .. } => self.challenged(index, is_fresh),
             Stage::Free => {}
         }
     }
 
-    /// Reads the record, and decides what the refresh token means.
-    fn look(&mut self, from: State, index: usize, presented: u8, later: bool) {
-        let look = self.model.rules.look(presented, &from.record, later);
+    /// Reads the record, and decides what the refresh token means, given what the request shows besides.
+    fn look(&mut self, from: State, index: usize, presented: u8, shown: Shown, later: bool) {
+        let Some(proof) = self.proof(from, index, shown) else { return };
+        let Look { verdict, plan, refresh, late } =
+            self.model.rules.look(presented, &from.record, later, proof);
         let mut next = from;
-        match look.decision {
-            Decision::Revoke => {
+        let owner = from.flights[index].owner;
+        match verdict {
+            Verdict::Decided(Decision::Revoke) => {
                 next.drop_flight(index);
                 next.ended = true;
-                if self.model.thieves == 0 {
+                let is_innocent = self.model.thieves == 0 || self.model.copies_late;
+                let has_key = shown.is_proof() && from.record.is_enforced();
+                if owner == Owner::Client && (is_innocent || has_key) {
                     self.breach(Breach::Revoked, next);
                 }
                 return self.reach(next);
             }
-            Decision::Refuse | Decision::TooLate => {
+            Verdict::Decided(Decision::Refuse | Decision::TooLate) => {
                 next.drop_flight(index);
                 return self.reach(next);
             }
-            _ => {}
+            Verdict::Serve | Verdict::Prove => {
+                next.drop_flight(index);
+                match (verdict, owner) {
+                    (Verdict::Prove, Owner::Client) if shown != Shown::Skipped => {
+                        self.breach(Breach::Refused, next);
+                    }
+                    (Verdict::Serve, Owner::Thief) if from.record.bound_for != Age::New => {
+                        self.breach(Breach::Served, next);
+                    }
+                    _ => {}
+                }
+                return self.reach(next);
+            }
+            Verdict::Decided(_) => {}
         }
-        if !later && from.flights[index].owner == Owner::Client && is_to_be_noticed(&from, presented) {
+        let is_past_grace = from.record.is_enforced() && from.record.bound_for != Age::New;
+        if owner == Owner::Thief && is_past_grace {
+            self.breach(Breach::Served, from);
+        }
+        let is_unproven = proof.is_none() && !later && owner == Owner::Client;
+        if is_unproven && is_to_be_noticed(&from, presented) {
             self.breach(Breach::Unnoticed, from);
         }
-        let Look { plan, refresh, late, .. } = look;
         let generation = plan.map_or(from.record.generation, |plan| plan.generation);
-        let answer = Answer { presented, generation, refresh, late };
+        let answer = Answer { presented, generation, refresh, late, shown };
         match plan {
             Some(plan) => self.is_to_write(next, index, plan, |plan, stamped_at| Stage::Write {
                 answer,
@@ -216,14 +258,22 @@ impl<'a> Steps<'a> {
         let mut next = from;
         next.set(index, stage(plan, StampedAt::Write));
         self.reach(next);
-        let is_stamped_at_read = self.model.rules.removed == Some(Removed::StampAtWrite)
-            && plan.stamps == Times::SEEN
-            && !from.has_stamp_of_a_read();
-        if is_stamped_at_read {
+        if self.times_of_read(plan) != Times::NONE && !from.has_stamp_of_a_read() {
             let mut next = from;
             next.set(index, stage(plan, StampedAt::Read));
             next.restart(Times::READ);
             self.reach(next);
+        }
+    }
+
+    /// The times that a write takes from the read before it.
+    fn times_of_read(&self, plan: Plan) -> Times {
+        if plan.stamps.contains(Times::BOUND) {
+            Times::BOUND
+        } else if self.model.rules.removed == Some(Removed::StampAtWrite) && plan.stamps == Times::SEEN {
+            Times::SEEN
+        } else {
+            Times::NONE
         }
     }
 
@@ -247,13 +297,14 @@ impl<'a> Steps<'a> {
     }
 
     pub(super) fn store(&mut self, next: &mut State, index: usize, plan: Plan, stamped_at: StampedAt) {
-        if plan.stamps.contains(Times::BEGAN) && plan.generation <= self.from.record.generation {
+        let begins = plan.stamps.contains(Times::BEGAN.and(Times::ISSUED));
+        if begins && plan.generation <= self.from.record.generation {
             self.breach(Breach::Forked, *next);
         }
         let owner = next.flights[index].owner;
         // It has succeeded, whatever the others come to.
-        next.set(index, Stage::ReadAgain { presented: 0 });
-        next.write(plan, stamped_at);
+        next.set(index, Stage::ReadAgain { presented: 0, shown: Shown::Nothing });
+        next.write(plan, stamped_at, self.times_of_read(plan));
         next.others_lose_their_writes(self.model.rules.removed != Some(Removed::CompareAndSet));
         if owner == Owner::Thief && plan.stamps.contains(Times::SEEN) && next.record.is_confirmed() {
             next.thief_has_used(plan.generation);
@@ -267,7 +318,7 @@ impl<'a> Steps<'a> {
         }
         if let Some(plan) = self.model.rules.sighting(answer.generation, &self.from.record) {
             let mut next = self.from;
-            next.write(plan, StampedAt::Write);
+            next.write(plan, StampedAt::Write, Times::NONE);
             next.others_lose_their_writes(true);
             self.reach(next);
         }

@@ -3,16 +3,17 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{
-    state::{Plan, Record},
+    state::{Binding, Plan, Record},
     times::{Age, Times},
 };
 use crate::{
+    binding::Bound,
     rotation::{LostResponse, Rules, Write},
     store::{NewRecord, SessionRecord},
 };
 
 /// All records, in the order of their indices: also those that never come to be.
-pub(super) fn records(last: u8) -> impl Iterator<Item = Record> {
+pub(super) fn records(last: u8, bindings: &[(Binding, Age)]) -> impl Iterator<Item = Record> + use<'_> {
     let generations = move || 0..=last;
     let without_ages = generations().flat_map(move |generation| {
         generations().flat_map(move |parent| {
@@ -24,19 +25,28 @@ pub(super) fn records(last: u8) -> impl Iterator<Item = Record> {
                 seen_for: Age::New,
                 issued_for: Age::New,
                 began_for: Age::New,
+                binding: Binding::None,
+                bound_for: Age::New,
             })
         })
     });
-    without_ages.flat_map(|record| {
+    let unbound = without_ages.flat_map(|record| {
         Age::ALL.into_iter().flat_map(move |seen_for| {
             Age::ALL.into_iter().flat_map(move |issued_for| {
                 Age::ALL.map(|began_for| Record { seen_for, issued_for, began_for, ..record })
             })
         })
+    });
+    unbound.flat_map(|record| {
+        bindings.iter().map(move |(binding, bound_for)| Record {
+            binding: *binding,
+            bound_for: *bound_for,
+            ..record
+        })
     })
 }
 
-pub(super) fn record_index(last: u8, record: &Record) -> usize {
+pub(super) fn record_index(last: u8, bindings: &[(Binding, Age)], record: &Record) -> usize {
     let generations = usize::from(last) + 1;
     let seen = record.seen.map_or(0, |seen| usize::from(seen) + 1);
     let mut index = usize::from(record.generation);
@@ -46,7 +56,25 @@ pub(super) fn record_index(last: u8, record: &Record) -> usize {
     for age in [record.seen_for, record.issued_for, record.began_for] {
         index = index * 3 + age as usize;
     }
-    index
+    let of_record = (record.binding, record.bound_for);
+    let binding = bindings.iter().position(|binding| *binding == of_record);
+    index * bindings.len() + binding.expect("a known binding")
+}
+
+pub(super) const UNBOUND: &[(Binding, Age)] = &[(Binding::None, Age::New)];
+pub(super) const BOUND_OR_NOT: &[(Binding, Age)] = &[
+    (Binding::None, Age::New),
+    (Binding::Observed, Age::New),
+    (Binding::Observed, Age::Grace),
+    (Binding::Enforced, Age::New),
+    (Binding::Enforced, Age::Grace),
+];
+
+/// What the extension of such a record says. No rule asks for the number of proofs.
+pub(super) fn bound(record: &Record) -> Option<Bound> {
+    let bound_at = now() - GRACE * record.bound_for as u32;
+    let is_enforced = record.is_enforced();
+    (record.binding != Binding::None).then_some(Bound { bound_at, is_enforced, proofs: 1 })
 }
 
 /// A record that looks like this at `now`.
@@ -71,6 +99,7 @@ pub(super) fn plan(before: &SessionRecord, Write { record, stamps }: &Write) -> 
         parent: small(record.parent),
         seen: record.seen.map(small),
         stamps: Times::NONE,
+        binding: None,
     };
     for (is_stamped, time) in [
         (stamps.confirmed_at, Times::SEEN),

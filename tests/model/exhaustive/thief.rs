@@ -3,7 +3,7 @@
 
 use super::{
     model::{Breach, Model},
-    rulebook::Removed,
+    rule::Removed,
     search::{Explored, Trace, explore, explore_for},
     state::{Flight, Owner, Stage, State},
     times::Age,

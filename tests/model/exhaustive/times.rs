@@ -30,7 +30,7 @@ impl Age {
 
 /// A set of times that timers measure.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Times(u8);
+pub(crate) struct Times(u16);
 
 impl Times {
     pub(crate) const NONE: Self = Self(0);
@@ -45,8 +45,10 @@ impl Times {
     const OF_BACKUP: Self = Self(7 << 3);
     /// The use by a thief that the client must notice.
     pub(crate) const USED: Self = Self(64);
-    /// The read before a write, where a test takes that for the time of the write.
+    /// The read before a write whose time the record is going to hold.
     pub(crate) const READ: Self = Self(128);
+    /// The binding's `bound_at`.
+    pub(crate) const BOUND: Self = Self(256);
 
     pub(crate) fn contains(self, times: Self) -> bool {
         self.0 & times.0 == times.0
@@ -56,7 +58,7 @@ impl Times {
         Self(self.0 | times.0)
     }
 
-    fn without(self, times: Self) -> Self {
+    pub(crate) fn without(self, times: Self) -> Self {
         Self(self.0 & !times.0)
     }
 
