@@ -13,9 +13,9 @@
 //! | `Revoke`, `TooLate` | as it is | as it is | as it is | `AnswerAgain`, not late |
 //! | `Refuse` | as it is | as it is | as it is | as it is |
 //!
-//! A binding that is only observed changes nothing, not for a proof either: where cookies alone renew, a proof that made
-//! up for reuse would hide a thief. What a later look takes for `Prove` is `TooLate`: the token may have arrived before
-//! the binding.
+//! A binding that is only observed changes nothing, not for a proof either: where cookies alone renew, a proof that
+//! made up for reuse would hide a thief. What a later look takes for `Prove` is `TooLate`: the token may have arrived
+//! before the binding.
 //!
 //! # The grace period of a binding
 //!
@@ -24,7 +24,8 @@
 //! before it, which may be older by any reload and any stall of the store. That is early enough for the thief, and late
 //! enough for the browser: it sends no request without a proof once it has the answer to its registration, and no
 //! proof before. So what it can have sent without one was sent before the read, and arrives within a grace period of
-//! that. No margin is needed, but the time must not be rounded down.
+//! that. No margin is needed, but the time must not be rounded down. An access cookie is another matter: it must end a
+//! grace period before its token, or a request that leaves with it arrives without.
 //!
 //! A request that the store has kept waiting may have arrived in time; then it is asked to come again.
 

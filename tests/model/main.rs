@@ -14,15 +14,15 @@
 //! on the network, the first look at the record, the write by compare-and-set, reading again (a later look), the
 //! handler, the second look, the write before the cookies go, the response on the network; and beside the handler,
 //! reading and writing that an access token has been seen. What is decided in them is decided by
-//! `src/session/rotation.rs` and `src/session/binding.rs`, compiled into this test. Breadth-first search finds every state and the shortest way to
-//! it, and goes backwards from the good ones to find those from which no path leads there.
+//! `src/session/rotation.rs` and `src/session/binding.rs`, compiled into this test. Breadth-first search finds every
+//! state and the shortest way to it, and goes backwards from the good ones to find those from which no path leads there.
 //!
-//! A browser may have a key: it registers it, holds back requests without an access cookie for a proof, and proves itself
-//! as often as it likes, several times at once, with challenges that may have been used. Registrations, challenges and
-//! their answers are lost, cut off or reordered like everything else; the policy may change on the way. The thief then
-//! has a key of his own, and every proof that has been used. How often a browser may sign, and how many refusals in a
-//! row end its session, is left out, and so is a browser that loses its key. Its access cookie ends a grace period before its
-//! token, so that the token does not expire on the way.
+//! A browser may have a key: it registers it, holds back requests without an access cookie for a proof, and proves
+//! itself as often as it likes, several times at once, with challenges that may have been used. Registrations,
+//! challenges and their answers are lost, cut off or reordered like everything else; the policy may change on the way.
+//! The thief then has a key of his own, and every proof that has been used. How often a browser may sign, and how many
+//! refusals in a row end its session, is left out, and so is a browser that loses its key. Its access cookie ends a
+//! grace period before its token, so that the token does not expire on the way.
 //!
 //! # What it abstracts from
 //!

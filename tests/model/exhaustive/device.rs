@@ -1,9 +1,9 @@
 //! The steps of a browser that has a key, and of a thief who meets one.
 //!
 //! The browser registers when it likes, until an answer arrives in full; an answer whose body is cut off leaves its
-//! cookies and nothing else. Once registered, it holds back requests without an access cookie, and proves itself first: as
-//! often as it likes, several times at once, with a challenge that may have been used up (an answer was lost, or the
-//! proof sent again). When it cannot sign, the requests go without, and say so.
+//! cookies and nothing else. Once registered, it holds back requests without an access cookie, and proves itself
+//! first: as often as it likes, several times at once, with a challenge that may have been used up (an answer was
+//! lost, or the proof sent again). When it cannot sign, the requests go without, and say so.
 
 use super::{
     model::{Breach, Devices},
@@ -111,8 +111,8 @@ impl Steps<'_> {
         None
     }
 
-    /// What a thief shows besides a cookie: a proof by his own key, with a challenge that he has asked for; or one of the
-    /// browser's that he has seen used.
+    /// What a thief shows besides a cookie: a proof by his own key, with a challenge that he has asked for; or one of
+    /// the browser's that he has seen used.
     pub(super) fn thief_shows(&self) -> &'static [Shown] {
         match (self.model.rules.devices, self.from.record.binding) {
             (Devices::None, _) => &[Shown::Nothing],
