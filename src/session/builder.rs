@@ -276,8 +276,8 @@ impl<C> SessionsBuilder<C> {
     /// Binds sessions to a key in the browser's device, where the browser supports it: copied cookies then renew nothing.
     ///
     /// Mount [`Sessions::device_service`] on every node first. Access tokens may live for at most a quarter of the idle
-    /// lifetime, as bound sessions are not refreshed early, and at least 5 minutes, as browsers sign only six times in nine
-    /// minutes. A bound session is renewed by `RefreshLayer` no more, so clients that send the refresh cookie without a
+    /// lifetime, as bound sessions are not refreshed early, and at least 5 minutes and a grace period, as browsers sign only
+    /// six times in nine minutes. All access cookies then expire a grace period before their tokens. A bound session is renewed by `RefreshLayer` no more, so clients that send the refresh cookie without a
     /// browser must sign in themselves.
     ///
     /// Defaults to off.
@@ -559,11 +559,12 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
     fn device(&self, settings: DeviceBinding, cookies: &Cookies) -> Result<Device, ConfigError> {
         settings.instructions.check(&cookies.access)?;
         let Lifetimes { access, idle, .. } = self.lifetimes;
-        if access < SHORTEST_BOUND || access > idle / 4 {
+        // The cookie ends a grace period before the token.
+        if access < SHORTEST_BOUND.saturating_add(self.grace) || access > idle / 4 {
             return Err(ConfigError::new(
-                "with `with_device_binding`, access tokens live for 5 minutes to a quarter of the idle lifetime: browsers sign \
-                 six times in nine minutes, and bound sessions are not refreshed early; change `with_access_lifetime` or \
-                 `with_idle_lifetime`",
+                "with `with_device_binding`, access tokens live for at least 5 minutes and a grace period, as browsers sign \
+                 six times in nine minutes, and for at most a quarter of the idle lifetime, as bound sessions are not \
+                 refreshed early; change `with_access_lifetime`, `with_idle_lifetime` or `with_grace_period`",
             ));
         }
         let rules = device::Rules {
@@ -663,7 +664,7 @@ impl<C> fmt::Debug for SessionsBuilder<C> {
     }
 }
 
-/// How long access tokens live at least in bound sessions.
+/// How long access cookies live at least in bound sessions.
 const SHORTEST_BOUND: Duration = Duration::from_secs(5 * 60);
 /// How much clocks of nodes may differ.
 const SKEW: Duration = Duration::from_secs(30);

@@ -167,7 +167,8 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     ) -> Result<Issued, RefreshError> {
         for round in 0..MAX_ROUNDS {
             let grant = self.exchange_from(round, token, misses_proof).await?;
-            let Some(answer) = grant.answer else { return Err(RefreshError::UNPROVEN) };
+            // On its way while the session was bound: there is nothing to give, but the client need not sign in.
+            let Some(answer) = grant.answer else { return Err(RefreshError::too_late()) };
             if let Some(issued) = self.admit(answer).await? {
                 return Ok(issued);
             }

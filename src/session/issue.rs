@@ -138,7 +138,10 @@ impl<C> Sessions<C> {
         let token = self.issue_for_cookie(record, expires_at, proof_time)?;
         // Not the idle expiry: it advances without a new refresh cookie, so only the record keeps it.
         let age = until(record.absolute_expires_at, now);
-        let access = inner.cookies.access.set(&token, until(expires_at, now));
+        // Where a browser proves itself once the cookie is gone, a request must not arrive with a token that has expired on
+        // its way: nothing would renew it.
+        let margin = if inner.device.is_some() { inner.rules.grace } else { Duration::ZERO };
+        let access = inner.cookies.access.set(&token, until(expires_at, now).saturating_sub(margin));
         let access = access.map_err(|error| {
             largest_claim(&record.claims).into_iter().fold(error, IssueError::with_detail)
         })?;
