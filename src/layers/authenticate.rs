@@ -71,6 +71,7 @@ use crate::{
     error::ConfigError,
     reject::{DefaultReject, Refusal, Reject},
     request::{Authenticator, Head, Sources, is_preflight},
+    session::device::is_skipped,
     token::{Source, TokenError, TokenErrorKind, Verifier},
 };
 
@@ -281,6 +282,8 @@ impl<S, C: DeserializeOwned + Send + Sync + 'static, R> CookieJwt<S, C, R> {
             Ok(()) => Ok(()),
             Err(TokenErrorKind::KeysUnavailable) => Err(Refusal::Unavailable),
             Err(kind) if self.presence == Presence::Optional && kind != TokenErrorKind::Ambiguous => Ok(()),
+            // The browser says that it could not renew the cookie: it is to come again, not to be sent to the login page.
+            Err(TokenErrorKind::ProofRequired) if is_skipped(request.headers()) => Err(Refusal::Unavailable),
             Err(kind) => Err(Refusal::Token(TokenError::new(kind))),
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     request::{
         AccessCookie, AuthStatus, Head, RefreshCookie, RefreshToken, is_preflight, is_top_level_navigation,
     },
-    session::{self, EitherToken, Grant, RefreshError, SessionEvent, Sessions, device::is_skipped},
+    session::{self, EitherToken, Grant, RefreshError, SessionEvent, Sessions},
     store::SessionId,
     token::{Claims, Known, TokenErrorKind},
 };
@@ -409,10 +409,6 @@ where
         }
         Err(error @ RefreshError::Refused { kind: TokenErrorKind::Ambiguous, .. }) => {
             return Plan::Refuse(error.refusal());
-        }
-        // The browser says that it could not renew the cookie: it is to come again, and not to be sent to the login page.
-        Err(RefreshError::UNPROVEN) if is_skipped(&request.headers) => {
-            return Plan::Refuse(Refusal::Unavailable);
         }
         Err(RefreshError::Refused { kind, clear }) => {
             authenticator.refuse(request, kind);

@@ -2,11 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{
-    RedisStore,
-    connection::{Connection, PROBE},
-    error::RedisStoreError,
-};
+use super::{RedisStore, connection::Connection, error::RedisStoreError, scripts::PROBE};
 
 impl RedisStore {
     /// Checks what opening a store checks, for one over a connection of the application's own: that the server is a master,

@@ -20,9 +20,10 @@ use redis::RedisResult;
 
 use super::{
     RedisStore,
-    connection::{ANNOUNCE, CHANGES, has_slots},
+    connection::has_slots,
     error::{Corrupt, RedisStoreError},
     keys::parts,
+    scripts::{ANNOUNCE, CHANGES},
     time,
 };
 use crate::{

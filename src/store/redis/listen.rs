@@ -12,7 +12,8 @@ use tokio::time::sleep;
 
 use super::{
     RedisStore,
-    connection::{CONNECT_TIMEOUT, Connection, LISTEN, Single},
+    connection::{CONNECT_TIMEOUT, Connection, Single},
+    scripts::LISTEN,
     transport::RESPONSE_TIMEOUT,
 };
 use crate::store::push::News;

@@ -6,6 +6,7 @@ mod keys;
 mod listen;
 mod options;
 mod record;
+mod scripts;
 mod sentinel;
 mod subject;
 mod transport;
@@ -35,7 +36,10 @@ use super::{
 use crate::{
     clock::from_epoch,
     error::ConfigError,
-    store::redis::connection::{CREATE, READ, UPDATE, whole},
+    store::redis::{
+        connection::whole,
+        scripts::{CREATE, READ, UPDATE},
+    },
 };
 
 /// A store that keeps sessions in Redis or Valkey, on one server or a Redis Cluster, for applications on several

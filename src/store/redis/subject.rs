@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use super::{
     RedisStore,
-    connection::{FETCH, FIRST, REMOVE, SCAN, UNLINK, whole},
+    connection::whole,
     error::RedisStoreError,
     keys::parts,
     record::decode,
+    scripts::{FETCH, FIRST, REMOVE, SCAN, UNLINK},
     time,
 };
 use crate::store::record::{SessionId, SessionRecord};
