@@ -8,6 +8,7 @@ use super::{
     confirmer::Confirmer,
     device::{self, Device, DeviceBinding, Tickets},
     events::{Listener, SessionEvents, TraceEvents},
+    places::Places,
     records::Records,
     reload::{ErasedReload, Limited, ReloadClaims},
     rotation::{LostResponse, Rules},
@@ -544,6 +545,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
             reload: reload.map(|reload| Box::new(Limited::new(reload, self.reload_timeout)) as _),
             max_sessions: self.max_sessions,
             confirmer: Confirmer::new(),
+            questions: Places::new(QUESTIONS),
             device,
             clock: self.clock,
         }))
@@ -664,6 +666,8 @@ impl<C> fmt::Debug for SessionsBuilder<C> {
     }
 }
 
+/// How many questions about access tokens a node asks at a time.
+const QUESTIONS: usize = 64;
 /// How long access cookies live at least in bound sessions.
 const SHORTEST_BOUND: Duration = Duration::from_secs(5 * 60);
 /// How much clocks of nodes may differ.

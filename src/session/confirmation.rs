@@ -1,6 +1,6 @@
 //! What a request shows about its session: whether the session is live, and which generation the client holds.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Serialize, de::DeserializeOwned};
 use subtle::ConstantTimeEq;
@@ -8,9 +8,11 @@ use subtle::ConstantTimeEq;
 use super::{
     confirmer::{Fingerprint, Remembered},
     error::SessionError,
+    places::Place,
     records::Unavailable,
     rotation,
     sessions::{Sessions, session_of},
+    timer::before,
 };
 use crate::{
     store::{BoxFuture, SessionId, SessionRecord, Snapshot, Update},
@@ -60,12 +62,16 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// Asks whether the session is live, and notes on the same record that its token was sighted.
     pub(crate) async fn sight_live(&self, claims: &Claims<C>) -> Result<Known, Unavailable> {
         let inner = self.inner();
-        let asked = Moment::now(inner.clock.now());
         if let Some(bound) = inner.session_check.bound()
             && bound.heard.asks_unfollowed()
         {
             trace::not_followed();
         }
+        let _place = match inner.session_check.bound() {
+            Some(_) => Some(self.place_for_a_question().await?),
+            None => None,
+        };
+        let asked = Moment::now(inner.clock.now());
         let Some(Snapshot { record: Some(record), now }) = self.live_record(claims).await? else {
             claims.asked().answered(asked, Known::Ended);
             return Ok(Known::Ended);
@@ -84,6 +90,13 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             }
         }
         Ok(known)
+    }
+
+    /// Waits for its turn, so that a store which has just come back, or whose feed has a gap, is not asked about all tokens
+    /// at once. Who waits too long is to come again.
+    async fn place_for_a_question(&self) -> Result<Place<'_>, Unavailable> {
+        let taking = before(Instant::now() + LONGEST_WAIT, self.inner().questions.take());
+        taking.await.ok_or_else(Unavailable::too_many)
     }
 
     /// Returns the sighting of an access token, where it is this process's turn to write it to the store.
@@ -161,3 +174,6 @@ impl<C> Drop for PendingSighting<C> {
         }
     }
 }
+
+/// How long a question about an access token waits for its turn.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);

@@ -57,6 +57,7 @@ mod events;
 mod exchange;
 mod follow;
 mod issue;
+mod places;
 mod presented;
 mod records;
 mod reload;

@@ -38,12 +38,30 @@ pub(crate) struct Records {
 pub(crate) struct Unavailable(pub(super) BoxError);
 
 impl Unavailable {
+    /// More questions were to be asked at a time than may be.
+    pub(super) fn too_many() -> Self {
+        trace::store_failed("asking about an access token", &TooMany);
+        Self(TooMany.into())
+    }
+
     /// Other writers won each time.
     pub(super) fn contended() -> Self {
         trace::store_failed("changing a session", &Contended);
         Self(Contended.into())
     }
 }
+
+/// So many access tokens were being asked about that this one did not get its turn.
+#[derive(Debug)]
+struct TooMany;
+
+impl fmt::Display for TooMany {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("too many access tokens were to be asked about at a time")
+    }
+}
+
+impl StdError for TooMany {}
 
 /// A session was changed by other requests at each attempt to change it.
 #[derive(Debug)]

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     answers::SessionInfo, confirmer::Confirmer, device::Device, error::SessionError, events::SessionEvent,
-    records::Records, reload::ErasedReload, rotation::Rules, writes::End,
+    places::Places, records::Records, reload::ErasedReload, rotation::Rules, writes::End,
 };
 use crate::{
     clock::SharedClock,
@@ -82,6 +82,8 @@ pub(crate) struct Inner<C> {
     pub(super) reload: Option<Box<dyn ErasedReload<C>>>,
     pub(super) max_sessions: usize,
     pub(super) confirmer: Confirmer,
+    /// How many questions about access tokens this node asks at a time, within a bound.
+    pub(super) questions: Places,
     pub(crate) device: Option<Box<Device>>,
     pub(crate) clock: SharedClock,
 }

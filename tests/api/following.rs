@@ -371,3 +371,24 @@ async fn clocks_that_are_apart_are_told_once_each_time() {
         assert_eq!(told(), usize::from(is_told), "{apart}");
     }
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn questions_about_many_tokens_take_turns_and_who_waits_too_long_is_to_come_again() {
+    let shop = Shop::with(bounded);
+    let mut browsers = Vec::new();
+    for _ in 0..100 {
+        let browser = shop.browser();
+        shop.sign_in(&browser).await;
+        assert_eq!(status(&browser).await, 200);
+        browsers.push(browser);
+    }
+    for (slowness, expected) in [(50, [100, 0]), (1500, [64, 36])] {
+        shop.clock.advance(10 * BOUND);
+        shop.store.slow_down(slowness);
+        let asked = browsers.iter().map(|browser| async { status(browser).await.as_u16() });
+        let statuses = futures_util::future::join_all(asked).await;
+        let counted = [200, 503].map(|code| statuses.iter().filter(|status| **status == code).count());
+        assert_eq!(counted, expected, "{slowness} ms");
+        assert_eq!(shop.store.most_reading(), 64);
+    }
+}

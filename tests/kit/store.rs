@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI32, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -33,6 +33,10 @@ struct State {
     /// How many seconds the clock of the feed is ahead.
     apart: AtomicI32,
     failing: Mutex<Option<&'static str>>,
+    /// How many milliseconds a read takes, how many are under way, and how many were at most.
+    slowness: AtomicU32,
+    reading: AtomicU32,
+    most_reading: AtomicU32,
     write_gate: Gate,
     read_gate: Gate,
 }
@@ -84,6 +88,16 @@ impl TestStore {
     /// Sets by how many seconds the clock of the feed is ahead of the nodes'.
     pub(crate) fn set_clock_apart(&self, seconds: i32) {
         self.state.apart.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Lets each read take so long.
+    pub(crate) fn slow_down(&self, millis: u32) {
+        self.state.slowness.store(millis, Ordering::Relaxed);
+    }
+
+    /// Returns how many slow reads were under way at a time.
+    pub(crate) fn most_reading(&self) -> u32 {
+        self.state.most_reading.load(Ordering::Relaxed)
     }
 
     pub(crate) fn go_down(&self) {
@@ -162,6 +176,13 @@ impl RefreshStore for TestStore {
     async fn read(&self, id: &SessionId) -> Result<Snapshot, Down> {
         self.state.read_gate.pass().await;
         self.called("read").await?;
+        let slowness = Duration::from_millis(self.state.slowness.load(Ordering::Relaxed).into());
+        if !slowness.is_zero() {
+            let reading = self.state.reading.fetch_add(1, Ordering::Relaxed) + 1;
+            self.state.most_reading.fetch_max(reading, Ordering::Relaxed);
+            tokio::time::sleep(slowness).await;
+            self.state.reading.fetch_sub(1, Ordering::Relaxed);
+        }
         let Ok(snapshot) = self.memory.read(id).await;
         Ok(snapshot)
     }
