@@ -11,7 +11,7 @@ const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 // As root, Chromium's sandbox must be off. The flags prevent connections to servers other than those of the tests.
 const args = ["--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
-const options = { executablePath, args, chromiumSandbox: process.getuid?.() !== 0 };
+export const options = { executablePath, args, chromiumSandbox: process.getuid?.() !== 0 };
 
 export const launch = (more = []) => chromium.launch({ ...options, args: [...args, ...more] });
 
@@ -22,16 +22,25 @@ export const launch = (more = []) => chromium.launch({ ...options, args: [...arg
 export const inCarelessProfile = (body) => inProfileThat({ blocks: false }, body);
 
 /** Runs `body` in a separate browser whose user allows or blocks third-party cookies. */
-export async function inProfileThat({ blocks }, body) {
+export const inProfileThat = ({ blocks }, body) =>
+  withFolder(async (folder) => {
+    mkdirSync(join(folder, "Default"));
+    const preferences = { profile: { cookie_controls_mode: blocks ? 1 : 0, block_third_party_cookies: blocks } };
+    writeFileSync(join(folder, "Default", "Preferences"), JSON.stringify(preferences));
+    const context = await chromium.launchPersistentContext(folder, options);
+    try {
+      return await body(context);
+    } finally {
+      await close(context);
+    }
+  });
+
+/** Runs `body` with an empty folder for a profile, which is deleted afterwards. */
+export async function withFolder(body) {
   const folder = mkdtempSync(join(tmpdir(), "browser-tests-"));
-  mkdirSync(join(folder, "Default"));
-  const preferences = { profile: { cookie_controls_mode: blocks ? 1 : 0, block_third_party_cookies: blocks } };
-  writeFileSync(join(folder, "Default", "Preferences"), JSON.stringify(preferences));
-  const context = await chromium.launchPersistentContext(folder, options);
   try {
-    return await body(context);
+    return await body(folder);
   } finally {
-    await close(context);
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }

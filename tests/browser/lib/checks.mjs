@@ -15,16 +15,16 @@ export class Checks {
   /** Returns a runner that prefixes each sentence with the group's name. */
   group(name) {
     return {
-      check: (sentence, body) => this.check(`${name}: ${sentence}`, body),
+      check: (sentence, body, timeout) => this.check(`${name}: ${sentence}`, body, timeout),
       note: (text) => this.note(text),
     };
   }
 
-  async check(sentence, body) {
+  async check(sentence, body, timeout = CHECK_TIMEOUT_MS) {
     if (this.#only && !sentence.includes(this.#only)) return;
     const started = performance.now();
     try {
-      await withTimeout(body());
+      await withTimeout(body(), timeout);
       this.passed += 1;
       console.log(`ok    ${sentence} (${Math.round(performance.now() - started)} ms)`);
     } catch (error) {
@@ -53,10 +53,10 @@ export class Checks {
 /** Generous, because a check reaches it only if something is wrong. */
 const CHECK_TIMEOUT_MS = 120_000;
 
-function withTimeout(promise) {
+function withTimeout(promise, milliseconds) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`timed out after ${CHECK_TIMEOUT_MS / 1000} s`)), CHECK_TIMEOUT_MS);
+    timer = setTimeout(() => reject(new Error(`timed out after ${milliseconds / 1000} s`)), milliseconds);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }

@@ -1,10 +1,11 @@
 // nginx with TLS on loopback, with the configuration of the recipe.
 
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { writeCertificate } from "./certificate.mjs";
 import { until } from "./checks.mjs";
 import { codeBlocks } from "./recipes.mjs";
 
@@ -15,9 +16,7 @@ export async function startNginx(upstream, change = (config) => config) {
   if (!binary) throw new Error("nginx is missing: install the package nginx-light");
   const folder = mkdtempSync(join(tmpdir(), "browser-tests-nginx-"));
   const port = await freePort();
-  const [certificate, key] = [join(folder, "cert.pem"), join(folder, "key.pem")];
-  const request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=shop.example"];
-  execFileSync("openssl", [...request, "-keyout", key, "-out", certificate], { stdio: "ignore" });
+  const { certificate, key } = writeCertificate(folder);
   const replace = (text, from, to) => {
     if (!text.includes(from)) throw new Error(`the recipe's configuration no longer contains \`${from}\``);
     return text.replace(from, to);

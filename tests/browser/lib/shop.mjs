@@ -1,0 +1,116 @@
+// A shop whose sessions are bound to devices: the server under test behind TLS, and browsers that can bind.
+
+import { request } from "node:https";
+import { chromium } from "playwright-core";
+import { close, openClient, options, signIn, withFolder } from "./browser.mjs";
+import { certificate } from "./certificate.mjs";
+import { until } from "./checks.mjs";
+import { isRegistration, startFront } from "./front.mjs";
+import { startLab } from "./servers.mjs";
+
+/** The version whose behaviour the facts of these tests describe. */
+const PINNED = 156;
+
+/** The grace period of the shops: how long after a binding requests without a proof are still served. */
+const GRACE_MS = 2_000;
+export const PAST_GRACE_MS = GRACE_MS + 200;
+
+/** On Linux, Chromium binds sessions only with keys in software, and both only if asked. */
+const FEATURES = "DeviceBoundSessions,EnableBoundSessionCredentialsSoftwareKeysForManualTesting";
+
+/**
+ * Starts a shop at `https://<name>.example`. Each scenario needs a name of its own: a browser signs no more than six times
+ * in nine minutes for a site.
+ */
+export async function startShop(name, settings = {}) {
+  const front = await startFront(`${name}.example`);
+  const lab = await startLab({ DEVICE: "1", TRUSTED_ORIGIN: front.origin, GRACE_SECS: String(GRACE_MS / 1_000), ...settings });
+  front.upstream = lab.port;
+  return {
+    origin: front.origin,
+    port: front.port,
+    front,
+    counters: lab.counters,
+    /** Returns the names of the events of sessions so far. */
+    events: () => lab.json("/lab/events"),
+    /** Lets the store fail, or work again. */
+    store: (state) => lab.json(`/lab/store/${state}`),
+    stop() {
+      front.stop();
+      lab.stop();
+    },
+  };
+}
+
+/** Opens the profile in `folder`, of a browser that binds sessions. */
+export const openProfile = (folder) =>
+  chromium.launchPersistentContext(folder, {
+    ...options,
+    args: [
+      ...options.args,
+      `--enable-features=${FEATURES}`,
+      "--host-resolver-rules=MAP *.example 127.0.0.1",
+      `--ignore-certificate-errors-spki-list=${certificate().pin}`,
+    ],
+  });
+
+/** Runs `body` in a new profile of a browser that binds sessions. */
+export const inBindingProfile = (body) =>
+  withFolder(async (folder) => {
+    const context = await openProfile(folder);
+    try {
+      return await body(context);
+    } finally {
+      await close(context);
+    }
+  });
+
+/** Signs in on a new page, and waits until the browser has registered a key. */
+export async function signInAndRegister(context, shop) {
+  const page = await openClient(context, shop, "fetch.html");
+  await signIn(page);
+  await registered(shop);
+  return page;
+}
+
+/** Waits until a registration has been answered. */
+export const registered = ({ front }) =>
+  until("a registration", () => front.seen.some((entry) => isRegistration(entry) && entry.status !== undefined));
+
+/** Lets the access cookie expire. */
+export const expire = (page) => page.evaluate(async () => void (await fetch("/expire")));
+
+/** Returns the cookies that the browser has for the shop, as a thief copies them: one header line. */
+export async function copyCookies(context, shop) {
+  const cookies = await context.cookies(shop.origin);
+  return cookies.map(({ name, value }) => `${name}=${value}`).join("; ");
+}
+
+/** Sends a request without a browser, and resolves to the answer with its status, headers, and parsed body. */
+export const withoutBrowser = (shop, cookies, path, { method = "GET", headers = {} } = {}) =>
+  new Promise((resolve, reject) => {
+    const all = { Host: new URL(shop.origin).host, Cookie: cookies, ...headers };
+    const where = { host: "127.0.0.1", port: shop.port, method, path, headers: all, rejectUnauthorized: false };
+    const sent = request(where, async (answer) => {
+      const text = Buffer.concat(await answer.toArray()).toString();
+      const json = answer.headers["content-type"]?.includes("json") ? JSON.parse(text) : undefined;
+      resolve({ status: answer.statusCode, headers: answer.headers, body: json });
+    });
+    sent.once("error", reject).end();
+  });
+
+/**
+ * Returns `fact`, which asserts what this browser does, as opposed to the crate. In a version other than the one in which
+ * it was seen, a fact that no longer holds is reported, and is no failure: what the crate does is asserted beside it.
+ */
+export function facts(browser, note) {
+  const version = Number.parseInt(browser.version(), 10);
+  return function fact(sentence, body) {
+    try {
+      body();
+    } catch (error) {
+      if (version === PINNED) throw new Error(`no longer a fact: ${sentence}: ${error.message}`);
+      note(`Chromium ${version}, unlike ${PINNED}: not "${sentence}": ${error.message.split("\n")[0]}`);
+    }
+  };
+}
