@@ -43,7 +43,7 @@ class Front {
    *
    * - `lost`: the server answers, but the browser gets nothing;
    * - `cut`: the browser gets the head of the answer and half of its body;
-   * - `503`: the server never sees the request.
+   * - a status: the server never sees the request.
    */
   fail(matches, how, times = Infinity) {
     this.#faults.push({ matches, how, times });
@@ -87,9 +87,9 @@ class Front {
     if (page) return response.writeHead(200, { "Content-Type": "text/html" }).end(page);
     // The answer by which an access cookie expires before its time.
     if (entry.path === "/expire") return response.writeHead(204, { "Set-Cookie": EXPIRED }).end();
-    if (fault?.how === "503") {
-      entry.status = 503;
-      return response.writeHead(503, { "Content-Length": 0 }).end();
+    if (typeof fault?.how === "number") {
+      entry.status = fault.how;
+      return response.writeHead(fault.how, { "Content-Length": 0 }).end();
     }
     await fault?.released;
     const answer = await this.#ask(request);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 
 const repository = join(import.meta.dirname, "..", "..", "..");
 const target = process.env.CARGO_TARGET_DIR ?? join(repository, "target");
-const SETTINGS = /^(PORT|STORE|SECRET|CLIENTS|INSECURE_HTTP|SAME_SITE|PARTITIONED|XSRF_COOKIE|TRUSTED_ORIGIN|OPEN_CORS|UNPROTECTED|.*_SECS)$/;
+const SETTINGS = /^(PORT|STORE|SECRET|CLIENTS|INSECURE_HTTP|SAME_SITE|PARTITIONED|XSRF_COOKIE|DEVICE|INITIATORS|PUBLIC_ORIGIN|TRUSTED_ORIGIN|OPEN_CORS|UNPROTECTED|.*_SECS)$/;
 
 // No server outlives the tests, however they end.
 const running = new Set();
@@ -24,6 +24,10 @@ class Server {
   async json(path) {
     const answer = await fetch(`http://127.0.0.1:${this.port}${path}`);
     return answer.json();
+  }
+
+  async post(path) {
+    await fetch(`http://127.0.0.1:${this.port}${path}`, { method: "POST" });
   }
 
   stop() {

@@ -24,7 +24,7 @@ const FEATURES = "DeviceBoundSessions,EnableBoundSessionCredentialsSoftwareKeysF
  */
 export async function startShop(name, settings = {}) {
   const front = await startFront(`${name}.example`);
-  const lab = await startLab({ DEVICE: "1", TRUSTED_ORIGIN: front.origin, GRACE_SECS: String(GRACE_MS / 1_000), ...settings });
+  const lab = await startLab({ DEVICE: "1", PUBLIC_ORIGIN: front.origin, GRACE_SECS: String(GRACE_MS / 1_000), ...settings });
   front.upstream = lab.port;
   return {
     origin: front.origin,
@@ -34,7 +34,7 @@ export async function startShop(name, settings = {}) {
     /** Returns the names of the events of sessions so far. */
     events: () => lab.json("/lab/events"),
     /** Lets the store fail, or work again. */
-    store: (state) => lab.json(`/lab/store/${state}`),
+    store: (state) => lab.post(`/lab/store/${state}`),
     stop() {
       front.stop();
       lab.stop();

@@ -90,6 +90,7 @@ async fn me(claims: Claims<User>) -> Json<Value> {
         "sub": claims.subject(),
         "session": claims.session_id(),
         "generation": claims.generation(),
+        "bound": claims.proof_time().is_some(),
     }))
 }
 

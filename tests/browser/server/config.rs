@@ -8,6 +8,9 @@
 //! | `PARTITIONED=1` | cookies of their own for each site around a frame |
 //! | `XSRF_COOKIE=0` | no readable cookie: the token is only in the sign-in response |
 //! | `INSECURE_HTTP=1` | no `Secure`, no prefixes |
+//! | `DEVICE=1` | sessions are bound to devices |
+//! | `INITIATORS` | the hosts whose pages may make the browser renew the cookie of a bound session |
+//! | `PUBLIC_ORIGIN` | the origin at which browsers reach the server |
 //! | `TRUSTED_ORIGIN` | an origin whose pages may make unsafe requests |
 //! | `OPEN_CORS=1` | answers every preflight with yes, credentials included |
 //! | `UNPROTECTED=1` | leaves `XsrfLayer` out, and the origin check of sign-in: to see that the attacks work |
@@ -19,9 +22,13 @@ use std::{
     time::Duration,
 };
 
-use tower_cookie_jwt::{ConfigError, CookiePolicy, KeyRing, MemoryStore, Sessions, cookies::SameSite};
+use tower_cookie_jwt::{
+    ConfigError, CookiePolicy, KeyRing, Sessions,
+    cookies::SameSite,
+    session::{DeviceBinding, SessionEvent},
+};
 
-use crate::api::User;
+use crate::{api::User, device, record::Record, store::LabStore};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -32,6 +39,9 @@ pub(crate) struct Config {
     access: Option<Duration>,
     grace: Option<Duration>,
     cookies: CookiePolicy,
+    is_binding: bool,
+    initiators: Option<String>,
+    public_origin: Option<String>,
     trusted_origin: Option<String>,
 }
 
@@ -44,22 +54,33 @@ impl Config {
             access: seconds("ACCESS_SECS")?,
             grace: seconds("GRACE_SECS")?,
             cookies: cookies()?,
+            is_binding: is("DEVICE", "1")?,
+            initiators: text("INITIATORS")?,
+            public_origin: text("PUBLIC_ORIGIN")?,
             trusted_origin: text("TRUSTED_ORIGIN")?,
         })
     }
 
-    pub(crate) fn sessions(&self) -> Result<Sessions<User>, ConfigError> {
+    pub(crate) fn sessions(&self, store: LabStore, record: Record) -> Result<Sessions<User>, ConfigError> {
         let keys = KeyRing::hs256("only for tests, and publicly known")?;
-        let mut builder = Sessions::builder(keys, MemoryStore::new())
+        let mut builder = Sessions::builder(keys, store)
             .with_issuer("lab")
             .with_audience("lab")
             .with_leeway(Duration::ZERO)
-            .with_cookies(self.cookies.clone());
+            .with_cookies(self.cookies.clone())
+            .with_events(move |event: &SessionEvent<'_>| record.happened(event));
         if let Some(lifetime) = self.access {
             builder = builder.with_access_lifetime(lifetime);
         }
         if let Some(grace) = self.grace {
             builder = builder.with_grace_period(grace);
+        }
+        if self.is_binding {
+            let binding = DeviceBinding::at(device::PATH).with_refresh_initiators(self.initiators.clone());
+            builder = builder.with_device_binding(binding);
+        }
+        if let Some(origin) = &self.public_origin {
+            builder = builder.with_public_origin(origin).expect("an origin");
         }
         if let Some(origin) = &self.trusted_origin {
             builder = builder.with_trusted_origin(origin).expect("an origin");

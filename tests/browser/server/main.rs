@@ -5,9 +5,11 @@
 
 mod api;
 mod config;
+mod device;
 mod files;
 mod recipes;
 mod record;
+mod store;
 
 use std::{error::Error, net::Ipv4Addr};
 
@@ -15,15 +17,17 @@ use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tower_http::cors::CorsLayer;
 
-use self::{config::Config, record::Record};
+use self::{config::Config, record::Record, store::LabStore};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = Config::from_env()?;
     let record = Record::default();
-    let sessions = config.sessions()?;
+    let store = LabStore::new();
+    let sessions = config.sessions(store.clone(), record.clone())?;
     let mut app = Router::new()
         .merge(api::routes(sessions.clone(), record.clone(), config.unprotected))
+        .merge(device::routes(sessions.clone(), record.clone()))
         .merge(recipes::routes(sessions, record.clone(), config.clients.clone()))
         .merge(files::routes(config.clients.clone()));
     if config.open_cors {
@@ -32,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     // Outermost, so that refusals by the layers are seen too; not around the routes that read it.
     let app = app
         .layer(middleware::from_fn_with_state(record.clone(), record::observe))
-        .merge(record::routes(record));
+        .merge(record::routes(record, store));
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     println!("listening on http://{}", listener.local_addr()?);

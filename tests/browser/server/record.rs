@@ -1,7 +1,8 @@
 //! What arrived, how it was answered, and which handlers ran: what a browser sees is not enough to
 //! know that an attack failed.
 //!
-//! `GET /lab/requests` lists the requests, `GET /lab/counters` how often each handler ran.
+//! `GET /lab/requests` lists the requests, `GET /lab/counters` how often each handler ran, `GET /lab/events` the events of
+//! sessions. `POST /lab/store/down` lets the store fail, until `POST /lab/store/up`.
 
 use std::{
     collections::BTreeMap,
@@ -10,17 +11,19 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::{Request, State},
+    extract::{Path, Request, State},
     http::{
         HeaderMap,
         header::{COOKIE, SET_COOKIE},
     },
     middleware::Next,
     response::Response,
-    routing::get,
+    routing::{get, post},
 };
 use serde::Serialize;
-use tower_cookie_jwt::reject::Refusal;
+use tower_cookie_jwt::{reject::Refusal, session::SessionEvent};
+
+use crate::store::LabStore;
 
 #[derive(Clone, Default)]
 pub(crate) struct Record(Arc<Mutex<Book>>);
@@ -29,6 +32,7 @@ pub(crate) struct Record(Arc<Mutex<Book>>);
 struct Book {
     counters: BTreeMap<&'static str, u64>,
     requests: Vec<Entry>,
+    events: Vec<String>,
 }
 
 /// One request. Only the names of its cookies: values are secret.
@@ -54,6 +58,13 @@ impl Record {
         *self.book().counters.entry(what).or_default() += 1;
     }
 
+    /// Notes the name of an event.
+    pub(crate) fn happened(&self, event: &SessionEvent<'_>) {
+        let text = format!("{event:?}");
+        let name = text.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
+        self.book().events.push(name.to_owned());
+    }
+
     fn book(&self) -> MutexGuard<'_, Book> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,7 +85,7 @@ impl Record {
     }
 }
 
-pub(crate) fn routes(record: Record) -> Router {
+pub(crate) fn routes(record: Record, store: LabStore) -> Router {
     Router::new()
         .route(
             "/lab/requests",
@@ -83,6 +94,14 @@ pub(crate) fn routes(record: Record) -> Router {
         .route(
             "/lab/counters",
             get(|State(record): State<Record>| async move { Json(record.book().counters.clone()) }),
+        )
+        .route(
+            "/lab/events",
+            get(|State(record): State<Record>| async move { Json(record.book().events.clone()) }),
+        )
+        .route(
+            "/lab/store/{state}",
+            post(|Path(state): Path<String>| async move { store.set_down(state == "down") }),
         )
         .with_state(record)
 }
