@@ -13,12 +13,14 @@ import { close, launch } from "./lib/browser.mjs";
  * Lanes run concurrently, because their groups mostly wait for tokens to expire. The other groups run afterwards:
  * the attacks keep the machine so busy that a request could take longer than a grace period of one second.
  */
-const LANES = [["page", "cookies", "uploads", "jars"], ["clients", "tabs", "live"], ["recipes", "proxy", "frames"]];
+const LANES = [["page", "cookies", "uploads", "jars"], ["clients", "tabs", "live"], ["recipes", "proxy", "frames"], ["device"]];
 const AFTERWARDS = ["attacks"];
+/** These take minutes, and run only if named. */
+const LONG = ["device_long"];
 
 process.setMaxListeners(0); // each server adds a listener for the exit of this process
 mkdirSync(join(import.meta.dirname, "shots"), { recursive: true });
-const groups = [...LANES.flat(), ...AFTERWARDS];
+const groups = [...LANES.flat(), ...AFTERWARDS, ...LONG];
 const named = process.argv.slice(2);
 const unknown = named.filter((name) => !groups.includes(name));
 if (unknown.length > 0) throw new Error(`unknown group ${unknown.join(", ")}: choose from ${groups.join(", ")}`);
@@ -37,5 +39,6 @@ async function runLane(names) {
 
 await Promise.all(LANES.map(runLane));
 await runLane(AFTERWARDS);
+if (named.length > 0) await runLane(LONG);
 await close(browser);
 process.exit(checks.close());
