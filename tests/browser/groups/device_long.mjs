@@ -1,9 +1,9 @@
 // Sessions that are bound to a key of the browser: what takes minutes, and a restart.
 
 import assert from "node:assert/strict";
-import { expectStatus, jar, openClient, withFolder } from "../lib/browser.mjs";
+import { expectStatus, jar, openClient, send, withFolder } from "../lib/browser.mjs";
 import { sleep, until } from "../lib/checks.mjs";
-import { isProof, isRefresh, isRegistration } from "../lib/front.mjs";
+import { isAccepted, isProof, isRefresh, isRegistration } from "../lib/front.mjs";
 import { PAST_GRACE_MS, expire, facts, inBindingProfile, openProfile, signInAndRegister, startShop } from "../lib/shop.mjs";
 
 const MINUTE_MS = 60_000;
@@ -16,14 +16,12 @@ const PATIENCE_MS = EXPIRIES * ACCESS_MS + 3 * MINUTE_MS;
 
 export default async function deviceLong(checks, browser) {
   const fact = facts(browser, checks.note);
-  const scenarios = [silence, work, beside, quota];
+  const scenarios = [silence, work, beside, lastMoment, quota];
   await Promise.all([
     inBindingProfile((context) => Promise.all(scenarios.map((run) => run(checks, context, fact)))),
     restart(checks, fact),
   ]);
 }
-
-const isAccepted = (entry) => isProof(entry) && entry.status === 200;
 
 /** Signs in on one of five tabs, and resolves to them and what they are told of the session. */
 async function openTabs(context, shop) {
@@ -46,8 +44,10 @@ const silence = (checks, context, fact) =>
         const since = shop.front.since();
         const answers = await Promise.all(pages.map((page) => expectStatus(page, 200, "GET", "/api/me")));
         for (const answer of answers) assert.deepEqual(answer, before);
-        assert.equal(since(isAccepted).length, 1);
-        fact("all tabs wait for one proof", () => assert.equal(since(isRefresh).length, 2));
+        assert.ok(since(isAccepted).length > 0);
+        fact("all tabs wait for one proof", () =>
+          assert.deepEqual(since(isRefresh).map(({ status }) => status), [403, 200]),
+        );
       }
       assert.deepEqual(await shop.events(), ["SignedIn", "DeviceBound"]);
       shop.stop();
@@ -99,6 +99,31 @@ const beside = (checks, context, fact) =>
       await until("the renewal", () => since(isAccepted).length > 0);
       assert.deepEqual(await shop.events(), ["SignedIn", "DeviceBound"]);
       shop.stop();
+    },
+    PATIENCE_MS,
+  );
+
+/** Before and after the end of the cookie, in milliseconds. */
+const MOMENTS = [-1_500, -900, -600, -300, -100, 100, 500];
+
+/** In the shops, tokens are refused from the second on in which they expire. */
+const lastMoment = (checks, context) =>
+  checks.check(
+    "a first request after a silence, at about the moment at which the cookie expires, is answered",
+    async () => {
+      const answers = MOMENTS.map(async (moment, n) => {
+        const shop = await startShop(`moment-${n}`, SHORT);
+        const page = await signInAndRegister(context, shop);
+        const before = await expectStatus(page, 200, "GET", "/api/me");
+        const { expires } = (await jar(context, shop.origin))["__Host-access"];
+        await sleep(1_000 * expires + moment - Date.now());
+        const after = await send(page, "GET", "/api/me");
+        shop.stop();
+        return { moment, after, before };
+      });
+      for (const { moment, after, before } of await Promise.all(answers)) {
+        assert.deepEqual([moment, after], [moment, { status: 200, body: before }]);
+      }
     },
     PATIENCE_MS,
   );
@@ -160,7 +185,7 @@ const restart = (checks, fact) =>
         context = await openProfile(folder);
         page = await openClient(context, shop, "fetch.html");
         assert.deepEqual(await expectStatus(page, 200, "GET", "/api/me"), before);
-        assert.equal(since(isAccepted).length, isExpired ? 1 : 0);
+        assert.ok(!isExpired || since(isAccepted).length > 0);
         fact("a restart makes no new session", () => assert.deepEqual(since(isRegistration), []));
       }
       assert.deepEqual(await shop.events(), ["SignedIn", "DeviceBound"]);

@@ -14,6 +14,7 @@ export const isRegistration = (entry) => entry.path === DEVICE && !entry.named &
 export const isQuestion = (entry) => entry.path === DEVICE && entry.named && entry.proof === undefined;
 export const isProof = (entry) => entry.path === DEVICE && entry.named && entry.proof !== undefined;
 export const isRefresh = (entry) => isQuestion(entry) || isProof(entry);
+export const isAccepted = (entry) => isProof(entry) && entry.status === 200;
 export const isDevice = (entry) => entry.path === DEVICE;
 
 /** Starts a server for `https://<host>`. It answers `pages` itself, and forwards all else to the port `upstream`. */

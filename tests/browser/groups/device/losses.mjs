@@ -1,7 +1,7 @@
-// Answers of the device service that are lost, or cut off in the middle of the body.
+// Answers of the device service that are lost, or cut off in the middle of the body, and a request that is late.
 
 import assert from "node:assert/strict";
-import { expectStatus, openClient, signIn } from "../../lib/browser.mjs";
+import { expectStatus, openClient, send, signIn } from "../../lib/browser.mjs";
 import { sleep, until } from "../../lib/checks.mjs";
 import { isProof, isQuestion, isRefresh, isRegistration } from "../../lib/front.mjs";
 import { PAST_GRACE_MS, expire, registered, signInAndRegister, startShop } from "../../lib/shop.mjs";
@@ -73,7 +73,7 @@ export default async function losses(checks, context, fact) {
       });
     }),
 
-    inShop("lost-often", "every answer to the binding proof is lost: served in grace, 503 later, then bound", async (shop) => {
+    inShop("lost-often", "every answer to the binding proof is lost: 503 after the grace, then bound", async (shop) => {
       const page = await signInAndRegister(context, shop);
       shop.front.fail(isRefresh, "lost");
       assert.equal((await expectStatus(page, 200, "GET", "/api/me")).bound, false, "served without having proven");
@@ -105,6 +105,26 @@ export default async function losses(checks, context, fact) {
       // Whatever the browser kept of the cut answer, the next expiry finds both sides in step.
       await expire(page);
       assert.deepEqual(await expectStatus(page, 200, "GET", "/api/me"), before);
+      assert.deepEqual(await shop.events(), ["SignedIn", "DeviceBound"]);
+    }),
+
+    inShop("late", "a request that is on its way while the session is bound is answered, without cookies", async (shop) => {
+      const isRead = ({ path }) => path === "/api/read";
+      const page = await openClient(context, shop, "fetch.html");
+      const register = shop.front.hold(isRegistration);
+      await signIn(page);
+      await expire(page);
+      const arrive = shop.front.hold(isRead);
+      const read = send(page, "GET", "/api/read");
+      await until("the request", () => shop.front.seen.some(isRead));
+      register();
+      await registered(shop);
+      assert.equal((await expectStatus(page, 200, "GET", "/api/me")).bound, true);
+      arrive();
+      assert.equal((await read).status, 200);
+      const late = shop.front.seen.find(isRead);
+      assert.ok(!late.cookies.includes("__Host-access"), "it came with nothing but the refresh cookie");
+      assert.deepEqual(late.sets, []);
       assert.deepEqual(await shop.events(), ["SignedIn", "DeviceBound"]);
     }),
 
