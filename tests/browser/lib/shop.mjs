@@ -1,5 +1,6 @@
 // A shop whose sessions are bound to devices: the server under test behind TLS, and browsers that can bind.
 
+import assert from "node:assert/strict";
 import { request } from "node:https";
 import { chromium } from "playwright-core";
 import { close, openClient, options, signIn, withFolder } from "./browser.mjs";
@@ -12,7 +13,7 @@ import { startLab } from "./servers.mjs";
 const PINNED = 156;
 
 /** The grace period of the shops: how long after a binding requests without a proof are still served. */
-const GRACE_MS = 2_000;
+export const GRACE_MS = 4_000;
 export const PAST_GRACE_MS = GRACE_MS + 200;
 
 /** On Linux, Chromium binds sessions only with keys in software, and both only if asked. */
@@ -76,6 +77,17 @@ export async function signInAndRegister(context, shop) {
 /** Waits until a registration has been answered. */
 export const registered = ({ front }) =>
   until("a registration", () => front.seen.some((entry) => isRegistration(entry) && entry.status !== undefined));
+
+/**
+ * Asserts that the session was bound once, was neither rotated nor revoked since, and that no proof was refused. `expected`
+ * names what else may have happened.
+ */
+export async function boundOnce(shop, expected = []) {
+  const events = (await shop.events()).filter((event) => !expected.includes(event));
+  // If the first proof comes after the grace period of the sign-in, it rotates what it binds.
+  const bound = events.indexOf("DeviceBound");
+  assert.deepEqual(events.filter((event, n) => n > bound || event !== "Rotated"), ["SignedIn", "DeviceBound"]);
+}
 
 /** Lets the access cookie expire. */
 export const expire = (page) => page.evaluate(async () => void (await fetch("/expire")));

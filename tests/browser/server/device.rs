@@ -1,5 +1,5 @@
-//! Sessions that are bound to a device: the service, a route that needs a recent proof, and a sign-in that another site
-//! makes.
+//! Sessions that are bound to a device: the service, another offer, a route that needs a recent proof, and a sign-in that
+//! another site makes.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use axum::{
     extract::State,
     http::request::Parts,
     response::{IntoResponse, Redirect, Response},
-    routing::post,
+    routing::{get, post},
 };
 use serde_json::{Value, json};
 use tower_cookie_jwt::{
     Claims, RequireLayer, Sessions,
     reject::ProblemJson,
-    session::{SessionError, SignIn},
+    session::{DeviceOffer, SessionError, SignIn},
 };
 
 use crate::{api::User, record::Record};
@@ -22,13 +22,15 @@ use crate::{api::User, record::Record};
 /// Where the service is mounted.
 pub(crate) const PATH: &str = "/api/device";
 /// How old a proof may be for a transfer; `groups/device/step_up.mjs` waits for longer.
-const RECENT: Duration = Duration::from_secs(4);
+const RECENT: Duration = Duration::from_secs(5);
 
 pub(crate) fn routes(sessions: Sessions<User>, record: Record) -> Router {
     let recent = RequireLayer::<User>::recent_device_proof(RECENT).with_rejection(ProblemJson);
     let protected = Router::new()
         .route("/api/transfer", post(transfer).layer(recent))
         .with_state(record)
+        .route("/api/offer", get(offer))
+        .with_state(sessions.clone())
         .layer(sessions.layer().with_rejection(ProblemJson));
     let service = sessions.device_service();
     Router::new()
@@ -41,6 +43,15 @@ pub(crate) fn routes(sessions: Sessions<User>, record: Record) -> Router {
 async fn transfer(State(record): State<Record>, _: Claims<User>, Json(order): Json<Value>) -> Json<Value> {
     record.count("transfers");
     Json(json!({ "transferred": order }))
+}
+
+async fn offer(
+    State(sessions): State<Sessions<User>>,
+    claims: Claims<User>,
+) -> (Option<DeviceOffer>, Json<Value>) {
+    let offer = sessions.offer_device_binding(&claims);
+    let body = json!({ "offered": offer.is_some() });
+    (offer, Json(body))
 }
 
 /// Where an OpenID provider sends the browser after the sign-in, with the answer in a form (`form_post`). An application

@@ -7,7 +7,7 @@ import { isAccepted, isRefresh, isRegistration } from "../../lib/front.mjs";
 import { expire, registered, signInAndRegister, startShop } from "../../lib/shop.mjs";
 
 /** The age up to which the server under test accepts a proof for a transfer. */
-const RECENT_MS = 4_000;
+const RECENT_MS = 5_000;
 
 export default async function stepUp(checks, context, fact) {
   await Promise.all([bound(checks, context, fact), unbound(checks, context)]);

@@ -6,6 +6,7 @@ import { sleep } from "../../lib/checks.mjs";
 import { isAccepted, isDevice, isRegistration } from "../../lib/front.mjs";
 import {
   PAST_GRACE_MS,
+  boundOnce,
   copyCookies,
   expire,
   inBindingProfile,
@@ -68,10 +69,8 @@ const copied = (checks, context, fact) =>
       assert.equal((await expectStatus(thief, 401, "GET", "/api/me")).code, REFUSED[1]);
     });
 
-    const events = new Set(await shop.events());
-    assert.ok(events.has("ProofMissing"), "the application hears of it");
-    // Each refusal is one event more. The session is neither revoked nor rotated, and no proof was refused.
-    assert.deepEqual([...events].sort(), ["DeviceBound", "ProofMissing", "Refused", "SignedIn"]);
+    assert.ok((await shop.events()).includes("ProofMissing"), "the application hears of it");
+    await boundOnce(shop, ["ProofMissing", "Refused"]);
     await victim.close();
     shop.stop();
   });
@@ -111,7 +110,7 @@ const script = (checks, context, fact) =>
       assert.deepEqual(shop.front.seen.filter((entry) => isDevice(entry) && entry.named), []),
     );
     assert.equal((await expectStatus(page, 200, "GET", "/api/me")).bound, true);
-    assert.deepEqual(await shop.events(), ["SignedIn", "DeviceBound"]);
+    await boundOnce(shop);
     await page.close();
     shop.stop();
   });
