@@ -8,6 +8,7 @@ use std::{
 
 use http::{HeaderName, Method, Response, header::SET_COOKIE};
 
+use self::device::{Device, Hooks};
 pub use super::browser::request::BrowserRequest;
 use super::jar::{Exchange, Jar, Origin};
 use crate::{
@@ -16,13 +17,14 @@ use crate::{
     request::XSRF_HEADER,
 };
 
+mod device;
 mod request;
 
 /// A simulated browser over a Tower service, for testing applications.
 ///
 /// It handles cookies as browsers do (RFC 6265bis): it rejects the cookies that they reject, sends those that they
 /// send, and adds the `Origin` and `Sec-Fetch-*` headers by which a server distinguishes its own pages from others.
-/// Redirects are not followed, there is no public suffix list, and a cookie without `SameSite` is treated as `Lax`
+/// Redirects are not followed (except as in [`with_device_key`](Self::with_device_key)), there is no public suffix list, and a cookie without `SameSite` is treated as `Lax`
 /// immediately (Chromium sends it with cross-site forms during its first two minutes).
 ///
 /// Clones behave like tabs: they share the cookies. [`separate`](Self::separate) creates another browser. `B` is the
@@ -64,6 +66,10 @@ pub struct Browser<S, B = String> {
     clock: SharedClock,
     xsrf_cookie: String,
     xsrf_header: HeaderName,
+    device: Arc<Device>,
+    quota: Option<usize>,
+    /// Set by `with_device_key`.
+    hooks: Option<Hooks<S, B>>,
     body: PhantomData<fn() -> B>,
 }
 
@@ -77,6 +83,9 @@ impl<S> Browser<S> {
             clock: SharedClock::default(),
             xsrf_cookie: DEFAULT_XSRF_NAME.to_owned(),
             xsrf_header: XSRF_HEADER,
+            device: Arc::default(),
+            quota: None,
+            hooks: None,
             body: PhantomData,
         }
     }
@@ -95,6 +104,9 @@ impl<S, B> Browser<S, B> {
             clock: self.clock,
             xsrf_cookie: self.xsrf_cookie,
             xsrf_header: self.xsrf_header,
+            device: self.device,
+            quota: self.quota,
+            hooks: None,
             body: PhantomData,
         }
     }
@@ -111,6 +123,9 @@ impl<S, B> Browser<S, B> {
             clock: self.clock,
             xsrf_cookie: self.xsrf_cookie,
             xsrf_header: self.xsrf_header,
+            device: self.device,
+            quota: self.quota,
+            hooks: None,
             body: PhantomData,
         }
     }
@@ -159,7 +174,7 @@ impl<S, B> Browser<S, B> {
     where
         S: Clone,
     {
-        Self { jar: Arc::default(), ..self.clone() }
+        Self { jar: Arc::default(), device: Arc::default(), ..self.clone() }
     }
 
     /// Stores the cookies of `response`, which [`send`](BrowserRequest::send) does automatically.
@@ -172,6 +187,9 @@ impl<S, B> Browser<S, B> {
             if let Ok(line) = std::str::from_utf8(line.as_bytes()) {
                 self.jar().store(line, &exchange, self.now());
             }
+        }
+        if self.hooks.is_some() {
+            self.device.see(response.headers(), &exchange);
         }
     }
 
@@ -211,9 +229,10 @@ impl<S, B> Browser<S, B> {
         self.jar().remove(&self.origin, name);
     }
 
-    /// Removes all cookies.
+    /// Removes all cookies, and with them the sessions that the browser [has a key for](Self::with_device_key).
     pub fn clear(&self) {
         self.jar().clear();
+        self.device.clear();
     }
 
     /// Removes the cookies that have neither `Max-Age` nor `Expires`, as closing a browser does.
@@ -275,6 +294,9 @@ impl<S: Clone, B> Clone for Browser<S, B> {
             clock: self.clock.clone(),
             xsrf_cookie: self.xsrf_cookie.clone(),
             xsrf_header: self.xsrf_header.clone(),
+            device: Arc::clone(&self.device),
+            quota: self.quota,
+            hooks: self.hooks.clone(),
             body: PhantomData,
         }
     }

@@ -64,6 +64,20 @@ impl Jar {
         self.find(origin, name, now, |_| true)
     }
 
+    /// Returns when a cookie expires that has the name and the attributes of this `Set-Cookie` line; the inner option is
+    /// `None` for a session cookie.
+    pub(super) fn bound(&self, line: &str, origin: &Origin, now: SystemTime) -> Option<Option<SystemTime>> {
+        let declared = Stored::parse(line, &Exchange::home(origin.clone()), now)?;
+        let is_declared = |cookie: &&Stored| {
+            cookie.is_live(now)
+                && cookie.is_replaced_by(&declared)
+                && cookie.secure == declared.secure
+                && cookie.http_only == declared.http_only
+                && cookie.same_site == declared.same_site
+        };
+        self.cookies.iter().find(is_declared).map(|cookie| cookie.expires)
+    }
+
     fn find(
         &self,
         origin: &Origin,
@@ -206,12 +220,14 @@ pub(super) struct Exchange {
     pub(super) origin: Origin,
     pub(super) path: String,
     pub(super) context: Context,
+    /// `false` for the request of another program with the browser's cookies.
+    pub(super) is_browser: bool,
 }
 
 impl Exchange {
     /// Returns a same-site request for `/` of `origin`.
     pub(super) fn home(origin: Origin) -> Self {
-        Self { origin, path: "/".to_owned(), context: Context::SameSite }
+        Self { origin, path: "/".to_owned(), context: Context::SameSite, is_browser: true }
     }
 }
 

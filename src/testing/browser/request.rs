@@ -1,14 +1,14 @@
 use std::{fmt, future::poll_fn};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version,
-    header::{COOKIE, HOST, ORIGIN},
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{COOKIE, HOST, LOCATION, ORIGIN},
     uri::{self, PathAndQuery},
 };
 use serde::Serialize;
 use tower_service::Service;
 
-use super::{Browser, checked, origin};
+use super::{Browser, checked, device::Client, origin};
 use crate::testing::jar::{Context, Exchange, Origin};
 
 /// A request of a [`Browser`] that has not been sent yet.
@@ -148,10 +148,27 @@ impl<S, B> BrowserRequest<S, B> {
     where
         S: Service<Request<B>, Response = Response<T>> + Clone,
     {
-        let browser = self.browser.clone();
-        let response = self.send_without_storing().await?;
-        browser.store(&response);
-        Ok(response)
+        let (browser, client) = (self.browser.clone(), self.client());
+        let Some(mut client) = client else {
+            let response = self.send_without_storing().await?;
+            browser.store(&response);
+            return Ok(response);
+        };
+        let (path, initiator) = (self.path.clone(), self.other_initiator());
+        let mut request = self;
+        for _ in 0..MAX_REDIRECTS {
+            request.xsrf = request.xsrf_by_now();
+            let again = request.again();
+            let response = request.send_without_storing().await?;
+            browser.store(&response);
+            let exchange = response.extensions().get::<Exchange>().cloned();
+            client.follow(&exchange.unwrap_or_else(|| browser.home()), initiator.as_ref()).await;
+            match again {
+                Some(next) if leads_back(&response, &path) => request = next,
+                _ => return Ok(response),
+            }
+        }
+        panic!("`{path}` is redirected to itself again and again");
     }
 
     /// Sends the request without storing the cookies of the response. Pass the response to [`Browser::store`] when
@@ -160,10 +177,19 @@ impl<S, B> BrowserRequest<S, B> {
     /// # Errors
     ///
     /// Returns the error of the service.
-    pub async fn send_without_storing<T>(self) -> Result<Response<T>, S::Error>
+    pub async fn send_without_storing<T>(mut self) -> Result<Response<T>, S::Error>
     where
         S: Service<Request<B>, Response = Response<T>>,
     {
+        if let Some(mut client) = self.client() {
+            // Script copies the cookie before the browser holds the request back.
+            self.xsrf = self.xsrf_by_now();
+            let (exchange, initiator) = (self.exchange(), self.other_initiator());
+            client.register().await;
+            for reason in client.hold(&exchange, initiator.as_ref()).await {
+                self.headers.append(SKIPPED, reason);
+            }
+        }
         let (mut service, request, exchange) = self.into_parts();
         poll_fn(|cx| service.poll_ready(cx)).await?;
         let mut response = service.call(request).await?;
@@ -209,7 +235,42 @@ impl<S, B> BrowserRequest<S, B> {
             Initiator::ForeignPage => Context::CrossSite,
             Initiator::OwnPage | Initiator::PageOf(_) | Initiator::NoBrowser => Context::SameSite,
         };
-        Exchange { origin: self.browser.origin.clone(), path: self.path.path().to_owned(), context }
+        let is_browser = !matches!(self.initiator, Initiator::NoBrowser);
+        let (origin, path) = (self.browser.origin.clone(), self.path.path().to_owned());
+        Exchange { origin, path, context, is_browser }
+    }
+
+    /// Returns what binds sessions to a device, if the browser does so and makes the request.
+    fn client(&self) -> Option<Client> {
+        if matches!(self.initiator, Initiator::NoBrowser) { None } else { self.browser.client() }
+    }
+
+    /// Returns the origin of the page that makes the request, if it is another one.
+    fn other_initiator(&self) -> Option<Origin> {
+        match &self.initiator {
+            Initiator::PageOf(neighbour) if *neighbour != self.browser.origin => Some(neighbour.clone()),
+            Initiator::ForeignPage => Some(origin(FOREIGN_ORIGIN)),
+            Initiator::OwnPage | Initiator::PageOf(_) | Initiator::NoBrowser => None,
+        }
+    }
+
+    /// Returns the same request once more.
+    fn again(&self) -> Option<Self>
+    where
+        S: Clone,
+    {
+        let copy = self.browser.hooks.as_ref()?.copy;
+        Some(Self {
+            browser: self.browser.clone(),
+            method: self.method.clone(),
+            path: self.path.clone(),
+            headers: self.headers.clone(),
+            body: copy(&self.body),
+            initiator: self.initiator.clone(),
+            navigation: self.navigation,
+            xsrf: self.xsrf.clone(),
+            http2: self.http2,
+        })
     }
 
     /// Returns the headers that the browser adds automatically, and the XSRF header.
@@ -219,13 +280,8 @@ impl<S, B> BrowserRequest<S, B> {
             headers.insert(HOST, checked(exchange.origin.authority()));
         }
         let own = &exchange.origin;
-        let foreign = origin(FOREIGN_ORIGIN);
-        let asking = match &self.initiator {
-            Initiator::OwnPage | Initiator::NoBrowser => own,
-            Initiator::PageOf(neighbour) => neighbour,
-            Initiator::ForeignPage => &foreign,
-        };
-        self.insert_provenance(&mut headers, asking, own);
+        let other = self.other_initiator();
+        self.insert_provenance(&mut headers, other.as_ref().unwrap_or(own), own);
 
         let cookies = self.browser.jar().sent(exchange, self.browser.now());
         if self.http2 {
@@ -236,19 +292,19 @@ impl<S, B> BrowserRequest<S, B> {
             headers.insert(COOKIE, header_value(cookies.join("; ").as_bytes()));
         }
 
-        let xsrf = match &self.xsrf {
-            Xsrf::No => None,
-            Xsrf::Value(value) => Some(value.clone()),
-            Xsrf::FromCookie => self
-                .browser
-                .jar()
-                .readable(asking, &self.browser.xsrf_cookie, self.browser.now())
-                .map(|value| header_value(value.as_bytes())),
-        };
-        if let Some(value) = xsrf {
+        if let Xsrf::Value(value) = self.xsrf_by_now() {
             headers.insert(self.browser.xsrf_header.clone(), value);
         }
         headers
+    }
+
+    /// Returns what script would send now: the value of the cookie, if it can read it.
+    fn xsrf_by_now(&self) -> Xsrf {
+        let Xsrf::FromCookie = self.xsrf else { return self.xsrf.clone() };
+        let (browser, other) = (&self.browser, self.other_initiator());
+        let asking = other.as_ref().unwrap_or(&browser.origin);
+        let value = browser.jar().readable(asking, &browser.xsrf_cookie, browser.now());
+        value.map_or(Xsrf::No, |value| Xsrf::Value(header_value(value.as_bytes())))
     }
 
     /// Inserts `Origin` and the Fetch Metadata headers. Browsers send the latter only to trustworthy servers.
@@ -285,6 +341,7 @@ impl<S, B> fmt::Debug for BrowserRequest<S, B> {
 }
 
 /// The origin of the request, from the browser's point of view.
+#[derive(Clone)]
 enum Initiator {
     OwnPage,
     PageOf(Origin),
@@ -292,10 +349,22 @@ enum Initiator {
     NoBrowser,
 }
 
+#[derive(Clone)]
 enum Xsrf {
     No,
     FromCookie,
     Value(HeaderValue),
+}
+
+/// Returns `true` for a 307 that leads to the URL of the request, given its path and query.
+fn leads_back<T>(response: &Response<T>, path: &PathAndQuery) -> bool {
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let directory = &path.path()[..=path.path().rfind('/').unwrap_or(0)];
+    let target = match location {
+        absolute if absolute.starts_with('/') => absolute.to_owned(),
+        relative => format!("{directory}{}", relative.strip_prefix("./").unwrap_or(relative)),
+    };
+    response.status() == StatusCode::TEMPORARY_REDIRECT && target == path.as_str()
 }
 
 #[track_caller]
@@ -303,4 +372,8 @@ fn header_value(bytes: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(bytes).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// Why a request goes without a renewed cookie.
+const SKIPPED: HeaderName = HeaderName::from_static("secure-session-skipped");
+/// As many as browsers follow.
+const MAX_REDIRECTS: usize = 20;
 const FOREIGN_ORIGIN: &str = "https://evil.example";

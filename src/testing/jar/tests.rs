@@ -15,7 +15,12 @@ fn seconds(count: u64) -> Duration {
 }
 
 fn exchange(origin: &str, path: &str) -> Exchange {
-    Exchange { origin: Origin::parse(origin).unwrap(), path: path.to_owned(), context: Context::SameSite }
+    Exchange {
+        origin: Origin::parse(origin).unwrap(),
+        path: path.to_owned(),
+        context: Context::SameSite,
+        is_browser: true,
+    }
 }
 
 fn from(context: Context) -> Exchange {
