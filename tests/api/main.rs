@@ -9,6 +9,7 @@ mod cookie_answers;
 mod cookie_reading;
 mod cookies;
 mod decision_table;
+mod device;
 mod differential;
 #[cfg(feature = "jwks-remote")]
 mod discovery;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneService};
 use tower_cookie_jwt::{
-    Claims, Sessions,
+    Claims, JsonBody, Sessions,
     reject::ProblemJson,
     session::{SessionError, SessionEvent, SessionsBuilder, SignIn},
     store::{SessionId, SessionRecord},
@@ -142,8 +142,11 @@ impl Shop {
                     "/logout" => logout(&sessions, request).await,
                     "/refresh" => {
                         let Ok(response) = sessions.refresh_service().oneshot(request).await;
-                        let (parts, body) = response.into_parts();
-                        Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
+                        collected(response).await
+                    }
+                    "/device" => {
+                        let Ok(response) = sessions.device_service().oneshot(request).await;
+                        collected(response).await
                     }
                     _ => {
                         let Ok(response) = protected.oneshot(request).await;
@@ -230,6 +233,12 @@ fn word(event: &SessionEvent<'_>) -> String {
         SessionEvent::LimitReached { subject, .. } => format!("one session of {subject} too many"),
         SessionEvent::Ended { subject, .. } => format!("ended {subject}"),
         SessionEvent::AllEnded { subject, count, .. } => format!("ended {count} of {subject}"),
+        SessionEvent::DeviceBound { subject, .. } => format!("bound {subject}"),
+        SessionEvent::ProofMissing { presented, current, .. } => {
+            format!("proof missing of {presented} at {current}")
+        }
+        SessionEvent::ProofRefused { reason, .. } => format!("proof refused: {reason}"),
+        SessionEvent::BindingConflict { subject, .. } => format!("binding conflict of {subject}"),
         other => format!("{other:?}"),
     }
 }
@@ -248,6 +257,11 @@ pub(crate) async fn greet(request: Request<String>) -> Result<Answer, Infallible
         *response.status_mut() = status.parse().unwrap();
     }
     Ok(response)
+}
+
+async fn collected(response: Response<JsonBody>) -> Answer {
+    let (parts, body) = response.into_parts();
+    Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
 }
 
 async fn login(sessions: &Sessions<User>, request: Request<String>) -> Answer {
