@@ -13,7 +13,12 @@ import { close, launch } from "./lib/browser.mjs";
  * Lanes run concurrently, because their groups mostly wait for tokens to expire. The other groups run afterwards:
  * the attacks keep the machine so busy that a request could take longer than a grace period of one second.
  */
-const LANES = [["page", "cookies", "uploads", "jars"], ["clients", "tabs", "live"], ["recipes", "proxy", "frames"], ["device"]];
+const LANES = [
+  ["page", "cookies", "uploads", "jars"],
+  ["clients", "tabs", "live"],
+  ["recipes", "proxy", "frames"],
+  ["device"],
+];
 const AFTERWARDS = ["attacks"];
 /** These take minutes, and run only if named. */
 const LONG = ["device_long"];
