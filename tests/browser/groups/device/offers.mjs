@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { expectStatus, openClient, signIn } from "../../lib/browser.mjs";
 import { sleep, until } from "../../lib/checks.mjs";
-import { isRegistration } from "../../lib/front.mjs";
+import { isRefresh, isRegistration } from "../../lib/front.mjs";
 import { PAST_GRACE_MS, boundOnce, expire, registered, startShop } from "../../lib/shop.mjs";
 
 export default async function offers(checks, context, fact) {
@@ -31,7 +31,7 @@ const again = (checks, context) =>
   });
 
 const twoKeys = (checks, context, fact) =>
-  checks.check("of two keys that a browser has registered for a session, one binds, and the page notices nothing", async () => {
+  checks.check("of two keys that a browser has registered for a session, one binds, and the other renews nothing", async () => {
     const shop = await startShop("two-keys");
     const register = shop.front.hold(isRegistration);
     const page = await openClient(context, shop, "fetch.html");
@@ -46,8 +46,17 @@ const twoKeys = (checks, context, fact) =>
     await expire(page);
     assert.deepEqual(await expectStatus(page, 200, "GET", "/api/me"), before);
     await expectStatus(page, 200, "POST", "/api/write", {});
+    await boundOnce(shop);
+
+    // Without the session that is bound, the browser comes with the other one.
+    shop.front.fail(isRefresh, 404, 1);
+    await expire(page);
+    assert.equal((await expectStatus(page, 401, "GET", "/api/me")).code, "device_proof_required");
     const events = await shop.events();
     assert.deepEqual(events.filter((event) => event === "DeviceBound"), ["DeviceBound"]);
+    fact("after a session that it gives up, the browser tries the other", () =>
+      assert.ok(events.includes("BindingConflict")),
+    );
     fact("each offer makes a key", () => {
       const headers = shop.front.seen.filter(isRegistration).map(({ proof }) => proof.split(".")[0]);
       assert.equal(new Set(headers).size, 2);
