@@ -3,7 +3,7 @@
 pub mod authenticate;
 pub mod authorize;
 pub mod bearer;
-pub(crate) mod body;
+mod body;
 pub mod device;
 mod exempt;
 mod future;

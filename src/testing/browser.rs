@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod device;
+mod keyed;
 mod request;
 
 /// A simulated browser over a Tower service, for testing applications.

@@ -21,11 +21,11 @@ use crate::{
 ///
 /// It holds a clone of the service, so that futures of it can move between threads wherever the service can.
 pub(in crate::testing::browser) struct Client {
-    pub(super) device: Arc<Device>,
-    pub(super) jar: Arc<Mutex<Jar>>,
-    pub(super) clock: SharedClock,
-    pub(super) quota: Option<usize>,
-    pub(super) ask: Asker,
+    device: Arc<Device>,
+    jar: Arc<Mutex<Jar>>,
+    clock: SharedClock,
+    quota: Option<usize>,
+    ask: Asker,
 }
 
 /// When a bound cookie is due.
@@ -38,6 +38,16 @@ enum Due {
 }
 
 impl Client {
+    pub(in crate::testing::browser) fn new(
+        device: Arc<Device>,
+        jar: Arc<Mutex<Jar>>,
+        clock: SharedClock,
+        quota: Option<usize>,
+        ask: Asker,
+    ) -> Self {
+        Self { device, jar, clock, quota, ask }
+    }
+
     /// Renews the bound cookies that the request needs. Returns why it goes without some of them, as the values of
     /// `Secure-Session-Skipped`. The request comes from a page of `initiator`, if that is another origin.
     pub(in crate::testing::browser) async fn hold(
