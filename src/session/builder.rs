@@ -560,6 +560,7 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> SessionsBuilder<C>
 
     fn device(&self, settings: DeviceBinding, cookies: &Cookies) -> Result<Device, ConfigError> {
         settings.instructions.check(&cookies.access)?;
+        settings.instructions.check_reached_by(&cookies.refresh)?;
         let Lifetimes { access, idle, .. } = self.lifetimes;
         // The cookie ends a grace period before the token.
         if access < SHORTEST_BOUND.saturating_add(self.grace) || access > idle / 4 {

@@ -63,6 +63,20 @@ impl Instructions {
         Ok(())
     }
 
+    /// Rejects a path that browsers do not send the refresh cookie to: only together with it does a proof bind.
+    pub(crate) fn check_reached_by(&self, refresh: &CookieSpec) -> Result<(), ConfigError> {
+        let rest = self.path.strip_prefix(&*refresh.path); // RFC 6265bis §5.1.4
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || refresh.path.ends_with('/')) {
+            return Ok(());
+        }
+        Err(ConfigError::new(format!(
+            "browsers send the refresh cookie to `{}` and what is below it, so no proof at `{}` can bind a session; change \
+             `with_refresh_path`, or the path of the device binding",
+            excerpt(&refresh.path),
+            excerpt(&self.path)
+        )))
+    }
+
     /// Returns the value of `Secure-Session-Registration` that offers to register a key.
     pub(crate) fn offer(&self, challenge: &str) -> HeaderValue {
         let algorithms: Vec<_> = self.algorithms.list().iter().map(|algorithm| algorithm.as_str()).collect();

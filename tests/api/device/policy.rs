@@ -180,6 +180,8 @@ fn settings_that_browsers_would_not_follow_are_refused() {
         ("partitioned", &cookies(policy().with_partitioned()), "without `Partitioned`"),
         ("insecure", &cookies(policy().for_local_http_development()), "with `Secure`"),
         ("a domain", &cookies(policy().with_domain("shop.example")), "without a domain"),
+        ("out of reach", &cookies(policy().with_refresh_path("/api/refresh")), "so no proof at `/device`"),
+        ("beside it", &cookies(policy().with_refresh_path("/dev")), "so no proof at `/device`"),
         ("short access", &lifetimes(minutes(5) - SECOND, minutes(60)), "5 minutes to a quarter"),
         ("short idle", &lifetimes(minutes(15), minutes(60) - SECOND), "5 minutes to a quarter"),
     ];
@@ -188,4 +190,9 @@ fn settings_that_browsers_would_not_follow_are_refused() {
         assert!(error.contains(expected), "{name}: {error}");
     }
     assert_eq!(build(&lifetimes(minutes(5), minutes(20))), Ok(()));
+    let below = |b: SessionsBuilder<User>| {
+        b.with_cookies(policy().with_refresh_path("/api"))
+            .with_device_binding(DeviceBinding::at("/api/device"))
+    };
+    assert_eq!(build(&below), Ok(()));
 }
