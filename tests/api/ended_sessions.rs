@@ -38,7 +38,7 @@ async fn ask(browser: &Shopper, path: &str, cookies: &[&String]) -> Answer {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_move_to_another_path_locks_nobody_out() {
-    let mut shop = Shop::with(|builder| builder.with_cookies(named().with_path("/app")));
+    let mut shop = Shop::unbindable(|builder| builder.with_cookies(named().with_path("/app")));
     let browser = shop.browser();
     let former = shop.sign_in(&browser).await;
     assert_eq!(text(&get(&browser, "/app/me").await), "ada customer 0");
@@ -186,7 +186,7 @@ async fn a_foreign_page_makes_the_store_judge_nothing() {
 async fn a_planted_refresh_cookie_does_not_replace_the_user_of_a_page() {
     let apart = || named().with_refresh_path("/api");
     for (planted_lives, expected) in [(true, "token_ambiguous"), (false, "ada customer 0")] {
-        let shop = Shop::with(|builder| builder.with_cookies(apart()));
+        let shop = Shop::unbindable(|builder| builder.with_cookies(apart()));
         let (ada, planted) = (sign_in(&shop).await, sign_in(&shop).await);
         if !planted_lives {
             end(&shop, &planted).await;

@@ -192,7 +192,7 @@ async fn rolling_write_recreates_store_row() {
 #[tokio::test(flavor = "current_thread")]
 async fn logout_missing_domain_payload() {
     let policy = CookiePolicy::new().with_domain("shop.example");
-    let shop = Shop::with(|builder| builder.with_cookies(policy));
+    let shop = Shop::unbindable(|builder| builder.with_cookies(policy));
     let browser = shop.browser();
     shop.sign_in(&browser).await;
     assert!(browser.has_cookie("__Secure-access") && browser.has_cookie("__Secure-refresh"));
@@ -205,7 +205,7 @@ async fn logout_missing_domain_payload() {
 #[tokio::test(flavor = "current_thread")]
 async fn logout_duplicate_instead_of_delete() {
     let policy = CookiePolicy::new().with_domain("shop.example").with_same_site(SameSite::Lax);
-    let shop = Shop::with(|builder| builder.with_cookies(policy));
+    let shop = Shop::unbindable(|builder| builder.with_cookies(policy));
     let browser = shop.browser();
     shop.sign_in(&browser).await;
     browser.set_cookie("__Secure-access=; Max-Age=0; Path=/; Secure");
@@ -216,7 +216,8 @@ async fn logout_duplicate_instead_of_delete() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn logout_with_expired_access() {
-    let shop = Shop::with(|builder| builder.with_cookies(CookiePolicy::new().with_refresh_path("/logout")));
+    let shop =
+        Shop::unbindable(|builder| builder.with_cookies(CookiePolicy::new().with_refresh_path("/logout")));
     let browser = shop.browser();
     let session = shop.sign_in(&browser).await;
     shop.clock.advance(ACCESS_GONE);

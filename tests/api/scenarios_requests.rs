@@ -189,7 +189,7 @@ pub(crate) async fn strict_samesite_first_navigation() {
 #[tokio::test(flavor = "current_thread")]
 pub(crate) async fn secure_cookie_http_localhost_safari() {
     let local = CookiePolicy::new().for_local_http_development();
-    let shop = Shop::with(|builder| builder.with_cookies(local.clone()));
+    let shop = Shop::unbindable(|builder| builder.with_cookies(local.clone()));
     let browser = shop.browser().with_origin("http://127.0.0.1:3000");
     let response = post(&browser, "/login").await;
     for line in response.headers().get_all("set-cookie") {

@@ -16,7 +16,7 @@ use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneService};
 use tower_cookie_jwt::{
     Claims, JsonBody, Sessions,
     reject::ProblemJson,
-    session::{SessionError, SessionEvent, SessionsBuilder, SignIn},
+    session::{DeviceBinding, SessionError, SessionEvent, SessionsBuilder, SignIn},
     store::{SessionId, SessionRecord},
     testing::{Browser, TestClock},
     token::Scopes,
@@ -80,6 +80,11 @@ impl Shop {
     }
 
     pub(crate) fn with(configure: impl FnOnce(SessionsBuilder<User>) -> SessionsBuilder<User>) -> Self {
+        Self::unbindable(|builder| configure(offered(builder)))
+    }
+
+    /// The same with cookies that no browser binds: no binding is offered, in whatever suite.
+    pub(crate) fn unbindable(configure: impl FnOnce(SessionsBuilder<User>) -> SessionsBuilder<User>) -> Self {
         let clock = TestClock::new();
         let store = TestStore::new(&clock);
         let events = Arc::default();
@@ -92,6 +97,7 @@ impl Shop {
         configure: impl FnOnce(SessionsBuilder<User>) -> SessionsBuilder<User>,
     ) -> Self {
         let (clock, store, events) = (other.clock.clone(), other.store.clone(), Arc::default());
+        let configure = |builder| configure(offered(builder));
         Self { sessions: sessions(&clock, &store, &events, configure), clock, store, events }
     }
 
@@ -100,6 +106,7 @@ impl Shop {
         &mut self,
         configure: impl FnOnce(SessionsBuilder<User>) -> SessionsBuilder<User>,
     ) {
+        let configure = |builder| configure(offered(builder));
         self.sessions = sessions(&self.clock, &self.store, &self.events, configure);
     }
 
@@ -208,6 +215,11 @@ fn sessions(
         .with_clock(clock.clone())
         .with_events(move |event: &SessionEvent<'_>| log.lock().unwrap().push(word(event)));
     configure(builder).build().unwrap()
+}
+
+/// In the suite of browsers without a key, offers to bind every session.
+fn offered(builder: SessionsBuilder<User>) -> SessionsBuilder<User> {
+    if OFFERS_BINDING { builder.with_device_binding(DeviceBinding::at("/device")) } else { builder }
 }
 
 fn word(event: &SessionEvent<'_>) -> String {
@@ -338,6 +350,8 @@ pub(crate) fn cookies(response: &Answer) -> Vec<String> {
         .collect()
 }
 
+/// Whether this is the suite of `tests/offered`.
+const OFFERS_BINDING: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"offered");
 const REFUSED: &str = "refused ";
 
 pub(crate) const NONE: [&str; 0] = [];
