@@ -98,9 +98,11 @@ async fn refusals<R: Reject<Bytes> + Clone + Send + Sync + 'static>(reject: R) -
 fn expected(code: &str) -> (u16, Option<&'static str>, Option<&'static str>) {
     match code {
         "token_missing" => (401, Some("Bearer"), None),
-        "token_expired" | "token_invalid" | "token_ambiguous" | "session_revoked" => {
-            (401, Some("Bearer error=\"invalid_token\""), None)
-        }
+        "token_expired"
+        | "token_invalid"
+        | "token_ambiguous"
+        | "session_revoked"
+        | "device_proof_required" => (401, Some("Bearer error=\"invalid_token\""), None),
         "insufficient_scope" => {
             (403, Some("Bearer error=\"insufficient_scope\", scope=\"orders:write\""), None)
         }
@@ -299,6 +301,7 @@ fn every_kind_of_token_error_is_a_401_with_a_documented_code() {
         (TokenErrorKind::ClaimsMismatch, "token_invalid"),
         (TokenErrorKind::Ambiguous, "token_ambiguous"),
         (TokenErrorKind::Revoked, "session_revoked"),
+        (TokenErrorKind::ProofRequired, "device_proof_required"),
     ] {
         let refusal = Refusal::from(TokenError::from(kind));
         assert_eq!(refusal.code(), code, "{kind:?}");
