@@ -27,12 +27,10 @@ mod public_key;
 mod tests;
 mod tickets;
 
-pub(super) use self::{
-    extension::binding,
-    key::{DeviceKey, secret_hash},
-    tickets::{Rules, Tickets},
-};
+#[cfg(feature = "testing")]
+pub(crate) use self::public_key::PublicKey;
 pub(crate) use self::{
+    extension::binding,
     headers::{is_skipped, response, session_id},
     instructions::{CHALLENGE, challenge},
     options::Device,
@@ -41,3 +39,7 @@ pub(crate) use self::{
     tickets::Identifier,
 };
 pub use self::{key::Enforcement, offer::DeviceOffer, options::DeviceBinding};
+pub(super) use self::{
+    key::{DeviceKey, secret_hash},
+    tickets::{Rules, Tickets},
+};

@@ -1,3 +1,4 @@
+mod bindings;
 mod feed;
 mod lists;
 mod rotation;
@@ -6,14 +7,15 @@ mod stamps;
 mod values;
 mod writes;
 
-use self::{feed::*, lists::*, rotation::*, stamps::*, values::*, writes::*};
+use self::{bindings::*, feed::*, lists::*, rotation::*, stamps::*, values::*, writes::*};
 use super::clock::TestClock;
 use crate::store::RefreshStore;
 
 /// Tests `store` against the contract of [`RefreshStore`].
 ///
 /// The contract covers the effect of each call, alone and concurrently with others, the state that a cancelled
-/// operation leaves behind, and every row of the decision table of the rotation, carried out on the store.
+/// operation leaves behind, every row of the decision table of the rotation, carried out on the store, and the keys of
+/// devices, which are kept in the extension of the record.
 ///
 /// A store may round times to milliseconds, but never `confirmed_at`, `rotated_at`, `issued_at` and
 /// `claims_at` to an earlier time: sessions would settle early.
@@ -66,6 +68,9 @@ pub async fn store_contract<S: RefreshStore + Clone>(store: &S) {
     one_of_64_concurrent_advances_wins(store).await;
     sign_out_wins_against_an_advance(store).await;
     the_clock_of_the_store_decides(store).await;
+    a_device_key_is_kept(store).await;
+    a_device_key_is_kept_by_rotations(store).await;
+    a_binding_and_a_rotation_do_not_overwrite_each_other(store).await;
     feed_has_what_has_ended_or_changed_once_the_call_returns(store).await;
     session_is_gone_before_the_feed_has_it(store).await;
     unknown_cursor_is_a_gap(store).await;

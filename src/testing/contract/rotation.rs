@@ -15,14 +15,14 @@ use crate::{
     clock::{Clock, SystemClock},
     keys::{KeyRing, crypto::random},
     request::{RefreshToken, SessionSecret},
-    session::{Grant, RefreshError, SessionEvent, Sessions},
+    session::{Grant, RefreshError, SessionEvent, Sessions, SessionsBuilder},
     store::{NewRecord, RefreshStore, SessionRecord},
     token::TokenErrorKind,
 };
 
 /// The outcome of a refresh for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+pub(super) enum Answer {
     /// An access token and a refresh token of this generation.
     Pair(u32),
     /// Only an access token, of this generation.
@@ -45,13 +45,13 @@ enum Left {
 
 /// What has been seen of the current generation, which began by a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
+pub(super) enum Seen {
     Never,
     JustNow,
     Settled,
 }
 
-const CURRENT: u32 = 7;
+pub(super) const CURRENT: u32 = 7;
 
 /// The rows: name, presented generation, confirmation of the current generation, expected answer and effect.
 const ROWS: &[(&str, u32, Seen, Answer, Left)] = &[
@@ -166,7 +166,7 @@ pub(super) async fn sign_out_wins_against_an_advance<S: RefreshStore + Clone>(st
 
 pub(super) async fn the_clock_of_the_store_decides<S: RefreshStore + Clone>(store: &S) {
     for (name, node) in [("ahead", Skewed::Ahead), ("behind", Skewed::Behind)] {
-        let table = Table::of(store, "the_clock_of_the_store_decides", node);
+        let table = Table::with(store, "the_clock_of_the_store_decides", |builder| builder.with_clock(node));
         // By the node's clock, the generation would be settled, or confirmed in the future.
         let fresh = table.session(Seen::JustNow).await;
         let got = table.exchange(&fresh, CURRENT - 1).await;
@@ -194,26 +194,28 @@ pub(super) async fn the_clock_of_the_store_decides<S: RefreshStore + Clone>(stor
 }
 
 /// The sessions of one subject in the store, with the secret and the counter that the rules need.
-struct Table<'a, S> {
-    rule: Rule<'a, S>,
-    sessions: Sessions<()>,
-    secret: SessionSecret,
-    rotations: Arc<AtomicUsize>,
+pub(super) struct Table<'a, S> {
+    pub(super) rule: Rule<'a, S>,
+    pub(super) sessions: Sessions<()>,
+    pub(super) secret: SessionSecret,
+    pub(super) rotations: Arc<AtomicUsize>,
 }
 
 impl<'a, S: RefreshStore + Clone> Table<'a, S> {
     fn new(store: &'a S, name: &'static str) -> Self {
-        Self::of(store, name, SystemClock)
+        Self::with(store, name, |builder| builder)
     }
 
-    fn of(store: &'a S, name: &'static str, clock: impl Clock) -> Self {
+    pub(super) fn with(
+        store: &'a S,
+        name: &'static str,
+        configure: impl FnOnce(SessionsBuilder<()>) -> SessionsBuilder<()>,
+    ) -> Self {
         let keys = KeyRing::hs256(random::<32>()).expect("32 bytes are enough");
         let rotations = Arc::new(AtomicUsize::new(0));
         let count = rotations.clone();
-        let sessions = Sessions::builder(keys, store.clone())
-            .with_audience("shop")
-            .with_clock(clock)
-            .with_grace_period(GRACE)
+        let builder = Sessions::builder(keys, store.clone()).with_audience("shop").with_grace_period(GRACE);
+        let sessions = configure(builder)
             .with_events(move |event: &SessionEvent<'_>| {
                 if let SessionEvent::Rotated { .. } = event {
                     count.fetch_add(1, Ordering::Relaxed);
@@ -225,7 +227,7 @@ impl<'a, S: RefreshStore + Clone> Table<'a, S> {
     }
 
     /// Creates a session of generation [`CURRENT`].
-    async fn session(&self, seen: Seen) -> SessionRecord {
+    pub(super) async fn session(&self, seen: Seen) -> SessionRecord {
         let id = self.rule.store.new_id(&self.rule.subject);
         let new = NewRecord::new(id, self.rule.subject.as_str(), self.secret.hash());
         let mut record = self.rule.create(new).await;
@@ -244,13 +246,13 @@ impl<'a, S: RefreshStore + Clone> Table<'a, S> {
         self.rule.expect(&record.id).await
     }
 
-    async fn exchange(&self, record: &SessionRecord, presented: u32) -> Answer {
+    pub(super) async fn exchange(&self, record: &SessionRecord, presented: u32) -> Answer {
         let token = token(record, presented, self.secret.clone());
         answer(self.sessions.exchange(&token).await)
     }
 }
 
-fn token(record: &SessionRecord, generation: u32, secret: SessionSecret) -> RefreshToken {
+pub(super) fn token(record: &SessionRecord, generation: u32, secret: SessionSecret) -> RefreshToken {
     RefreshToken { session_id: record.id.as_str().into(), generation, secret }
 }
 
@@ -308,4 +310,4 @@ impl Clock for Skewed {
 }
 
 /// Long enough that no generation settles while a rule is checked, however slow the store is.
-const GRACE: Duration = HOUR;
+pub(super) const GRACE: Duration = HOUR;
