@@ -6,6 +6,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
+pub(crate) mod device;
 pub(crate) mod first_version;
 pub(crate) mod forge;
 pub(crate) mod handler;
