@@ -31,7 +31,11 @@ struct App {
     sessions: Sessions<User>,
     users: Users,
     orders: Arc<Mutex<Vec<Order>>>,
+    binds_devices: bool,
 }
+
+/// Where browsers bind sessions to their device, and prove that they hold the key.
+pub(crate) const DEVICE: &str = "/api/device";
 
 #[derive(Clone, Serialize)]
 struct Order {
@@ -41,9 +45,10 @@ struct Order {
     subject: String,
 }
 
-pub(crate) fn routes(sessions: Sessions<User>, users: Users) -> Router {
+pub(crate) fn routes(sessions: Sessions<User>, users: Users, binds_devices: bool) -> Router {
     let layer = sessions.layer().with_rejection(ProblemJson);
     let refresh = sessions.refresh_service();
+    let device = sessions.device_service();
     Router::new()
         .route("/api/me", get(me))
         .route("/api/orders", get(orders).post(place_order))
@@ -56,9 +61,11 @@ pub(crate) fn routes(sessions: Sessions<User>, users: Users) -> Router {
         .route("/api/login", post(login))
         .route("/api/logout", post(logout))
         .route_service("/api/refresh", refresh)
+        // Also while no binding is offered: no browser may ever miss it.
+        .route_service(DEVICE, device)
         .route("/api", get(not_found))
         .route("/api/{*rest}", axum::routing::any(not_found))
-        .with_state(App { sessions, users, orders: Arc::default() })
+        .with_state(App { sessions, users, orders: Arc::default(), binds_devices })
 }
 
 #[derive(Deserialize)]
@@ -92,7 +99,7 @@ async fn logout(State(app): State<App>, parts: Parts) -> Result<SignedOut, Sessi
     app.sessions.sign_out(&parts).await
 }
 
-async fn me(claims: Claims<User>) -> Json<Value> {
+async fn me(State(app): State<App>, claims: Claims<User>) -> Json<Value> {
     Json(json!({
         "sub": claims.subject(),
         "name": claims.custom().name,
@@ -100,6 +107,8 @@ async fn me(claims: Claims<User>) -> Json<Value> {
         "session": claims.session_id(),
         "generation": claims.generation(),
         "expiresAt": seconds(claims.expires_at()),
+        // `null` where no binding is offered.
+        "bound": app.binds_devices.then(|| claims.proof_time().is_some()),
     }))
 }
 
@@ -134,6 +143,7 @@ async fn list_sessions(State(app): State<App>, claims: Claims<User>) -> Result<J
             "created": seconds(session.created_at),
             "lastSeen": seconds(session.last_seen_at),
             "label": session.label,
+            "bound": app.binds_devices.then(|| session.device.is_some()),
             "current": claims.session_id() == Some(session.id.as_str()),
         })
     });

@@ -19,7 +19,10 @@ const LOG_BODY_CHARS = 1_000;
 const LONG_GRACE_MS = 5_000;
 /** Set-Cookie is missing because script cannot read it. */
 const TELLING_HEADERS = ["WWW-Authenticate", "Retry-After", "Cache-Control"];
-const SCENARIO_BUTTONS = ["scenario-tabs", "scenario-lost", "scenario-thief", "expire"];
+const SCENARIO_BUTTONS = ["scenario-tabs", "scenario-lost", "scenario-thief", "scenario-copy", "expire"];
+
+const NO_SUPPORT = "This browser has not answered the offer. Chrome does on Windows with a TPM.";
+const NO_HTTPS = "Browsers bind sessions on https only: on http they ignore the offer. With https, Chrome binds on Windows with a TPM.";
 
 /** What each refusal means to the user. */
 const REFUSALS = {
@@ -30,6 +33,7 @@ const REFUSALS = {
   xsrf_missing: "Refused: the request had no X-XSRF-TOKEN header.",
   xsrf_mismatch: "Refused: the XSRF token belongs to another session, perhaps from another tab. Try again.",
   origin_refused: "Refused: the server does not accept requests from this origin.",
+  device_proof_required: "This session is bound to a device, which has not proven itself. Sign in again.",
   session_revoked: "This session was ended, here or on another device. Sign in again.",
 };
 
@@ -352,10 +356,21 @@ function showMe(me, rotated) {
     ["Roles", me.roles?.join(", ") || "none"],
     ["Session", me.session],
   ]));
+  showDevice(me.bound);
   byId("generation").textContent = me.generation;
   byId("rotated").hidden = !rotated;
   allowScenarios();
 }
+
+/** `bound` is null where the server offers no binding. */
+function showDevice(bound) {
+  for (const id of ["device", "copy-term", "copy-text", "scenario-copy"]) byId(id).hidden = bound === null;
+  byId("device-tag").textContent = boundText(bound);
+  byId("device-tag").classList.toggle("ok", Boolean(bound));
+  byId("device-note").textContent = bound ? "Cookies alone no longer renew it." : location.protocol === "https:" ? NO_SUPPORT : NO_HTTPS;
+}
+
+const boundText = (bound) => (bound ? "bound to this device" : "not bound");
 
 function showOrders(orders) {
   byId("orders").replaceChildren(...orders.map(orderRow));
@@ -378,6 +393,7 @@ function sessionRow(session) {
   const label = session.label || "Unnamed device";
   const title = element("p", { text: `${label} ` });
   if (session.current) title.append(tag("this device", "ok"));
+  if (session.bound !== null) title.append(" ", tag(session.bound ? "bound to its device" : "not bound", session.bound ? "ok" : ""));
   const times = `Since ${dateTime(session.created)}, last seen ${dateTime(session.lastSeen)}`;
   const end = element("button", { type: "button", className: "danger end-session", text: "End" });
   // Every row has an "End" button, so the label names the session.
@@ -507,7 +523,7 @@ function listen() {
   onClick("reload-orders", () => act(async () => outcomeOf(await loadOrders(), "Orders listed.")));
   onClick("clear-log", clearLog);
   onClick("expire", () => enqueueSignedIn(expireNow));
-  for (const name of ["tabs", "lost", "thief"]) onClick(`scenario-${name}`, () => enqueueSignedIn(() => actScenario(name)));
+  for (const name of ["tabs", "lost", "thief", "copy"]) onClick(`scenario-${name}`, () => enqueueSignedIn(() => actScenario(name)));
 }
 
 function start() {

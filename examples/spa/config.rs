@@ -7,6 +7,7 @@
 //! | `SECRET` | random; required if several nodes share the store; at least 32 bytes of text |
 //! | `ACCESS_SECS`, `GRACE_SECS`, `LEEWAY_SECS`, `IDLE_SECS`, `ABSOLUTE_SECS` | the defaults of the crate |
 //! | `SIGN_OUT_WITHIN_MILLIS` | unset: access tokens outlive sign-out; otherwise the bound of `with_sign_out_within` |
+//! | `DEVICE_BINDING` | unset; `1` binds sessions to the browser's device, where the browser supports it and the page is on https |
 //! | `INSECURE_HTTP` | unset; `1` removes `Secure` and the cookie prefixes; only Safari needs this on `http://localhost`, not Chromium or Firefox |
 //! | `RUST_LOG` | `info` |
 
@@ -15,11 +16,12 @@ use std::{env, error::Error, str::FromStr, time::Duration};
 use tower_cookie_jwt::{
     CookiePolicy, KeyRing, Sessions,
     keys::{Algorithm, Key},
+    session::DeviceBinding,
 };
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    demo, store,
+    api, demo, store,
     users::{User, Users},
 };
 
@@ -35,6 +37,7 @@ pub(crate) struct Config {
     idle: Option<Duration>,
     absolute: Option<Duration>,
     sign_out_within: Option<Duration>,
+    device_binding: bool,
     insecure_http: bool,
 }
 
@@ -50,7 +53,8 @@ impl Config {
             idle: seconds("IDLE_SECS")?,
             absolute: seconds("ABSOLUTE_SECS")?,
             sign_out_within: number("SIGN_OUT_WITHIN_MILLIS")?.map(Duration::from_millis),
-            insecure_http: text("INSECURE_HTTP")?.is_some_and(|value| value == "1"),
+            device_binding: is_on("DEVICE_BINDING")?,
+            insecure_http: is_on("INSECURE_HTTP")?,
         })
     }
 
@@ -76,6 +80,9 @@ impl Config {
         if let Some(bound) = self.sign_out_within {
             builder = builder.with_sign_out_within(bound);
         }
+        if self.device_binding {
+            builder = builder.with_device_binding(DeviceBinding::at(api::DEVICE));
+        }
         let mut cookies = CookiePolicy::new();
         if self.insecure_http {
             cookies = cookies.for_local_http_development();
@@ -97,6 +104,10 @@ impl Config {
     /// The grace period, for the page. The default of the crate is 30 seconds.
     pub(crate) fn grace(&self) -> Duration {
         self.grace.unwrap_or(Duration::from_secs(30))
+    }
+
+    pub(crate) const fn binds_devices(&self) -> bool {
+        self.device_binding
     }
 
     fn keys(&self) -> Result<KeyRing, BoxError> {
@@ -123,6 +134,10 @@ fn text(name: &str) -> Result<Option<String>, BoxError> {
         Err(env::VarError::NotPresent) => Ok(None),
         Err(env::VarError::NotUnicode(_)) => Err(format!("{name} is not valid UTF-8").into()),
     }
+}
+
+fn is_on(name: &str) -> Result<bool, BoxError> {
+    Ok(text(name)?.is_some_and(|value| value == "1"))
 }
 
 fn number<T: FromStr>(name: &str) -> Result<Option<T>, BoxError> {

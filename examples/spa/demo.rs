@@ -11,7 +11,7 @@
 //! | `POST /api/demo/expire` | clears the access cookie, as the browser does when the token expires |
 //! | `GET /api/demo/slow` | responds slowly, so that two requests are certain to overlap |
 //! | `GET /api/demo/lost` | discards the response, including its cookies, after the layers have processed the request |
-//! | `POST /api/demo/steal` | gives a copy of the refresh token to a thief in this server's memory |
+//! | `POST /api/demo/steal` | gives a copy of the refresh token, or of all cookies, to a thief in this server's memory |
 //! | `POST /api/demo/thief` | lets the thief use the copy |
 
 use std::{
@@ -92,6 +92,7 @@ impl SessionEvents for Events {
             SessionEvent::Rotated { generation, .. } => format!("rotated:{generation}"),
             SessionEvent::ReuseDetected { presented, .. } => format!("reuse:{presented}"),
             SessionEvent::Ended { .. } | SessionEvent::AllEnded { .. } => "ended".to_owned(),
+            SessionEvent::ProofMissing { .. } => "proof-missing".to_owned(),
             _ => return,
         };
         // Fails outside a request, where there is no trace.

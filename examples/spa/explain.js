@@ -84,6 +84,7 @@ function refreshLayer(entry) {
 }
 
 function cookieJwtLayer({ code, status, trace }) {
+  if (code === "device_proof_required") return ["refused", "The session is bound to a device, which has not proven itself. Nothing is cleared."];
   if (status === 401) return ["refused", code === "token_missing" ? "No token: not signed in." : "No valid token, and no live session to refresh it."];
   const token = trace.set.includes("access") ? "The new token" : "The token in the cookie";
   return ["passed", `${token} is valid (signature, type, expiry): its claims are in the request's extensions.`];

@@ -2,8 +2,9 @@
 //!
 //! It signs users in and out, verifies tokens, checks XSRF and rotates sessions, with a page that needs no build
 //! step. Settings are read from the environment (see `config.rs` and `store.rs`); `ACCESS_SECS=5 GRACE_SECS=3` shows
-//! frequent rotations, and with `SIGN_OUT_WITHIN_MILLIS=1000`, sign-outs count on all nodes within a second. The code in
-//! `demo.rs` and `thief.rs` only serves the page's explanations: do not copy it.
+//! frequent rotations, and with `SIGN_OUT_WITHIN_MILLIS=1000`, sign-outs count on all nodes within a second.
+//! `DEVICE_BINDING=1` binds sessions to the browser's device, which takes https. The code in `demo.rs` and `thief.rs`
+//! only serves the page's explanations: do not copy it.
 
 mod api;
 mod config;
@@ -29,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let sessions = config.sessions(users.clone()).await?;
     // With a bound for sign-outs, access tokens then need no read each; without one, it ends at once.
     tokio::spawn(sessions.follow());
-    let api = api::routes(sessions.clone(), users);
+    let api = api::routes(sessions.clone(), users, config.binds_devices());
     let app = page::routes().merge(demo::around(api, &sessions, config.grace()));
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port)).await?;

@@ -1,4 +1,4 @@
-// Three scenarios, run against the real server.
+// The scenarios, run against the real server.
 
 import { byId, element, setText, sleep } from "./dom.js";
 import { graceMs, msToSettle, noteGeneration } from "./timeline.js";
@@ -15,7 +15,7 @@ class Failed extends Error {}
  * `me` reads /api/me, `explain` explains a request.
  */
 export function makeScenarios({ call, me, explain }) {
-  const scenarios = { tabs: secondTab, lost: lostResponse, thief };
+  const scenarios = { tabs: secondTab, lost: lostResponse, thief, copy: copiedCookies };
 
   return async function run(name) {
     begin(name);
@@ -85,9 +85,36 @@ export function makeScenarios({ call, me, explain }) {
     };
   }
 
+  /** Without the key of a device, copied cookies renew nothing. A session that is not bound shows the difference. */
+  async function copiedCookies() {
+    const { bound, session } = (await step("Check the session", () => expectOk(me()))).body;
+    const demo = (path, access) => expectOk(call("POST", `/api/demo/${path}`, { json: { session, access } }));
+    await step("Give a copy of all your cookies to a thief", () => demo("steal", true));
+    const read = await step("The thief reads your data with the access token", () => demo("thief", true));
+    if (read.body.status !== 200) throw new Failed(MEDDLED);
+    if (bound) await wait("Wait longer than the grace period of the binding", graceMs() + MARGIN_MS);
+    const row = addStep("The access token has expired: the thief sends the refresh token");
+    const { status, code, generation } = (await demo("thief", false)).body;
+    row.dataset.state = status === 200 ? "ok" : "refused";
+    if (code === "device_proof_required") {
+      await step("You go on", () => expectOk(me()));
+      return {
+        outcome: "got-nowhere",
+        text: `The thief gets ${status} ${code}: the cookies lack the key, which has not left your device. You are still signed in.`,
+      };
+    }
+    if (status !== 200) throw new Failed(MEDDLED);
+    noteGeneration(generation, "thief", "with your cookies", true);
+    return {
+      outcome: "renewed",
+      text: "This session is not bound to a device, so the copy is as good as the original, until its use is detected: see the thief above.",
+    };
+  }
+
   /** Waits until the next refresh will rotate. Sends nothing after the wait, as that might be the refresh. */
   async function settled() {
     let { body } = await step("Check the session", () => expectOk(me()));
+    if (body.bound) throw new Failed("This session is bound to your device, so it does not rotate. Copy its cookies instead.");
     // If that has rotated, the next one confirms the generation.
     if (msToSettle() === null) ({ body } = await expectOk(me()));
     const left = msToSettle() ?? graceMs();

@@ -1,4 +1,4 @@
-//! Demo only: thieves with a copy of a user's refresh token.
+//! Demo only: thieves with a copy of a user's refresh token, or of all cookies.
 //!
 //! They call the API like any other client, but in this process, each with its own cookie jar.
 
@@ -78,9 +78,12 @@ impl Thieves {
 #[derive(Deserialize)]
 pub(crate) struct Target {
     session: String,
+    /// Copies, and then uses, the access token, too.
+    #[serde(default)]
+    access: bool,
 }
 
-/// Gives a copy of the refresh token to a thief, as malware on the victim's device would.
+/// Gives a copy of the refresh token, or of all cookies, to a thief, as malware on the victim's device would.
 ///
 /// This route must be outside the layers, which might rotate the session and make the copied token outdated.
 pub(crate) async fn steal(
@@ -89,13 +92,13 @@ pub(crate) async fn steal(
     Json(target): Json<Target>,
 ) -> StatusCode {
     let copy = sent_cookies(&headers)
-        .filter(|(name, _)| name.ends_with("refresh"))
+        .filter(|(name, _)| name.ends_with("refresh") || target.access && is_access(name))
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
     thieves.keep(&target.session, copy.collect());
     StatusCode::NO_CONTENT
 }
 
-/// Lets the thief refresh with the copy, and read `/api/me` with the resulting access token.
+/// Lets the thief read `/api/me`: with the copied access token, or else with what a refresh with the copy brings.
 pub(crate) async fn strike(State(thieves): State<Thieves>, Json(target): Json<Target>) -> Response {
     let Some(mut jar) = thieves.jar(&target.session) else {
         return problem(
@@ -104,8 +107,14 @@ pub(crate) async fn strike(State(thieves): State<Thieves>, Json(target): Json<Ta
             "no thief has a copy of this session's token",
         );
     };
-    let (mut status, mut body) = thieves.ask(Method::POST, "/api/refresh", &mut jar).await;
-    if status.is_success() {
+    let (mut status, mut body) = if target.access {
+        thieves.ask(Method::GET, "/api/me", &mut jar).await
+    } else {
+        // By now, it has expired.
+        jar.retain(|name, _| !is_access(name));
+        thieves.ask(Method::POST, "/api/refresh", &mut jar).await
+    };
+    if status.is_success() && !target.access {
         (status, body) = thieves.ask(Method::GET, "/api/me", &mut jar).await;
     }
     thieves.keep(&target.session, jar);
@@ -116,6 +125,10 @@ pub(crate) async fn strike(State(thieves): State<Thieves>, Json(target): Json<Ta
         "generation": body["generation"],
     }))
     .into_response()
+}
+
+fn is_access(name: &str) -> bool {
+    name.ends_with("access")
 }
 
 fn take_cookies(headers: &HeaderMap, jar: &mut Jar) {

@@ -1,11 +1,17 @@
 //! The routes of the demo and its trace, which the page acts out and explains.
 
-use std::{thread::sleep, time::Duration};
+use std::{convert::Infallible, thread::sleep, time::Duration};
 
+use bytes::Bytes;
+use http::{Request, Response, Version};
+use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
+use tower::{Service, service_fn};
+use tower_cookie_jwt::testing::Browser;
 
 use crate::{
     client::{Answer, Client},
+    kit::{device::Device, loopback},
     process::Spa,
     signed_in,
 };
@@ -171,9 +177,67 @@ fn the_page_stays_light_and_strict() {
         assert!(path == "/" || !answer.body.contains("<html"), "{path} is served as itself");
         bytes += answer.body.len();
     }
-    assert!(bytes < 60_000, "{bytes} bytes of HTML, CSS and JavaScript");
+    assert!(bytes < 64_000, "{bytes} bytes of HTML, CSS and JavaScript");
     let page = client.get("/").body;
     for inline in ["<style", "style=", "onclick", "javascript:"] {
         assert!(!page.contains(inline), "{inline} would not pass the policy");
     }
+}
+
+/// A browser with a device, before the example. It takes the origin for https, as behind a proxy.
+fn browser_before(
+    spa: &Spa,
+) -> Browser<impl Service<Request<String>, Response = Response<Bytes>, Error = Infallible> + Clone + use<>> {
+    let (http, port) = (loopback::client(Version::HTTP_11), spa.port());
+    Browser::new(service_fn(move |request: Request<String>| {
+        let (mut parts, body) = request.into_parts();
+        parts.uri = format!("http://127.0.0.1:{port}{}", parts.uri.path()).parse().expect("a URL");
+        let answer = http.request(Request::from_parts(parts, Full::from(body)));
+        async move {
+            let (parts, body) = answer.await.expect("it answers").into_parts();
+            Ok(Response::from_parts(parts, body.collect().await.expect("a body").to_bytes()))
+        }
+    }))
+}
+
+fn json_of(answer: &Response<Bytes>) -> Value {
+    serde_json::from_slice(answer.body()).expect("JSON")
+}
+
+#[tokio::test]
+async fn copied_cookies_of_a_bound_session_bring_nothing() {
+    let spa = Spa::start(&[("STORE", "memory"), ("GRACE_SECS", "1"), ("DEVICE_BINDING", "1")]);
+    let browser = browser_before(&spa);
+    let get = async |path| json_of(&browser.get(path).send().await.expect("infallible"));
+    let signed_in = browser.post("/api/login").json(&crate::login()).send().await.expect("infallible");
+    let me = get("/api/me").await;
+    assert_eq!((&me["bound"], &get("/api/sessions").await[0]["bound"]), (&json!(false), &json!(false)));
+
+    let mut device = Device::register(&browser, signed_in.headers()).await;
+    assert_eq!(device.prove(&browser).await.status(), 200);
+    let bound = get("/api/me").await;
+    assert_eq!((&bound["bound"], &get("/api/sessions").await[0]["bound"]), (&json!(true), &json!(true)));
+    let demo = async |path: &str, access: bool| {
+        let target = json!({ "session": me["session"], "access": access });
+        browser.post(path).json(&target).send().await.expect("infallible")
+    };
+    assert_eq!(demo("/api/demo/steal", true).await.status(), 204);
+    assert_eq!(json_of(&demo("/api/demo/thief", true).await)["status"], 200, "until the token expires");
+    tokio::time::sleep(GRACE).await;
+    let thief = json_of(&demo("/api/demo/thief", false).await);
+    assert_eq!((&thief["status"], &thief["code"]), (&json!(401), &json!("device_proof_required")));
+    assert_eq!(get("/api/me").await["bound"], true, "the user is still signed in");
+    assert_eq!(device.prove(&browser).await.status(), 200);
+}
+
+#[test]
+fn no_binding_is_offered_unless_it_is_switched_on() {
+    let spa = quick();
+    let mut client = Client::new(spa.port());
+    let login = client.post("/api/login", &crate::login());
+    assert_eq!(login.header("secure-session-registration"), None);
+    assert_eq!(client.get("/api/me").json()["bound"], Value::Null);
+    assert_eq!(client.post("/api/device", &json!({})).status, 400, "the service is there already");
+    let complaint = Spa::fails(&[("STORE", "memory"), ("DEVICE_BINDING", "1"), ("INSECURE_HTTP", "1")]);
+    assert!(complaint.contains("device binding"), "{complaint}");
 }

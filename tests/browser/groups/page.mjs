@@ -13,7 +13,7 @@ const PASSWORD = "correct horse battery staple";
 const WIDE = { viewport: { width: 1280, height: 900 } };
 const NARROW = { viewport: { width: 375, height: 800 } };
 const SIZES = [["1280 px", WIDE], ["375 px", NARROW]];
-const WEIGHT_LIMIT = 60_000;
+const WEIGHT_LIMIT = 64_000;
 /** How far the message may be from the pressed button, in pixels. */
 const NEAR = 120;
 
@@ -23,6 +23,7 @@ export default async function page(checks, browser) {
   const server = await startSpa({ ACCESS_SECS: String(ACCESS_MS / 1_000), GRACE_SECS: "1", LEEWAY_SECS: "0" });
   // A token must not expire in the middle of a scenario.
   const slow = await startSpa({ ACCESS_SECS: "5", GRACE_SECS: "3", LEEWAY_SECS: "0" });
+  const binding = await startSpa({ DEVICE_BINDING: "1", GRACE_SECS: "1" });
   const checkOn = (server) => (sentence, body, settings = WIDE) =>
     checks.check(sentence, () =>
       inProfile(
@@ -48,9 +49,11 @@ export default async function page(checks, browser) {
     await answers(checkOn(slow));
   };
   await Promise.all([inTurn(), onSlow()]);
+  await withoutHttps(checkOn(binding), check);
   await embedding(checks, browser, server);
   server.stop();
   slow.stop();
+  binding.stop();
 }
 
 async function story(check) {
@@ -256,7 +259,7 @@ async function looks(check) {
     }, size);
   }
 
-  await check("the page weighs less than 60 kB, all of it from its own origin", async (page) => {
+  await check("the page weighs less than 64 kB, all of it from its own origin", async (page) => {
     const sizes = await page.evaluate(() =>
       [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")].map(
         ({ name, decodedBodySize }) => [name, decodedBodySize],
@@ -371,6 +374,34 @@ async function scenarios(check) {
     assert.deepEqual(await jar(context), {});
     await page.waitForSelector("#timeline li[data-end=reuse]");
     assert.deepEqual(errors.filter((error) => isRefusal(error) !== 401), []);
+  });
+}
+
+/** Browsers bind sessions on https only, so the page says that this one is not bound. */
+async function withoutHttps(check, checkOff) {
+  await check("on http, a session is shown as not bound, and the page says why", async (page, context, errors) => {
+    await signIn(page);
+    await shows(page, "#device", "^not bound .*https");
+    await shows(page, "#sessions li[data-current=true]", "not bound");
+    assert.ok(await page.isVisible("#scenario-copy"));
+    await shot(page, "not-bound");
+    assert.deepEqual(errors, []);
+  });
+
+  await check("copied cookies of a session that is not bound work like the original", async (page, context, errors) => {
+    await signIn(page);
+    await page.click("#scenario-copy");
+    const settled = "#scenario[data-scenario=copy]:is([data-state=done], [data-state=failed])";
+    const facts = await (await page.waitForSelector(settled, { timeout: 60_000 })).evaluate(({ dataset }) => ({ ...dataset }));
+    assert.deepEqual([facts.state, facts.outcome], ["done", "renewed"]);
+    assert.deepEqual(errors, []);
+  });
+
+  await checkOff("where no binding is offered, the page does not speak of it", async (page) => {
+    await signIn(page);
+    await page.waitForSelector("#sessions li[data-current=true]");
+    for (const id of ["device", "copy-term", "copy-text", "scenario-copy"]) assert.ok(!(await page.isVisible(`#${id}`)), id);
+    assert.doesNotMatch(await page.textContent("#sessions"), /bound/);
   });
 }
 
