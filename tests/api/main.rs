@@ -10,6 +10,7 @@ mod cookie_reading;
 mod cookies;
 mod decision_table;
 mod device;
+mod device_calls;
 mod differential;
 #[cfg(feature = "jwks-remote")]
 mod discovery;

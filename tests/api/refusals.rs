@@ -326,6 +326,21 @@ fn words(text: &str) -> String {
 static DOCUMENTED: std::sync::LazyLock<String> =
     std::sync::LazyLock::new(|| words(include_str!("../../docs/recipes/troubleshooting.md")));
 
+/// The refusal is logged once, with these parts, and the documentation shows it with the words that are logged.
+#[cfg(feature = "tracing")]
+fn check_explained(name: &str, text: &str, parts: &[&str]) {
+    assert_eq!(text.matches("tower_cookie_jwt::refused: request refused").count(), 1, "{name}: {text}");
+    assert!(text.contains(&format!("code=\"{name}\"")), "{name}: {text}");
+    for part in parts {
+        assert!(text.contains(part), "{name}, {part}: {text}");
+    }
+    let help = text.split_once("help=").expect("a help").1.lines().next().expect("a line");
+    let help = help.replace("https://page.example", "https://www.shop.example");
+    let reason = text.split_once("reason=").expect("a reason").1.split_once(" method=").expect("a method").0;
+    let shown = format!("code=\"{name}\" reason={reason} help={}", words(&help));
+    assert!(DOCUMENTED.contains(&shown), "not documented: {shown}");
+}
+
 /// For the developer who wonders why: one event for each refusal, with the reason and what to do about it.
 #[cfg(feature = "tracing")]
 #[tokio::test(flavor = "current_thread")]
@@ -389,18 +404,7 @@ async fn each_refusal_is_explained_once_in_the_log_without_a_secret() {
         assert!(!response.status().is_success(), "{name}");
         drop(capture);
         let text = log.text();
-        assert_eq!(text.matches("tower_cookie_jwt::refused: request refused").count(), 1, "{name}: {text}");
-        assert!(text.contains(&format!("code=\"{name}\"")), "{name}: {text}");
-        for part in parts {
-            assert!(text.contains(part), "{name}, {part}: {text}");
-        }
-        // The documentation shows each with the words that are logged.
-        let help = text.split_once("help=").expect("a help").1.lines().next().expect("a line");
-        let help = help.replace("https://page.example", "https://www.shop.example");
-        let reason =
-            text.split_once("reason=").expect("a reason").1.split_once(" method=").expect("a method").0;
-        let shown = format!("code=\"{name}\" reason={reason} help={}", words(&help));
-        assert!(DOCUMENTED.contains(&shown), "not documented: {shown}");
+        check_explained(name, &text, parts);
         let secrets = ["hidden", &token[token.len() - 20..], "YWRh"];
         assert!(secrets.iter().all(|secret| !text.contains(secret)), "{name}: {text}");
     };
@@ -439,4 +443,42 @@ async fn each_refusal_is_explained_once_in_the_log_without_a_secret() {
     let _ = sessions.sign_in(&foreign, "ada", ()).await.map(drop).expect_err("another origin");
     drop(capture);
     assert!(log.text().contains("with_trusted_origin(\"https://page.example\")"), "{}", log.text());
+}
+
+#[cfg(feature = "tracing")]
+#[tokio::test(flavor = "current_thread")]
+async fn what_a_session_lacks_of_a_device_is_explained_in_the_log() {
+    use tower_cookie_jwt::{RequireLayer, session::DeviceBinding};
+
+    use crate::kit::{
+        device::{DEVICE, Device},
+        log::Log,
+        shop::{ACCESS_GONE, Shop, User, greet, post},
+    };
+
+    let shop = Shop::with(|builder| builder.with_device_binding(DeviceBinding::at(DEVICE)));
+    let over = |require: RequireLayer<User>| {
+        let require = require.with_clock(shop.clock.clone());
+        shop.service_over(shop.sessions.layer().layer(require.layer(service_fn(greet))))
+    };
+    let explained = async |name: &str, status: u16, browser: &crate::kit::shop::Shopper, part: &str| {
+        let log = Log::default();
+        let capture = log.capture_debug();
+        let response = browser.get("/transfer").send().await.expect("infallible");
+        drop(capture);
+        assert_eq!(response.status(), status, "{name}");
+        check_explained(name, &log.text(), &[part, "path=/transfer"]);
+    };
+    let browser = shop.browser().with_service(over(RequireLayer::device_bound()));
+    let signed_in = post(&browser, "/login").await;
+    explained("device_binding_required", 403, &browser, "did not answer the offer").await;
+
+    let mut device = Device::register(&browser, signed_in.headers()).await;
+    assert_eq!(device.prove(&browser).await.status(), 200);
+    shop.clock.advance(Duration::from_secs(120));
+    let recent = over(RequireLayer::recent_device_proof(Duration::from_secs(60)));
+    let recent = browser.clone().with_service(recent);
+    explained("device_proof_required", 307, &recent, "sends the request again").await;
+    shop.clock.advance(ACCESS_GONE);
+    explained("device_proof_required", 401, &browser, "mounted at the path").await;
 }

@@ -22,7 +22,7 @@ use tower_cookie_jwt::{
     token::Scopes,
 };
 
-use super::forge;
+use super::{device::DEVICE, forge};
 pub(crate) use super::{
     forge::{SECRET, forged, payload, resign},
     store::{Gate, TestStore},
@@ -151,7 +151,7 @@ impl Shop {
                         let Ok(response) = sessions.refresh_service().oneshot(request).await;
                         collected(response).await
                     }
-                    "/device" => {
+                    "/device" | DEVICE => {
                         let Ok(response) = sessions.device_service().oneshot(request).await;
                         collected(response).await
                     }
