@@ -186,6 +186,7 @@ pub use self::{
 /// | [`proxy`](recipes::proxy), [`cdn`](recipes::cdn) | nginx, Caddy or a cache in front |
 /// | [`api_subdomain`](recipes::api_subdomain), [`subdomains`](recipes::subdomains) | several hosts: the page's side, the servers' side |
 /// | [`embedded`](recipes::embedded) | an application inside another site's frame |
+/// | [`device_binding`](recipes::device_binding) | sessions bound to the browser's device: copied cookies renew nothing |
 /// | [`monitoring`](recipes::monitoring) | metrics with Prometheus or OpenTelemetry, and what to watch for |
 /// | [`tests`](recipes::tests) | testing an application, in the process and over HTTP |
 /// | `own_store` | a custom `RefreshStore`, and sharding by subject (feature `testing`) |
@@ -204,6 +205,9 @@ pub mod recipes {
     #[cfg(any(not(doctest), feature = "axum"))]
     #[doc = include_str!("../docs/recipes/cdn.md")]
     pub mod cdn {}
+    #[cfg(any(not(doctest), feature = "axum"))]
+    #[doc = include_str!("../docs/recipes/device-binding.md")]
+    pub mod device_binding {}
     #[doc = include_str!("../docs/recipes/embedded.md")]
     pub mod embedded {}
     #[doc = include_str!("../docs/comparison.md")]
