@@ -12,6 +12,9 @@ use tower::{service_fn, util::BoxCloneService};
 
 use crate::testing::{Browser, TestClock};
 
+mod failures;
+mod redirects;
+
 type Answer = Response<String>;
 type Chromium = Browser<BoxCloneService<Request<String>, Answer, String>>;
 
@@ -237,82 +240,6 @@ async fn tabs_renew_once() {
     assert_eq!(server.seen().len(), 2 + 3);
 }
 
-#[tokio::test]
-async fn the_session_ends_by_most_of_4xx() {
-    for status in [400, 401, 403, 404, 429] {
-        let (server, browser, _) = bound().await;
-        server.script([answer(status, &[], "")]);
-        assert_eq!(get(&browser, "/page").await, 200);
-        assert!(browser.device_sessions().is_empty(), "{status}");
-        assert_eq!(server.seen()[1].get("secure-session-skipped"), None, "{status}");
-    }
-    let (server, browser, _) = bound().await;
-    let mut end = instructions();
-    end["continue"] = false.into();
-    server.script([answer(200, &[], &end.to_string())]);
-    get(&browser, "/page").await;
-    assert!(browser.device_sessions().is_empty());
-}
-
-#[tokio::test]
-async fn the_session_ends_by_four_refused_proofs_in_a_row() {
-    let (server, browser, _) = bound().await;
-    server.script((0..5).map(|n| answer(403, &[challenge(&format!("c{n}"))], "")));
-    get(&browser, "/page").await;
-    assert_eq!(server.seen().iter().filter(|seen| seen.answered().is_some()).count(), 4);
-    assert!(browser.device_sessions().is_empty());
-}
-
-#[tokio::test]
-async fn the_session_outlives_failures_of_the_service() {
-    for status in [500, 503] {
-        let (server, browser, _) = bound().await;
-        server.script([answer(status, &[], "")]);
-        assert_eq!(get(&browser, "/page").await, 200);
-        let skipped = "server_error;session_identifier=\"s1\"";
-        assert_eq!(server.seen()[1].get("secure-session-skipped"), Some(skipped), "{status}");
-        assert_eq!(browser.device_sessions(), ["s1"], "{status}");
-    }
-}
-
-/// Three times at once, and again with the next request.
-#[tokio::test]
-async fn a_proof_without_an_answer_is_sent_again() {
-    let (server, browser, _) = bound().await;
-    server.script([answer(403, &[challenge("c2")], "")]);
-    let lost = (0..3).map(|_| Err("connection reset".to_owned()));
-    server.script.lock().unwrap().extend(lost);
-    assert_eq!(get(&browser, "/page").await, 200);
-    let seen = server.seen();
-    assert_eq!(seen[4].get("secure-session-skipped"), Some("unreachable;session_identifier=\"s1\""));
-    assert_eq!(seen.iter().filter(|seen| seen.answered().as_deref() == Some("c2")).count(), 3);
-
-    server.script([answer(200, &[cookie("renewed", 600)], &instructions().to_string())]);
-    assert_eq!(get(&browser, "/page").await, 200);
-    assert_eq!(server.seen()[0].answered().as_deref(), Some("c2"));
-}
-
-#[tokio::test]
-async fn signatures_beyond_the_quota_are_not_made() {
-    let (server, clock) = (Server::default(), TestClock::new());
-    let browser = server.browser(&clock).with_signing_quota(2);
-    server.script([answer(200, &[cookie("", 0)], &instructions().to_string())]);
-    browser.post("/login").send().await.unwrap();
-    server.script([answer(403, &[challenge("c2")], ""), answer(200, &[cookie("a", 600)], "{}")]);
-    get(&browser, "/page").await;
-    server.seen();
-    browser.remove_cookie("access");
-    browser.device.lock().sessions[0].proof = None;
-    get(&browser, "/page").await;
-    let seen = server.seen();
-    assert_eq!(seen.len(), 1);
-    assert_eq!(seen[0].get("secure-session-skipped"), Some("quota_exceeded;session_identifier=\"s1\""));
-    clock.advance(Duration::from_secs(9 * 60));
-    server.script([answer(403, &[challenge("c3")], ""), answer(200, &[cookie("b", 600)], "")]);
-    get(&browser, "/page").await;
-    assert_eq!(server.seen().len(), 3);
-}
-
 /// A cookie that is set with other attributes than declared never counts.
 #[tokio::test]
 async fn attributes_are_compared_exactly() {
@@ -391,39 +318,6 @@ async fn links_of_listed_hosts_are_held_without_cookies() {
         (seen.len(), seen[1].get("cookie"), seen[1].get("sec-fetch-site")),
         (3, None, Some("same-origin"))
     );
-}
-
-#[tokio::test]
-async fn a_307_to_the_same_url_is_followed_with_method_and_body() {
-    let paid = Arc::new(Mutex::new(Vec::new()));
-    let log = paid.clone();
-    let service = service_fn(move |request: Request<String>| {
-        let log = log.clone();
-        async move {
-            let (parts, body) = request.into_parts();
-            let xsrf = parts.headers.get("x-xsrf-token").map(|value| value.to_str().unwrap().to_owned());
-            let mut log = log.lock().unwrap();
-            log.push((parts.method, parts.uri.to_string(), body, xsrf));
-            let location = match parts.uri.path() {
-                "/a/pay" => "./pay?to=bob",
-                "/pay" => "/pay",
-                _ => "/elsewhere",
-            };
-            let status = if log.len() % 2 == 1 { 307 } else { 200 };
-            Ok::<_, Infallible>(answer(status, &[("location", location.to_owned())], ""))
-        }
-    });
-    let browser = Browser::new(service).with_device_key();
-    browser.set_cookie("XSRF-TOKEN=t; Secure; Path=/");
-    for (path, status) in [("/a/pay?to=bob", 200), ("/pay", 200), ("/other", 307)] {
-        let request = browser.post(path).with_xsrf().body("amount=1");
-        assert_eq!(request.send().await.unwrap().status(), status, "{path}");
-    }
-    let paid = paid.lock().unwrap();
-    assert_eq!(paid.len(), 5);
-    assert!(paid.iter().all(|(method, _, body, xsrf)| {
-        (method, &**body, xsrf.as_deref()) == (&Method::POST, "amount=1", Some("t"))
-    }));
 }
 
 #[tokio::test]
