@@ -90,9 +90,7 @@ pub(super) async fn a_binding_and_a_rotation_do_not_overwrite_each_other<S: Refr
                 (proofs, tabs)
             }
         };
-        let done = proofs.iter().filter(|proved| **proved == Proved::Done).count();
-        let asked = proofs.iter().filter(|proved| **proved == Proved::Asked(1)).count();
-        table.rule.check((done, asked) == (1, 3), format_args!("one of the proofs binds, not {proofs:?}"));
+        table.check_one_counts(&proofs, 1);
         for got in tabs {
             table.rule.check(
                 matches!(got, Answer::Pair(generation) | Answer::Access(generation) if generation == CURRENT + 1),
@@ -107,7 +105,9 @@ pub(super) async fn a_binding_and_a_rotation_do_not_overwrite_each_other<S: Refr
         );
         let rotations = table.rotations.load(Ordering::Relaxed);
         table.rule.check(rotations == 1, format_args!("one rotation wins, not {rotations}"));
-        table.expect_proof(&device, &after, 1, Proved::Done).await;
+        let proofs = join_all((0..4).map(|_| table.prove(&device, &after, CURRENT, 1))).await;
+        table.check_one_counts(&proofs, 2);
+        table.check_key(&table.rule.expect(&before.id).await, &device, 2);
         table.rule.finish().await;
     }
 }
@@ -151,6 +151,15 @@ impl<S: RefreshStore + Clone> Table<'_, S> {
     async fn expect_proof(&self, key: &PublicKey, record: &SessionRecord, proofs: u32, expected: Proved) {
         let got = self.prove(key, record, record.generation, proofs).await;
         self.rule.check(got == expected, format_args!("proof {proofs} is {expected:?}, not {got:?}"));
+    }
+
+    /// Of proofs over the same challenge, one counts, and the others are asked for the next one.
+    fn check_one_counts(&self, proofs: &[Proved], next: u32) {
+        let count = |outcome| proofs.iter().filter(|proved| **proved == outcome).count();
+        self.rule.check(
+            (count(Proved::Done), count(Proved::Asked(next))) == (1, proofs.len() - 1),
+            format_args!("one of the proofs counts, not {proofs:?}"),
+        );
     }
 
     fn check_key(&self, record: &SessionRecord, key: &PublicKey, proofs: u32) {
