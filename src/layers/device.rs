@@ -195,6 +195,7 @@ fn unavailable<C>(sessions: &Sessions<C>, parts: &Parts) -> Response<JsonBody> {
     sessions.raise_refused(&Refusal::Unavailable, None);
     let mut response = answer_refused(&sessions.inner().rejection, Refusal::Unavailable, parts);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
