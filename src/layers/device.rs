@@ -81,8 +81,15 @@ async fn answer<C>(sessions: &Sessions<C>, parts: &Parts) -> Response<JsonBody>
 where
     C: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    let Some(device) = sessions.inner().device.as_deref().filter(|_| parts.method == Method::POST) else {
+    if parts.method != Method::POST {
         return status(StatusCode::BAD_REQUEST);
+    }
+    let Some(device) = sessions.inner().device.as_deref() else {
+        // The setting may not have reached this node yet, and after a 400 the browser would give the session up.
+        return match session_id(&parts.headers) {
+            Ok(None) => status(StatusCode::BAD_REQUEST),
+            Ok(Some(_)) | Err(_) => unavailable(sessions, parts),
+        };
     };
     match session_id(&parts.headers) {
         Ok(None) => register(sessions, device, parts).unwrap_or_else(|| status(StatusCode::BAD_REQUEST)),

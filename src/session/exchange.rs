@@ -112,7 +112,7 @@ impl RefreshError {
     const UNREADABLE: Self = Self::Refused { kind: TokenErrorKind::ClaimsMismatch, clear: false };
 
     /// The session has moved on, or may have, while the store was being asked.
-    pub(super) fn too_late() -> Self {
+    pub(crate) fn too_late() -> Self {
         trace::answered_too_late();
         Self::Unavailable
     }
@@ -159,18 +159,18 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
     /// Exchanges a refresh token for a response without a handler in between.
     ///
     /// Starts again if the record has moved on between the exchange and the admission. `misses_proof` says whether it is an
-    /// event if a proof would be needed.
+    /// event if a proof would be needed. Returns `None` for a request that was on its way while the session was bound: there
+    /// is nothing to give.
     pub(crate) async fn exchange_at_once(
         &self,
         token: &RefreshToken,
         misses_proof: bool,
-    ) -> Result<Issued, RefreshError> {
+    ) -> Result<Option<Issued>, RefreshError> {
         for round in 0..MAX_ROUNDS {
             let grant = self.exchange_from(round, token, misses_proof).await?;
-            // On its way while the session was bound: there is nothing to give, but the client need not sign in.
-            let Some(answer) = grant.answer else { return Err(RefreshError::too_late()) };
+            let Some(answer) = grant.answer else { return Ok(None) };
             if let Some(issued) = self.admit(answer).await? {
-                return Ok(issued);
+                return Ok(Some(issued));
             }
         }
         Err(Unavailable::contended().into())

@@ -176,13 +176,14 @@ where
     let body =
         |expires_at: u64, xsrf_token: &str| json!({ "expiresAt": expires_at, "xsrfToken": xsrf_token });
     let issued = match (sessions.exchange_at_once(token, held.is_none()).await, held) {
-        (Err(RefreshError::UNPROVEN), Some(held)) => {
+        (Ok(None) | Err(RefreshError::UNPROVEN), Some(held)) => {
             let body = body(held.expires_at_unix(), held.xsrf_token().unwrap_or_default());
             let mut response = json_response(StatusCode::OK, &body);
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             return Ok(response);
         }
-        (issued, _) => issued?,
+        // It comes again with what the proof has brought, and need not sign in.
+        (issued, _) => issued?.ok_or_else(RefreshError::too_late)?,
     };
     let body = body(unix_seconds(issued.expires_at), issued.xsrf_token());
     let mut response = json_response(StatusCode::OK, &body);
