@@ -182,14 +182,18 @@ fn settings_that_browsers_would_not_follow_are_refused() {
         ("a domain", &cookies(policy().with_domain("shop.example")), "without a domain"),
         ("out of reach", &cookies(policy().with_refresh_path("/api/refresh")), "so no proof at `/device`"),
         ("beside it", &cookies(policy().with_refresh_path("/dev")), "so no proof at `/device`"),
-        ("short access", &lifetimes(minutes(5) - SECOND, minutes(60)), "5 minutes to a quarter"),
-        ("short idle", &lifetimes(minutes(15), minutes(60) - SECOND), "5 minutes to a quarter"),
+        (
+            "short access",
+            &lifetimes(minutes(5) + GRACE - SECOND, minutes(60)),
+            "5 minutes and a grace period",
+        ),
+        ("short idle", &lifetimes(minutes(15), minutes(60) - SECOND), "at most a quarter"),
     ];
     for (name, configure, expected) in cases {
         let error = build(configure).expect_err(name);
         assert!(error.contains(expected), "{name}: {error}");
     }
-    assert_eq!(build(&lifetimes(minutes(5), minutes(20))), Ok(()));
+    assert_eq!(build(&lifetimes(minutes(5) + GRACE, minutes(22))), Ok(()));
     let below = |b: SessionsBuilder<User>| {
         b.with_cookies(policy().with_refresh_path("/api"))
             .with_device_binding(DeviceBinding::at("/api/device"))

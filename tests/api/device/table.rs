@@ -109,7 +109,8 @@ async fn a_valid_access_cookie_passes_as_ever() {
 
 #[tokio::test]
 async fn the_refresh_cookie_alone() {
-    for (way, served) in [(Way::Layer, "200"), (Way::Service, "401 device_proof_required")] {
+    // The service has nothing to give to a request that was on its way, which comes again with what the proof has brought.
+    for (way, served) in [(Way::Layer, "200"), (Way::Service, "503 unavailable")] {
         let rotated = "200 access refresh XSRF-TOKEN: rotated to 1";
         let missing = "401 device_proof_required: proof missing of 1 at 1";
         row(format!("{way:?}"), [rotated, served, missing, ENDED], async |scene: &Scene| {
@@ -157,7 +158,7 @@ async fn reuse_revokes_in_every_state() {
                 State::Ended => ENDED.to_owned(),
                 // Within grace of the rotation, which is that of the binding, the table does not call it reuse.
                 State::InGrace if way == Way::Layer => "200".to_owned(),
-                State::InGrace => "401 device_proof_required".to_owned(),
+                State::InGrace => "503 unavailable".to_owned(),
                 // The answer to the proof has not been confirmed, so the table answers again: a proof is missing.
                 State::Bound => "401 device_proof_required: proof missing of 0 at 1".to_owned(),
                 State::Unbound => format!("{ENDED}: reuse of 0 at 1"),
