@@ -204,8 +204,8 @@ async fn closed_account_gets_no_access_token_after_one_access_lifetime() {
             let name = format!("{asking:?}, by the {}", if parent { "parent" } else { "current one" });
             let closed = Arc::new(AtomicBool::new(false));
             let account = closed.clone();
-            let shop = Shop::with(|builder| {
-                // Longer than an access token lives: the current generation does not settle either.
+            let shop = Shop::unbindable(|builder| {
+                // Longer than an access token lives, which a binding excludes: the current generation does not settle either.
                 let grace = if parent { GRACE } else { DAY };
                 builder.with_grace_period(grace).with_reload(move |_: String, _| {
                     let open = !account.load(Ordering::SeqCst);

@@ -83,7 +83,7 @@ impl Shop {
         Self::unbindable(|builder| configure(offered(builder)))
     }
 
-    /// The same with cookies that no browser binds: no binding is offered, in whatever suite.
+    /// The same with cookies or lifetimes that exclude a binding: none is offered, in whatever suite.
     pub(crate) fn unbindable(configure: impl FnOnce(SessionsBuilder<User>) -> SessionsBuilder<User>) -> Self {
         let clock = TestClock::new();
         let store = TestStore::new(&clock);
