@@ -109,9 +109,9 @@ export async function withoutBrowser(shop, cookies, path, { method = "GET", head
   const { stdout } = await promisify(execFile)("curl", [...how, ...lines, ...where]);
   const end = stdout.indexOf("\r\n\r\n");
   const [first, ...fields] = stdout.slice(0, end).split("\r\n");
-  const parsed = Object.fromEntries(
-    fields.map((field) => [field.split(":")[0].toLowerCase(), field.slice(field.indexOf(":") + 1).trim()]),
-  );
+  const pairs = fields.map((field) => [field.split(":")[0].toLowerCase(), field.slice(field.indexOf(":") + 1).trim()]);
+  const parsed = Object.fromEntries(pairs);
+  if ("set-cookie" in parsed) parsed["set-cookie"] = pairs.filter(([name]) => name === "set-cookie").map(([, value]) => value);
   const body = parsed["content-type"]?.includes("json") ? JSON.parse(stdout.slice(end + 4)) : undefined;
   return { status: Number(first.split(" ")[1]), headers: parsed, body };
 }
