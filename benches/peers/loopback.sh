@@ -4,7 +4,7 @@
 # usage: loopback.sh PATH-OF-THE-BINARY [ROUNDS] [SECONDS]
 set -euo pipefail
 server=$1 rounds=${2:-21} seconds=${3:-1}
-candidates=(bare hand ours)
+candidates=(bare hand ours followed)
 command -v wrk >/dev/null || { echo "wrk is missing: install the Debian package wrk" >&2; exit 1; }
 
 work=$(mktemp -d)
@@ -25,17 +25,24 @@ trap finish EXIT
 
 echo 'wrk.method = "POST"' >"$work/post.lua"
 echo 'wrk.method = "GET"' >"$work/get.lua"
-headers=(-H "Cookie: $("$server" header cookie)" -H "X-XSRF-TOKEN: $("$server" header xsrf)" -H "Sec-Fetch-Site: same-origin")
+usual=(-H "Cookie: $("$server" header cookie)" -H "X-XSRF-TOKEN: $("$server" header xsrf)")
 
 # Starts a new process for each round, because the placement of its memory changes the result by several percent.
 start() { # candidate
-  : >"$work/port"
-  taskset -c 0 "$server" serve "$1" >"$work/port" &
+  : >"$work/said"
+  taskset -c 0 "$server" serve "$1" >"$work/said" &
   pid=$!
-  until [[ -s $work/port ]]; do
+  until grep -q '^[0-9]\+$' "$work/said"; do
     kill -0 "$pid" 2>/dev/null || { echo "$1 failed to start" >&2; exit 1; }
     sleep 0.02
   done
+  tail -n 1 "$work/said" >"$work/port"
+  headers=("${usual[@]}")
+  if [[ $(wc -l <"$work/said") -gt 1 ]]; then
+    headers=()
+    while IFS= read -r line; do headers+=(-H "$line"); done < <(head -n -1 "$work/said")
+  fi
+  headers+=(-H "Sec-Fetch-Site: same-origin")
   # A warm-up, cut short by the timeout. Its errors are ignored: they recur in the measured rounds.
   timeout 0.3 taskset -c 1 wrk -t1 -c32 -d1s "${headers[@]}" "http://127.0.0.1:$(<"$work/port")/" >"$work/warm" || true
 }
@@ -75,7 +82,8 @@ echo "each, with a new process per round. On a machine that is not idle, rely on
 echo
 echo "| | GET/s | relative to bare | CPU per GET | POST/s | relative to bare | CPU per POST |"
 echo "|---|---:|---:|---:|---:|---:|---:|"
-declare -A name=([bare]="bare axum" [hand]="hand-written \`from_fn\`" [ours]="**all three layers**")
+declare -A name=([bare]="bare axum" [hand]="hand-written \`from_fn\`" [ours]="**all three layers**"
+  [followed]="**the same, sign-out within a second, followed**")
 for candidate in "${candidates[@]}"; do
   row="| ${name[$candidate]} |"
   for method in get post; do

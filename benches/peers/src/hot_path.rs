@@ -153,20 +153,19 @@ fn valid(suite: &mut Suite) -> Vec<(String, Id)> {
 
 /// What it costs to know without a read that a session has not ended.
 fn bounded(suite: &mut Suite) -> Vec<(String, Id)> {
-    let (few, token) = ours::following(0);
-    let (many, other) = ours::following(ENDED);
-    let (get, get_other) = (Requests::with_cookie(&token), Requests::with_cookie(&other));
+    let (few, many) = (ours::following(0), ours::following(ENDED));
+    let (get, get_other) = (Requests::with_cookie(&few.token), Requests::with_cookie(&many.token));
     let base = suite.base(drive(inner(), get.clone(), OK));
     let without = ours::sessions(Cache::On).layer().layer(inner());
     vec![
         row("without a bound", suite.add(base, drive(without, get.clone(), OK))),
         row(
             "with a bound, no session has ended",
-            suite.add(base, drive(few.layer().layer(inner()), get, OK)),
+            suite.add(base, drive(few.sessions.layer().layer(inner()), get, OK)),
         ),
         row(
             "with a bound, 267,000 sessions have ended",
-            suite.add(base, drive(many.layer().layer(inner()), get_other, OK)),
+            suite.add(base, drive(many.sessions.layer().layer(inner()), get_other, OK)),
         ),
     ]
 }

@@ -12,23 +12,31 @@ use tokio::net::TcpListener;
 /// Returns the value of a header that the requests of a signed-in user contain.
 pub(crate) fn header(name: &str) -> String {
     match name {
-        "cookie" => format!(
-            "theme=dark; _ga=GA1.1.1234567890.1700000000; {COOKIE}={}; lang=en-GB",
-            fixture::token(Algorithm::HS256, 0)
-        ),
+        "cookie" => cookies(&fixture::token(Algorithm::HS256, 0)),
         "xsrf" => XSRF_TOKEN.to_owned(),
         _ => panic!("unknown header: choose cookie or xsrf"),
     }
 }
 
-/// Serves on a free port of 127.0.0.1, which it prints, until the process is killed.
+fn cookies(token: &str) -> String {
+    format!("theme=dark; _ga=GA1.1.1234567890.1700000000; {COOKIE}={token}; lang=en-GB")
+}
+
+/// Serves on a free port of 127.0.0.1, which it prints, until the process is killed. Where only a session of its own is
+/// served, prints the headers of that before.
 pub(crate) fn serve(candidate: &str) {
     let hand = || from_fn_with_state(hand::keys(Algorithm::HS256), hand::with_cookie);
     match candidate {
         "bare" => listen(router()),
         "hand" => listen(router().layer(hand())),
         "ours" => listen(router().layer(ours::sessions(Cache::On).layer())),
-        _ => panic!("unknown candidate: choose bare, hand or ours"),
+        "followed" => {
+            let following = ours::following(0);
+            println!("Cookie: {}", cookies(&following.token));
+            println!("X-XSRF-TOKEN: {}", following.xsrf_token);
+            listen(router().layer(following.sessions.layer()));
+        }
+        _ => panic!("unknown candidate: choose bare, hand, ours or followed"),
     }
 }
 

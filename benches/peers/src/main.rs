@@ -33,7 +33,7 @@ fn main() {
         _ => {
             eprintln!(
                 "usage: peers hot-path | users | growth [PART…] | size | instructions cookie|post|header COUNT \
-                 | serve bare|hand|ours | header cookie|xsrf"
+                 | serve bare|hand|ours|followed | header cookie|xsrf"
             );
             std::process::exit(2);
         }

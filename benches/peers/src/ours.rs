@@ -88,8 +88,16 @@ pub(crate) fn cookie_jwt(algorithm: Algorithm, cache: Cache) -> CookieJwtLayer<U
     CookieJwtLayer::new(verifier(algorithm, cache))
 }
 
-/// Returns sessions that follow the feed of their store, of which so many others have ended, and the access token of one.
-pub(crate) fn following(ended: usize) -> (Sessions<User>, String) {
+/// Sessions that follow the feed of their store.
+pub(crate) struct Following {
+    pub(crate) sessions: Sessions<User>,
+    /// The access token of a session, and its XSRF token.
+    pub(crate) token: String,
+    pub(crate) xsrf_token: String,
+}
+
+/// Returns sessions of which so many others have ended.
+pub(crate) fn following(ended: usize) -> Following {
     let store = MemoryStore::new();
     let sessions = Sessions::builder(keys(Algorithm::HS256), store.clone())
         .with_issuer(ISSUER)
@@ -120,7 +128,11 @@ pub(crate) fn following(ended: usize) -> (Sessions<User>, String) {
         signed_in.append_to(response.headers_mut());
         let lines = response.headers().get_all("set-cookie").iter().filter_map(|line| line.to_str().ok());
         let access = lines.filter_map(|line| line.strip_prefix("__Host-access=")).next().expect("a cookie");
-        (sessions.clone(), access.split(';').next().expect("a value").to_owned())
+        Following {
+            sessions: sessions.clone(),
+            token: access.split(';').next().expect("a value").to_owned(),
+            xsrf_token: signed_in.xsrf_token().to_owned(),
+        }
     })
 }
 
