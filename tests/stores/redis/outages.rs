@@ -50,73 +50,64 @@ async fn cluster_that_was_out_of_reach_is_reached_again() {
     }
 }
 
-/// The first call ends the session without announcing it, and the second one finds it gone.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sign_out_that_has_failed_counts_on_other_nodes_once_it_is_repeated() {
-    let mut cluster = RedisCluster::start();
-    let ports: Vec<_> = cluster.masters().iter().map(Redis::port).collect();
-    let proxies = Proxy::before_cluster(&ports).await;
-    let urls: Vec<_> = proxies.iter().map(|proxy| format!("redis://127.0.0.1:{}", proxy.port())).collect();
-    // The first master has the feed, and another one the sessions of ada.
-    let mut first = admin(&cluster.urls()[0]).await;
-    let mut key = TAG_KEY;
-    let other = loop {
-        let store = RedisStore::connect_cluster(cluster.urls(), key).await.expect("the cluster answers");
-        let tag = store.new_id("ada").as_str()[..16].to_owned();
-        if run::<u16>(&mut first, &format!("CLUSTER KEYSLOT {tag}")).await > 16_384 / 3 {
-            break Node::new(store).await;
-        }
-        key[0] += 1;
-    };
-    let disturbed =
-        Node::new(RedisStore::connect_cluster(urls, key).await.expect("the cluster answers")).await;
-    let bearer = disturbed.sign_in().await;
-    assert_eq!(other.ask(&bearer).await, StatusCode::OK);
-    proxies[0].set(Mode::Refuse);
-    proxies[0].cut();
-    assert!(!disturbed.try_sign_out(&bearer).await, "it cannot be announced");
-    proxies[0].set(Mode::Pass);
-    let began = Instant::now();
-    while !disturbed.try_sign_out(&bearer).await {
-        assert!(began.elapsed() < MINUTE, "it never signs out");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    tokio::time::sleep(BOUND).await;
-    assert_eq!(other.ask(&bearer).await, StatusCode::UNAUTHORIZED);
+/// A node that reaches a cluster through proxies, the first of which leads to the master that has the feed, another node
+/// that does not, and a session on another master.
+struct Split {
+    _cluster: RedisCluster,
+    proxies: Vec<Proxy>,
+    disturbed: Node,
+    other: Node,
+    bearer: String,
 }
 
-/// The first call ends the session without announcing it, and the second one finds it gone.
+impl Split {
+    async fn new() -> Self {
+        let mut cluster = RedisCluster::start();
+        let ports: Vec<_> = cluster.masters().iter().map(Redis::port).collect();
+        let proxies = Proxy::before_cluster(&ports).await;
+        let urls: Vec<_> =
+            proxies.iter().map(|proxy| format!("redis://127.0.0.1:{}", proxy.port())).collect();
+        let mut first = admin(&cluster.urls()[0]).await;
+        let mut key = TAG_KEY;
+        let other = loop {
+            let store = RedisStore::connect_cluster(cluster.urls(), key).await.expect("the cluster answers");
+            let tag = store.new_id("ada").as_str()[..16].to_owned();
+            if run::<u16>(&mut first, &format!("CLUSTER KEYSLOT {tag}")).await > 16_384 / 3 {
+                break Node::new(store).await;
+            }
+            key[0] += 1;
+        };
+        let disturbed =
+            Node::new(RedisStore::connect_cluster(urls, key).await.expect("the cluster answers")).await;
+        let bearer = disturbed.sign_in().await;
+        assert_eq!(other.ask(&bearer).await, StatusCode::OK);
+        Self { _cluster: cluster, proxies, disturbed, other, bearer }
+    }
+
+    /// The first call ends the session without announcing it, and the next ones find it gone.
+    async fn ends_by(self, sign_out: impl AsyncFn(&Node, &str) -> bool) {
+        self.proxies[0].set(Mode::Refuse);
+        self.proxies[0].cut();
+        assert!(!sign_out(&self.disturbed, &self.bearer).await, "it cannot be announced");
+        self.proxies[0].set(Mode::Pass);
+        let began = Instant::now();
+        while !sign_out(&self.disturbed, &self.bearer).await {
+            assert!(began.elapsed() < MINUTE, "it never signs out");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        tokio::time::sleep(BOUND).await;
+        assert_eq!(self.other.ask(&self.bearer).await, StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sign_out_that_has_failed_counts_on_other_nodes_once_it_is_repeated() {
+    Split::new().await.ends_by(async |node, bearer| node.try_sign_out(bearer).await).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revoke_that_has_failed_counts_on_other_nodes_once_it_is_repeated() {
-    let mut cluster = RedisCluster::start();
-    let ports: Vec<_> = cluster.masters().iter().map(Redis::port).collect();
-    let proxies = Proxy::before_cluster(&ports).await;
-    let urls: Vec<_> = proxies.iter().map(|proxy| format!("redis://127.0.0.1:{}", proxy.port())).collect();
-    // The first master has the feed, and another one the sessions of ada.
-    let mut first = admin(&cluster.urls()[0]).await;
-    let mut key = TAG_KEY;
-    let other = loop {
-        let store = RedisStore::connect_cluster(cluster.urls(), key).await.expect("the cluster answers");
-        let tag = store.new_id("ada").as_str()[..16].to_owned();
-        if run::<u16>(&mut first, &format!("CLUSTER KEYSLOT {tag}")).await > 16_384 / 3 {
-            break Node::new(store).await;
-        }
-        key[0] += 1;
-    };
-    let disturbed =
-        Node::new(RedisStore::connect_cluster(urls, key).await.expect("the cluster answers")).await;
-    let bearer = disturbed.sign_in().await;
-    assert_eq!(other.ask(&bearer).await, StatusCode::OK);
-    let id = other.sessions.list("ada").await.expect("it lists")[0].id.as_str().to_owned();
-    proxies[0].set(Mode::Refuse);
-    proxies[0].cut();
-    assert!(disturbed.sessions.revoke("ada", &id).await.is_err(), "it cannot be announced");
-    proxies[0].set(Mode::Pass);
-    let began = Instant::now();
-    while disturbed.sessions.revoke("ada", &id).await.is_err() {
-        assert!(began.elapsed() < MINUTE, "it never signs out");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    tokio::time::sleep(BOUND).await;
-    assert_eq!(other.ask(&bearer).await, StatusCode::UNAUTHORIZED);
+    let split = Split::new().await;
+    let id = split.other.sessions.list("ada").await.expect("it lists")[0].id.as_str().to_owned();
+    split.ends_by(async |node, _| node.sessions.revoke("ada", &id).await.is_ok()).await;
 }
