@@ -1,7 +1,5 @@
 //! Registration and proofs: applies the rules of device-bound sessions to the store.
 
-use std::time::SystemTime;
-
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -18,10 +16,7 @@ use super::{
     options::Device,
     tickets::{Identifier, RefreshChallenge},
 };
-use crate::{
-    request::RefreshToken,
-    store::{SessionRecord, Snapshot},
-};
+use crate::{request::RefreshToken, store::Snapshot};
 
 /// Why a proof brings no access cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,38 +93,25 @@ impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> Sessions<C> {
             let Verdict::Decided(decision) = verdict else {
                 return Err(RefreshError::too_late().into());
             };
-            if let Some(issued) = self.renew(device, identifier, decision, token, record, bound, now).await? {
+            let enforcement = enforcement(device, token, bound.as_ref());
+            let key = DeviceKey::proven(bound.as_ref(), &identifier.key, now, enforcement);
+            let by = By::Proof { key: &key, is_first: bound.is_none() };
+            let grant = self.carry_out(decision, token, record, now, by).await?;
+            let Some(answer) = grant.and_then(|grant| grant.answer) else { continue };
+            if let Some(issued) = self.admit(answer).await? {
                 return Ok(issued);
             }
         }
         Err(Unavailable::contended().into())
     }
+}
 
-    #[expect(clippy::too_many_arguments, reason = "what the loop above has read and decided")]
-    async fn renew(
-        &self,
-        device: &Device,
-        identifier: &Identifier,
-        decision: Decision,
-        token: Option<&RefreshToken>,
-        record: SessionRecord,
-        bound: Option<DeviceKey>,
-        now: SystemTime,
-    ) -> Result<Option<Issued>, ProveError> {
-        // Without the refresh token, its hash cannot be changed to that of another rule.
-        let enforcement = match (token, &bound) {
-            (None, Some(key)) if !key.bound().is_enforced => Enforcement::Observe,
-            (None, Some(_)) => Enforcement::Always,
-            _ => device.settings.enforcement,
-        };
-        let key = DeviceKey::proven(bound.as_ref(), &identifier.key, now, enforcement);
-        let by = By::Proof { key: &key, is_first: bound.is_none() };
-        match self.carry_out(decision, token, record, now, by).await? {
-            Some(grant) => match grant.answer {
-                Some(answer) => Ok(self.admit(answer).await?),
-                None => Ok(None),
-            },
-            None => Ok(None),
-        }
+/// Returns the rule that the session is under from now on. Without the refresh token, it stays as it is: the hash of the
+/// secret cannot be changed to that of another rule.
+fn enforcement(device: &Device, token: Option<&RefreshToken>, bound: Option<&DeviceKey>) -> Enforcement {
+    match (token, bound) {
+        (None, Some(key)) if key.bound().is_enforced => Enforcement::Always,
+        (None, Some(_)) => Enforcement::Observe,
+        _ => device.settings.enforcement,
     }
 }
