@@ -233,7 +233,7 @@ impl<C> Demand<C> {
                         AuthState::clear_access(request.extensions()).ok_or(Refusal::DeviceBinding)?;
                     Err(Refusal::ProveAgain(ProveAgain::at(request.uri(), clear.clone())))
                 }
-                // Nobody holds a request in a header back for a proof.
+                // No browser holds back a request whose token is in a header.
                 Some(_) | None => Err(Refusal::DeviceBinding),
             },
         }

@@ -32,7 +32,7 @@ use crate::{
 
 /// Service with which browsers bind sessions to their device (Device Bound Session Credentials).
 ///
-/// Mount it at the path of [`DeviceBinding::at`](crate::session::DeviceBinding::at), outside of the layers, on every node
+/// Mount it at the path of [`DeviceBinding::at`](crate::session::DeviceBinding::at), outside the layers, on every node
 /// before the first one offers a binding. Only browsers call it:
 ///
 /// | request | answer |

@@ -90,7 +90,7 @@ impl<C> Sessions<C> {
     }
 
     /// Returns the service with which browsers bind sessions to their device, for the path of
-    /// [`DeviceBinding::at`](crate::session::DeviceBinding::at), outside of the layers.
+    /// [`DeviceBinding::at`](crate::session::DeviceBinding::at), outside the layers.
     ///
     /// Without [`with_device_binding`](crate::session::SessionsBuilder::with_device_binding), it answers registrations with 400, and
     /// proofs with 503, so that it can be mounted before the setting has reached every node.

@@ -20,8 +20,8 @@ use crate::store::millis::{begins, from_millis};
 
 /// The extension of a record is not one that this version reads.
 ///
-/// Whoever reads a record must refuse on it: a session of which nobody can tell whether it is bound counts as bound to a
-/// key that nobody has, never as unbound.
+/// The reader must refuse the record: a session that may be bound counts as bound to a key that nobody has, never as
+/// unbound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExtensionError {
     /// A later version of this crate has written it.
