@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
+use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::{Body, Frame, SizeHint};
+use serde_json::Value;
 
 /// The response body of the refresh service and the key set service: a small JSON document in a single frame.
 #[derive(Default)]
@@ -48,6 +50,20 @@ impl fmt::Debug for JsonBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JsonBody").finish_non_exhaustive()
     }
+}
+
+/// Returns a response without a body.
+pub(super) fn status(status: StatusCode) -> Response<JsonBody> {
+    let mut response = Response::new(JsonBody::default());
+    *response.status_mut() = status;
+    response
+}
+
+pub(super) fn json_response(status_code: StatusCode, body: &Value) -> Response<JsonBody> {
+    let mut response = status(status_code);
+    *response.body_mut() = JsonBody::from(Bytes::from(body.to_string()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// Why a body could not be read completely.

@@ -6,16 +6,16 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE},
-    request::Parts,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header::CACHE_CONTROL, request::Parts,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
 
-use super::{body::JsonBody, future::BoxFuture};
+use super::{
+    body::{self, JsonBody, json_response},
+    future::BoxFuture,
+};
 use crate::{
     cookies,
     reject::{Refusal, answer_refused},
@@ -202,8 +202,7 @@ fn unavailable<C>(sessions: &Sessions<C>, parts: &Parts) -> Response<JsonBody> {
     sessions.raise_refused(&Refusal::Unavailable, None);
     let mut response = answer_refused(&sessions.inner().rejection, Refusal::Unavailable, parts);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    not_stored(response)
 }
 
 fn new_challenge(device: &Device, identifier: &Identifier, proofs: u32) -> Option<String> {
@@ -216,15 +215,14 @@ fn instructions<C>(sessions: &Sessions<C>, device: &Device, identifier: &str) ->
     let inner = sessions.inner();
     let settings = &device.settings.instructions;
     let json = settings.to_json(identifier, inner.origin.public(), &inner.cookies.access);
-    let mut response = status(StatusCode::OK);
-    *response.body_mut() = JsonBody::from(Bytes::from(json.to_string()));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    not_stored(json_response(StatusCode::OK, &json))
 }
 
 fn status(status: StatusCode) -> Response<JsonBody> {
-    let mut response = Response::new(JsonBody::default());
-    *response.status_mut() = status;
+    not_stored(body::status(status))
+}
+
+fn not_stored(mut response: Response<JsonBody>) -> Response<JsonBody> {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

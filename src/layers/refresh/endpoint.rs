@@ -7,7 +7,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
@@ -15,7 +14,7 @@ use http::{
 };
 use http_body::Body;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::json;
 use tower_service::Service;
 
 use super::plan::report_ambiguous;
@@ -23,7 +22,7 @@ use crate::{
     clock::unix_seconds,
     cookies,
     layers::{
-        body::{CollectError, JsonBody, collect},
+        body::{CollectError, JsonBody, collect, json_response, status},
         future::BoxFuture,
     },
     reject::{Refusal, answer_refused},
@@ -246,19 +245,6 @@ fn not_refreshed<C>(
 /// Returns an error response as specified in RFC 6749 §5.2.
 fn oauth_error(error: &str) -> Response<JsonBody> {
     json_response(StatusCode::BAD_REQUEST, &json!({ "error": error }))
-}
-
-fn status(status: StatusCode) -> Response<JsonBody> {
-    let mut response = Response::new(JsonBody::default());
-    *response.status_mut() = status;
-    response
-}
-
-fn json_response(status_code: StatusCode, body: &Value) -> Response<JsonBody> {
-    let mut response = status(status_code);
-    *response.body_mut() = JsonBody::from(Bytes::from(body.to_string()));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }
 
 /// Response future of [`RefreshService`].
